@@ -1,0 +1,156 @@
+"""What cannot be represented is an error that names the path and the way out."""
+
+import functools
+import io
+import itertools
+import logging
+import os
+import subprocess
+import sys
+import threading
+import weakref
+import zoneinfo
+from datetime import datetime
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import wrappers
+
+from tests.codec.env import sample_envs
+from tupli_repo.codec.env import decode, encode
+from tupli_repo.codec.trust import TrustPolicy
+from tupli_repo.errors import EncodingError, InvalidInputError
+
+
+def local_class():
+    class Local:
+        pass
+
+    return Local()
+
+
+def self_containing():
+    import collections
+
+    ring = collections.deque()
+    ring.append(ring)
+    return ring
+
+
+class LikeADict(dict):
+    pass
+
+
+def deep():
+    tower = []
+    for _ in range(200):
+        tower = [tower]
+    return tower
+
+
+THINGS = {
+    "lambda": (lambda: lambda x: x, "lambda"),
+    "local class": (local_class, "inside a function"),
+    "local function": (lambda: local_class.__class__ and (lambda: 0), "lambda"),
+    "open file": (lambda: sys.__stderr__, "open file"),
+    "text buffer": (io.StringIO, "open file"),
+    "lock": (threading.Lock, "lock"),
+    "event": (threading.Event, "thread"),
+    "thread": (threading.Thread, "thread"),
+    "weak reference": (lambda: weakref.ref(LikeADict), "weak reference"),
+    "generator": (lambda: (i for i in range(3)), "iterator"),
+    "counter": (itertools.count, "iterator"),
+    "module": (lambda: os, "module"),
+    "object array": (lambda: np.array([object()]), "Python objects"),
+    "longdouble": (lambda: np.longdouble(1), "longdouble"),
+    "matrix": (lambda: np.ma.zeros(3), "array of type"),
+    "bound method": (lambda: sample_envs.Engine(1.0).__repr__, "bound method"),
+    "dict subclass": (LikeADict, "own kind"),
+    "exception": (lambda: ValueError("x"), "outside its attributes"),
+    "plain object": (object, "extension"),
+    "system function": (lambda: functools.partial(os.system, "true"), "granted"),
+    "system class": (lambda: subprocess.Popen, "granted"),
+    "logger": (lambda: logging.getLogger("x"), "outside its attributes"),
+    "zone": (lambda: datetime(2024, 1, 1, tzinfo=zoneinfo.ZoneInfo("UTC")), "zone"),
+    "object key": (lambda: {sample_envs.Engine: 1}, "key"),
+    "object in a set": (lambda: {sample_envs.Wheel(1.0)}, "set element"),
+    "huge integer": (lambda: 10**700, "digits"),
+    "cycle": (self_containing, "contains itself"),
+    "depth": (deep, "nested"),
+}
+
+
+@pytest.mark.parametrize("name", THINGS)
+def test_it_names_the_path_and_the_way_out(name):
+    make, why = THINGS[name]
+    env = sample_envs.Holder({"inner": [make()]})
+    with pytest.raises(EncodingError) as caught:
+        encode(env)
+    assert "/base/thing" in caught.value.message or name == "depth"
+    assert why in caught.value.message
+    assert caught.value.hint
+    assert "\n" not in caught.value.message
+
+
+def test_the_path_leads_to_the_part():
+    with pytest.raises(EncodingError, match="'/base/thing/inner/1'"):
+        encode(sample_envs.Holder({"inner": [1, lambda: 0]}))
+    with pytest.raises(EncodingError, match="'/wrappers/1/func'"):
+        encode(wrappers.TransformReward(gymnasium.make("Blackjack-v1").env, lambda r: r).__class__(
+            wrappers.OrderEnforcing(sample_envs.Base()), lambda r: r))  # fmt: skip
+    env = gymnasium.make("CartPole-v1")
+    env.unwrapped.extra = lambda: 0
+    with pytest.raises(EncodingError, match="'/base/extra'"):
+        encode(env)
+
+
+def test_a_class_of_the_running_script_has_no_name_elsewhere():
+    program = (
+        "from tests.codec.env.sample_envs import Base\n"
+        "from tupli_repo.codec.env import encode\n"
+        "class Mine(Base): pass\n"
+        "try: encode(Mine())\n"
+        "except Exception as err: print(type(err).__name__, err)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PYTHONPATH": ":".join(p for p in sys.path if p)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.startswith("EncodingError '/base' cannot be stored")
+    assert "module of its own" in done.stdout
+
+
+def test_an_excluded_attribute_is_left_out():
+    env = sample_envs.Holder(threading.Lock())
+    env.other = lambda: 0
+    loaded = decode(encode(env, exclude=["thing", "/base/oth*"]), TrustPolicy())
+    assert not hasattr(loaded, "thing")
+    assert not hasattr(loaded, "other")
+    loaded.reset(seed=0)
+
+
+def test_an_environment_that_cannot_run_says_so():
+    class_needs_wind = sample_envs.WindyMountainCar(None)
+    with pytest.raises(EncodingError, match="failed in step"):
+        encode(class_needs_wind)
+
+
+def test_a_deleted_attribute_of_a_recipe_is_refused():
+    env = gymnasium.make("CartPole-v1")
+    del env.unwrapped.gravity
+    with pytest.raises(EncodingError, match="/base/gravity"):
+        encode(env)
+
+
+def test_what_is_changed_and_changes_is_refused():
+    env = wrappers.NormalizeObservation(gymnasium.make("CartPole-v1"))
+    env.obs_rms.name = "mine"
+    with pytest.raises(EncodingError, match="/wrappers/2/obs_rms"):
+        encode(env)
+
+
+def test_only_environments_are_encoded():
+    with pytest.raises(InvalidInputError):
+        encode("CartPole-v1")

@@ -1,0 +1,15 @@
+from tupli_repo.benchmark import TupliEnvWrapper as TupliEnvWrapper
+from tupli_repo.codec.episode import EpisodeData as EpisodeData
+from tupli_repo.codec.episode import Steps as Steps
+from tupli_repo.dataset import BaseTupleParser as BaseTupleParser
+from tupli_repo.dataset import NumpyTupleParser as NumpyTupleParser
+from tupli_repo.dataset import TensorflowTupleParser as TensorflowTupleParser
+from tupli_repo.dataset import TorchTupleParser as TorchTupleParser
+from tupli_repo.dataset import TupliDataset as TupliDataset
+from tupli_repo.errors import TupliError as TupliError
+from tupli_repo.repository import Repository as Repository
+from tupli_repo.storage import FileStorage as FileStorage
+from tupli_repo.storage import TupliStorage as TupliStorage
+from tupli_repo.storage import TupliStorageError as TupliStorageError
+
+__version__: str

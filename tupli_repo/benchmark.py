@@ -1,0 +1,345 @@
+"""Benchmarks from environments, and episodes from what happens in them.
+
+Invariant: the wrapper passes everything through unchanged; what it saw it hands to an
+`EpisodeRecorder`.
+"""
+
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import Any, Literal, Self, SupportsFloat
+
+import numpy as np
+from gymnasium import Env, Wrapper
+
+from tupli_repo.codec import env as env_codec
+from tupli_repo.codec.trust import TrustPolicy
+from tupli_repo.codec.tuples import tuples_from_steps
+from tupli_repo.codec.values import dump_json
+from tupli_repo.errors import InvalidInputError
+from tupli_repo.recorder import EpisodeRecorder, OnAbandoned, snapshot
+from tupli_repo.schema import (
+    BenchmarkMetadata,
+    BenchmarkQuery,
+    EpisodeMetadataCallback,
+    FilterEQ,
+    RLTuple,
+)
+from tupli_repo.storage import TupliStorage
+
+
+class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
+    """Stores an environment as a benchmark and records what happens in it.
+
+    ``reset`` and ``step`` return what the environment returns, unchanged. Recording is on from the
+    start and begins with a ``reset``. An episode left in the middle (by ``reset``, ``close`` or
+    ``deactivate_recording``) is recorded as truncated. Override `_serialize` and `_deserialize` to
+    keep large parts of an environment as artifacts.
+
+    Args:
+        env: The environment.
+        storage: Where benchmark and episodes go.
+        benchmark_id: The benchmark's id, where it is stored already.
+        metadata_callback: Called with the tuple of every recorded step; what it returns last
+        becomes the episode's metadata. rl_tuple_cls: A subclass's ``from_env_step`` decides what
+        is recorded of each step. ``obs`` is the observation the action was taken in; the hook is
+        called once more for the observation after the last action. on_abandoned: ``"drop"``
+        discards episodes that were left in the middle. seed_episodes: Whether a ``reset`` without
+        a seed gets one of its own, so that every episode can be replayed from its seed alone.
+    """
+
+    def __init__(
+        self,
+        env: Env[Any, Any],
+        storage: TupliStorage,
+        benchmark_id: str | None = None,
+        metadata_callback: EpisodeMetadataCallback | None = None,
+        rl_tuple_cls: type[RLTuple] = RLTuple,
+        *,
+        on_abandoned: OnAbandoned = "record",
+        seed_episodes: bool = False,
+    ) -> None:
+        super().__init__(env)
+        self.storage = storage
+        self.id = benchmark_id
+        self.metadata_callback = metadata_callback
+        self.rl_tuple_cls = rl_tuple_cls
+        self._record_episodes = True
+        self._seeds = np.random.SeedSequence() if seed_episodes else None
+        settings = getattr(storage, "settings", None)
+        self._recorder = EpisodeRecorder(
+            env,
+            storage,
+            on_abandoned=on_abandoned,
+            sync_interval_s=getattr(settings, "sync_interval_s", 1.0),
+        )
+
+    @property
+    def tuple_buffer(self) -> tuple[RLTuple, ...]:
+        """The tuples of the episode in the making, made now."""
+        steps = self._recorder.steps
+        return tuple(tuples_from_steps(steps)) if steps is not None else ()
+
+    # ---- recording
+
+    def activate_recording(self) -> None:
+        """Record from the next ``reset`` on."""
+        self._record_episodes = True
+
+    def deactivate_recording(self) -> None:
+        """Stop recording; the part of the episode that was seen is recorded as truncated."""
+        self._close_episode()
+        self._record_episodes = False
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Reset the environment; an episode in the middle is closed first."""
+        self._close_episode()
+        if seed is None and self._seeds is not None:
+            seed = int(self._seeds.spawn(1)[0].generate_state(1)[0])
+        rng = _generator_state(self.env) if self._record_episodes and seed is None else None
+        observation, info = self.env.reset(seed=seed, options=options)
+        if self._record_episodes:
+            self._recorder.begin(observation, info, seed=seed, options=options, rng=rng)
+            if self.metadata_callback is not None:
+                self.metadata_callback.reset()
+        return observation, info
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        """Step the environment and record the step; an episode that ends is stored.
+
+        Raises:
+            InvalidInputError: An episode ended and the environment has not been stored.
+            EncodingError: Something in the episode could not be stored; the message says what.
+            StorageIOError: The disk refused; the episode is kept and tried again with the next.
+        """
+        taken = snapshot(action)  # before the environment can change it
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        buffer = self._recorder.append(
+            taken, observation, reward, (bool(terminated), bool(truncated)), info
+        )
+        if buffer is not None:
+            if self.rl_tuple_cls is not RLTuple:
+                buffer.tuples.append(buffer.last_tuple(self.rl_tuple_cls))
+            if self.metadata_callback is not None:
+                seen = buffer.tuples[-1] if buffer.tuples else buffer.last_tuple(RLTuple)
+                buffer.metadata = self.metadata_callback(seen)
+            if terminated or truncated:
+                self._recorder.end(self.id, self.rl_tuple_cls)
+        return observation, reward, terminated, truncated, info
+
+    def flush(self) -> None:
+        """Return when every episode that has ended is on the disk itself.
+
+        Raises:
+            StorageIOError: One may not be.
+        """
+        self._recorder.flush()
+
+    def close(self) -> None:
+        """Record what there is of the episode, make everything durable, close the environment."""
+        try:
+            self._close_episode()
+            self.flush()
+        finally:
+            super().close()
+
+    def _close_episode(self) -> None:
+        self._recorder.abandon(self.id, self.rl_tuple_cls)
+
+    # ---- storing and loading
+
+    def store(
+        self,
+        name: str,
+        description: str = "",
+        difficulty: str | None = None,
+        version: str | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> str:
+        """Store the environment as a benchmark and return its id.
+
+        The same environment with the same metadata has the same id, whoever stores it.
+
+        Args:
+            name: The benchmark's name.
+            description: What it is about.
+            difficulty: How hard it is.
+            version: Its version.
+            metadata: Anything else, as ``metadata.extra``.
+
+        Raises:
+            EncodingError: The environment or its metadata holds something that cannot be stored;
+            the message names where, the hint says what to do.
+        """
+        words = BenchmarkMetadata(
+            name=name,
+            description=description,
+            difficulty=difficulty,
+            version=version,
+            extra=metadata or {},
+        )
+        digest, serialized = self._prepare_storage(words)
+        header = self.storage.store_benchmark(
+            BenchmarkQuery(
+                hash=digest,
+                serialized=serialized,
+                metadata=words,
+                wrapper=_hooks_of(type(self)),
+            )
+        )
+        self.id = header.id
+        return header.id
+
+    def publish(self) -> None:
+        """Publish the benchmark.
+
+        Raises:
+            InvalidInputError: It has not been stored.
+        """
+        self.storage.publish_benchmark(self._stored_id())
+
+    @classmethod
+    def load(
+        cls,
+        storage: TupliStorage,
+        benchmark_id: str | None = None,
+        metadata_callback: EpisodeMetadataCallback | None = None,
+        rl_tuple_cls: type[RLTuple] = RLTuple,
+        *,
+        trust: Sequence[str] = (),
+        wrapper: Literal["same", "ignore"] = "same",
+    ) -> Self:
+        """Load a benchmark's environment.
+
+        Only code that is trusted is run: gymnasium's own environments, what this process has
+        stored, and what ``trust`` names.
+
+        Args:
+            storage: Where it is.
+            benchmark_id: Its id or a unique prefix.
+            metadata_callback: See `TupliEnvWrapper`.
+            rl_tuple_cls: See `TupliEnvWrapper`.
+            trust: Names whose code may run: ``pkg.module.Class``, or ``pkg.*``.
+            wrapper: Whether the benchmark has to be loaded by the class that stored it (whose
+                `_deserialize` it may need), or that may be ignored.
+
+        Raises:
+            UntrustedCodeError: It wants code that is not trusted; nothing was imported.
+            InvalidInputError: Another wrapper class stored it, or its text is none of ours.
+            NotFoundError: It is not here.
+            CorruptObjectError: It is damaged.
+        """
+        if benchmark_id is None:
+            raise InvalidInputError(
+                "no benchmark was named", hint="list_benchmarks() shows the ids"
+            )
+        stored = storage.load_benchmark(benchmark_id)
+        if wrapper == "same" and stored.wrapper != _hooks_of(cls):
+            raise InvalidInputError(
+                f"benchmark '{stored.metadata.name}' was stored by"
+                f" '{stored.wrapper or TupliEnvWrapper.__name__}'",
+                hint="load it with that class; or with wrapper='ignore', without its hooks",
+            )
+        env = cls.deserialize_env(stored.serialized, storage, trust=trust)
+        return cls(env, storage, stored.id, metadata_callback, rl_tuple_cls)
+
+    def delete(self, delete_artifacts: bool = False, delete_episodes: bool = True) -> None:
+        """Remove the benchmark from this repository.
+
+        Args:
+            delete_artifacts: Whether its artifacts go too; one that another benchmark needs stays.
+            delete_episodes: Whether its episodes go too.
+
+        Raises:
+            InvalidInputError: It has not been stored.
+        """
+        benchmark_id = self._stored_id()
+        if delete_episodes:
+            for header in self.storage.list_episodes(
+                FilterEQ(key="benchmark_id", value=benchmark_id)
+            ):
+                self.storage.delete_episode(header.id)
+        self.storage.delete_benchmark(benchmark_id)
+        if delete_artifacts:
+            for artifact_id in getattr(self.env.unwrapped, "related_artifacts", []):
+                self.storage.delete_artifact(artifact_id)
+
+    def serialize_env(self, env: Env[Any, Any]) -> str:
+        """Return an environment as text, by way of the `_serialize` hook; ``env`` is not changed.
+
+        Raises:
+            EncodingError: It holds something that cannot be stored; the message names where.
+        """
+        document = env_codec.encode(env, prepare=self._serialize)
+        return document.text
+
+    @classmethod
+    def deserialize_env(
+        cls, serialized_env: str, storage: TupliStorage | None, *, trust: Sequence[str] = ()
+    ) -> Env[Any, Any]:
+        """Return the environment of a text, by way of the `_deserialize` hook.
+
+        Raises:
+            UntrustedCodeError: It wants code that is not trusted; nothing was imported.
+            InvalidInputError: It is no environment document of ours.
+            CorruptObjectError: It is damaged.
+        """
+        if not env_codec.is_document(serialized_env):
+            raise InvalidInputError(
+                "the benchmark's text is not an environment that tupli stored",
+                hint="it is kept as it is; store the environment again with TupliEnvWrapper.store",
+            )
+        env = env_codec.decode(env_codec.parse(serialized_env), TrustPolicy(trust))
+        return cls._deserialize(env, storage)
+
+    def _serialize(self, env: Env[Any, Any]) -> tuple[Env[Any, Any], list[str]]:
+        """Prepare a private copy of the environment to be stored; override it.
+
+        Args:
+            env: The copy, which may be changed in place.
+
+        Returns:
+            The environment to store, and the ids of the artifacts it will need.
+        """
+        return env, []
+
+    @classmethod
+    def _deserialize(cls, env: Env[Any, Any], storage: Any) -> Env[Any, Any]:
+        """Complete an environment that was just loaded; override it.
+
+        Args:
+            env: The environment; ``env.unwrapped.related_artifacts`` are the ids of its artifacts.
+            storage: Where the artifacts are, a `TupliStorage`; None where the caller has none.
+        """
+        return env
+
+    def _prepare_storage(self, metadata: BenchmarkMetadata) -> tuple[str, str]:
+        """Return the benchmark's hash and its environment's text."""
+        serialized = self.serialize_env(self.env)
+        return self._get_hash([serialized, metadata.model_dump()]), serialized
+
+    def _get_hash(self, obj: Any) -> str:
+        """Return the SHA-256 of a value's canonical JSON."""
+        return sha256(dump_json(obj, name="metadata")).hexdigest()
+
+    def _stored_id(self) -> str:
+        if self.id is None:
+            raise InvalidInputError("the environment is not stored", hint="call store(name) first")
+        return self.id
+
+
+def _hooks_of(cls: type[TupliEnvWrapper]) -> str:
+    """The name of the class that provides `_deserialize`; empty where it is the base."""
+    provider = next(c for c in cls.__mro__ if "_deserialize" in vars(c))
+    return "" if provider is TupliEnvWrapper else f"{provider.__module__}.{provider.__qualname__}"
+
+
+def _generator_state(env: Env[Any, Any]) -> Mapping[str, Any] | None:
+    """The state of the environment's generator, where it is numpy's PCG64."""
+    generator = getattr(env.unwrapped, "np_random", None)
+    if isinstance(generator, np.random.Generator):
+        bits = generator.bit_generator
+        if isinstance(bits, np.random.PCG64):
+            return bits.state
+    return None

@@ -1,0 +1,11 @@
+"""Values of reinforcement learning as bytes, and back. It knows nothing about files.
+
+From the ground up:
+
+- `values`: canonical JSON. `spaces`: a space as JSON, its samples as named columns. `columns`:
+  columns as blobs. `trust`: which names an environment may bring to life.
+- `infos`: info dictionaries as columns. `records`: the bodies of benchmarks, artifacts, provenance
+  and tombstones.
+- `episode`: an episode as record, layout and data. `env`: an environment as canonical text.
+- `tuples`: episodes as PyTupli's tuples.
+"""

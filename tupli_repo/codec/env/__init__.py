@@ -1,0 +1,42 @@
+"""Environments to canonical text and back: one text per configuration, safe to load.
+
+Invariant: equal configurations give one text in every process; decoding runs no code whose name the
+trust policy does not hold. Only this package touches jsonpickle.
+
+The map, from the bottom::
+
+    document     the text: EnvDocument, canonical JSON written one way and read strictly
+    value_type   what a value type is: named fields, and the checks on the way back
+    numeric      numpy's and the spaces' value types
+    handlers     the table of all value types
+    attributes   an object's attributes, without running its code
+    names        dotted names: from an object, and back through the policy
+    canonical    the pickler: values to trees; and the comparing one
+    snapshot     copies of a layer that is told by its attributes
+    recipe       the layers of an environment, and how each is made again
+    probing      what is configuration, and what an episode leaves behind
+    audit        a document's structure and names, nothing imported
+    encode       the verb that writes
+    guards       arguments that would make a trusted class dangerous
+    unpickler    trees to values, every other way closed
+    decode       the verb that reads
+
+A document holds an environment's *layers*: ``base`` and ``wrappers`` from the inside out. A layer
+is a ``recipe`` (what makes it, the arguments that differ from the defaults, and the attributes that
+differ from a fresh one's) or a ``snapshot`` (its class and attributes, with what a reset sets anew
+left at zero).
+"""
+
+from tupli_repo.codec.env.audit import parse, untrusted_names
+from tupli_repo.codec.env.decode import decode
+from tupli_repo.codec.env.document import EnvDocument, is_document
+from tupli_repo.codec.env.encode import encode
+
+__all__ = [
+    "EnvDocument",
+    "decode",
+    "encode",
+    "is_document",
+    "parse",
+    "untrusted_names",
+]

@@ -1,0 +1,141 @@
+"""The attributes of one object, read and written without running any of its code.
+
+Invariant: nothing here calls a method, a property, ``__setattr__`` or ``__getattr__`` of the
+    object. What a rendering window, a random generator or a cache left in it is not among its
+    attributes.
+"""
+
+import fnmatch
+import functools
+import types
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import gymnasium
+from gymnasium.utils import EzPickle
+
+from tupli_repo.codec.env.value_type import BadFieldsError
+
+_ENV_BOOKKEEPING = frozenset({"_np_random", "_np_random_seed", "_cached_spec", "spec"})
+RECIPE_RECORD = "_tupli_recipe"
+"""Where a decoded layer keeps what it was made from: ``(maker, args, kwargs)``."""
+
+LAYER_BOOKKEEPING = frozenset(
+    {
+        "_ezpickle_args",
+        "_ezpickle_kwargs",
+        "_saved_kwargs",
+        "env",
+        "related_artifacts",
+        RECIPE_RECORD,
+        "render_mode",
+    }
+)
+"""Attributes of a layer that the document states by other means, or not at all."""
+
+_RENDERERS = frozenset({"pygame", "pyglet", "glfw", "OpenGL", "moviepy", "imageio"})
+
+
+def stored_attributes(
+    thing: object,
+    path: str,
+    *,
+    exclude: Sequence[str] = (),
+    leave_out: frozenset[str] = frozenset(),
+) -> Iterator[tuple[str, Any]]:
+    """Yield the attributes that say what ``thing`` is, sorted by name.
+
+    Args:
+        thing: Any instance.
+        path: Where it stands, for ``exclude``.
+        exclude: Globs over an attribute's name or its path.
+        leave_out: Further names.
+    """
+    held = raw_attributes(thing)
+    for name in sorted(held):
+        value = held[name]
+        if name in leave_out or is_excluded(name, f"{path}/{name}", exclude):
+            continue
+        if isinstance(thing, gymnasium.Env) and name in _ENV_BOOKKEEPING:
+            continue
+        if isinstance(thing, gymnasium.Space) and name == "_np_random":
+            value = None
+        if isinstance(_class_attribute(type(thing), name), functools.cached_property):
+            continue
+        yield name, value
+
+
+def is_excluded(name: str, path: str, exclude: Sequence[str]) -> bool:
+    """Say whether a glob covers an attribute, by its name or its path."""
+    return any(fnmatch.fnmatch(name, glob) or fnmatch.fnmatch(path, glob) for glob in exclude)
+
+
+def raw_attributes(thing: object) -> dict[str, Any]:
+    """Return every attribute of the instance itself, from its slots and its dictionary."""
+    held: dict[str, Any] = {}
+    for cls in type(thing).__mro__:
+        for name, descriptor in vars(cls).items():
+            if isinstance(descriptor, types.MemberDescriptorType) and name not in held:
+                try:
+                    held[name] = descriptor.__get__(thing)
+                except AttributeError:
+                    continue
+    held.update(_dictionary(thing) or {})
+    return held
+
+
+def set_raw_attribute(thing: object, name: str, value: object) -> None:
+    """Write one attribute straight into the slot or the dictionary.
+
+    Raises:
+        BadFieldsError: The name is not that of an attribute which holds data.
+    """
+    if not is_data_name(type(thing), name):
+        raise BadFieldsError(f"'{name[:80]}' of '{type(thing).__qualname__}' does not hold data")
+    slot = _class_attribute(type(thing), name)
+    if isinstance(slot, types.MemberDescriptorType):
+        slot.__set__(thing, value)
+        return
+    held = _dictionary(thing)
+    if held is None:
+        raise BadFieldsError(f"'{type(thing).__qualname__}' has no attribute '{name[:80]}'")
+    held[name] = value
+
+
+def is_data_name(cls: type, name: str) -> bool:
+    """Say whether an instance of ``cls`` may hold data under ``name``: it hides no method."""
+    if not name.isidentifier() or name in ("__class__", "__dict__", "__weakref__"):
+        return False
+    inherited = _class_attribute(cls, name)
+    return not isinstance(inherited, types.FunctionType | classmethod | staticmethod | property)
+
+
+def has_own_state(cls: type) -> bool:
+    """Say whether the class's author wrote ``__getstate__``; EzPickle's does not count."""
+    method = getattr(cls, "__getstate__", None)
+    if method is None or method is getattr(object, "__getstate__", None):
+        return False
+    if method is EzPickle.__getstate__:
+        return False
+    return getattr(method, "__module__", None) != "dataclasses"
+
+
+def is_render_handle(value: object) -> bool:
+    """Say whether ``value`` is a window, surface or clock of a rendering library."""
+    module = getattr(type(value), "__module__", None)
+    return isinstance(module, str) and module.partition(".")[0] in _RENDERERS
+
+
+def _dictionary(thing: object) -> dict[str, Any] | None:
+    try:
+        held: dict[str, Any] = object.__getattribute__(thing, "__dict__")
+    except AttributeError:
+        return None
+    return held
+
+
+def _class_attribute(cls: type, name: str) -> object:
+    for base in cls.__mro__:
+        if name in vars(base):
+            return vars(base)[name]
+    return None

@@ -1,0 +1,335 @@
+"""numpy arrays, scalars, dtypes and generators, and gymnasium's spaces, as fields and back.
+
+Invariant: an array comes back with the same dtype, shape, bytes, memory order, byte order and
+writability. A generator comes back of the same kind, freshly seeded: its state is never stored.
+"""
+
+import math
+import re
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from tupli_repo.codec.env.value_type import (
+    BadFieldsError,
+    UnrepresentableError,
+    ValueType,
+    expect,
+    expect_int,
+)
+
+MAX_ARRAY_BYTES = 1 << 28
+"""What one array of a document may unfold to."""
+
+_DTYPE = re.compile(
+    r"[<|](?:b1|i[1248]|u[1248]|f[248]|c8|c16|S\d{1,6}|U\d{1,6})|<[mM]8(?:\[[A-Za-z]{1,2}\])?",
+    re.ASCII,
+)
+_BIT_GENERATORS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
+_MAX_EDGE = 1 << 40
+
+Fields = dict[str, Any]
+
+
+# ---- numpy ---------------------------------------------------------------------------------------
+
+
+def _describe_dtype(dtype: np.dtype[Any]) -> str | list[Any]:
+    if dtype.hasobject:
+        raise UnrepresentableError(
+            "an array of Python objects", "store a list, or an array with a numeric dtype"
+        )
+    if dtype.char in "gG":
+        raise UnrepresentableError("a longdouble, whose size depends on the machine", "use float64")
+    if dtype.names is None:
+        return dtype.newbyteorder("<").str
+    plain = np.dtype([(name, dtype.fields[name][0]) for name in dtype.names])  # type: ignore[index]
+    if plain != dtype:
+        raise UnrepresentableError("a structured dtype with gaps or titles", "use a packed dtype")
+    described = []
+    for name in dtype.names:
+        field = dtype[name]
+        described.append([name, _describe_dtype(field.base), list(field.shape)])
+    return described
+
+
+def _dtype_of(described: object, *, depth: int = 0) -> np.dtype[Any]:
+    if type(described) is str:
+        if _DTYPE.fullmatch(described) is None:
+            raise BadFieldsError(f"not a dtype: '{described[:30]}'")
+        return np.dtype(described)
+    fields = []
+    for field in expect(described, list):
+        if depth > 3 or type(field) is not list or len(field) != 3:
+            raise BadFieldsError("not a structured dtype")
+        shape = tuple(expect_int(edge, low=0, high=1 << 20) for edge in expect(field[2], list))
+        fields.append((expect(field[0], str), _dtype_of(field[1], depth=depth + 1), shape))
+    if not fields:
+        raise BadFieldsError("a structured dtype without fields")
+    return np.dtype(fields)
+
+
+def _little_endian(array: np.ndarray[Any, Any]) -> bytes:
+    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes("C")
+
+
+def _array_fields(array: np.ndarray[Any, Any]) -> Fields:
+    if type(array) is not np.ndarray:
+        raise UnrepresentableError(
+            f"an array of type '{type(array).__qualname__}'", "use numpy.asarray"
+        )
+    fields: Fields = {"dtype": _describe_dtype(array.dtype), "shape": list(array.shape)}
+    if not array.dtype.isnative:
+        fields["swapped"] = True
+    if array.ndim > 1 and array.flags.f_contiguous and not array.flags.c_contiguous:
+        fields["order"] = "F"  # memory order decides the order of sums, so it can change bits
+    if not array.flags.writeable:
+        fields["readonly"] = True
+    raw = _little_endian(array)
+    item = raw[: array.dtype.itemsize]
+    if array.size > 4 and raw == item * array.size:
+        fields["fill"] = item  # bounds of images stay tiny
+    else:
+        fields["data"] = raw
+    return fields
+
+
+def _array_of(fields: Fields) -> np.ndarray[Any, Any]:
+    dtype = _dtype_of(fields["dtype"])
+    shape = tuple(expect_int(n, low=0, high=_MAX_EDGE) for n in expect(fields["shape"], list))
+    if len(shape) > 32:
+        raise BadFieldsError("more than 32 dimensions")
+    size = math.prod(shape)
+    if size * dtype.itemsize > MAX_ARRAY_BYTES:
+        raise BadFieldsError(f"an array of more than {MAX_ARRAY_BYTES} bytes")
+    if ("fill" in fields) == ("data" in fields):
+        raise BadFieldsError("either data or fill expected")
+    if "fill" in fields:
+        array = np.full(shape, _items(fields["fill"], dtype, count=1)[0], dtype=dtype)
+    else:
+        array = _items(fields["data"], dtype, count=size).reshape(shape)
+    swapped = "swapped" in fields and expect(fields["swapped"], bool)
+    stored_as = dtype.newbyteorder(">" if swapped else "=")
+    array = np.array(array, dtype=stored_as, order="F" if fields.get("order") == "F" else "C")
+    if "readonly" in fields:
+        array.flags.writeable = not expect(fields["readonly"], bool)
+    return array
+
+
+def _items(raw: object, dtype: np.dtype[Any], *, count: int) -> np.ndarray[Any, Any]:
+    data = expect(raw, bytes)
+    if len(data) != count * dtype.itemsize:
+        raise BadFieldsError("the data does not fill the shape")
+    if dtype.kind == "b" and data.strip(b"\x00\x01"):
+        raise BadFieldsError("a bool that is neither 0 nor 1")
+    if not data:
+        return np.zeros(count, dtype=dtype)
+    return np.frombuffer(data, dtype=dtype)
+
+
+def _scalar_fields(scalar: np.generic) -> Fields:
+    array = np.asarray(scalar)
+    return {"dtype": _describe_dtype(array.dtype), "data": _little_endian(array)}
+
+
+def _scalar_of(fields: Fields) -> Any:
+    dtype = _dtype_of(fields["dtype"])
+    return _items(fields["data"], dtype, count=1).astype(dtype.newbyteorder("="))[0]
+
+
+def _dtype_value(fields: Fields) -> np.dtype[Any]:
+    return _dtype_of(fields["descr"]).newbyteorder("=")
+
+
+def _generator_of(fields: Fields) -> np.random.Generator:
+    kind = fields["kind"]
+    if kind not in _BIT_GENERATORS:
+        raise BadFieldsError("not a bit generator of numpy")
+    return np.random.Generator(getattr(np.random, kind)())
+
+
+def _generator_fields(generator: np.random.Generator) -> Fields:
+    kind = type(generator.bit_generator).__name__
+    if kind not in _BIT_GENERATORS:
+        raise UnrepresentableError(f"a generator of kind '{kind}'", "use numpy.random.default_rng")
+    return {"kind": kind}
+
+
+# ---- spaces --------------------------------------------------------------------------------------
+
+
+def _bounds(array: Any) -> np.ndarray[Any, Any]:
+    """Return a plain copy: how a space holds its bounds in memory says nothing about it."""
+    return np.array(array, order="C")
+
+
+def _box_fields(space: spaces.Box) -> Fields:
+    return {"low": _bounds(space.low), "high": _bounds(space.high)}
+
+
+def _box_of(fields: Fields) -> spaces.Box:
+    low, high = expect(fields["low"], np.ndarray), expect(fields["high"], np.ndarray)
+    if low.dtype != high.dtype or low.shape != high.shape or low.dtype.kind not in "biuf":
+        raise BadFieldsError("the bounds of a Box do not agree")
+    if np.isnan(low).any() or np.isnan(high).any():
+        raise BadFieldsError("the bounds of a Box are not numbers")
+    return spaces.Box(low, high, low.shape, low.dtype.type)
+
+
+def _discrete_fields(space: spaces.Discrete) -> Fields:
+    fields: Fields = {"n": int(space.n), "start": int(space.start)}
+    if np.dtype(space.dtype) != np.dtype(np.int64):
+        fields["dtype"] = np.dtype(space.dtype)
+    return fields
+
+
+def _discrete_of(fields: Fields) -> spaces.Discrete:
+    n = expect_int(fields["n"], low=1, high=2**63 - 1)
+    start = expect_int(fields["start"], low=-(2**63), high=2**63 - 1)
+    if "dtype" in fields:
+        return spaces.Discrete(n, start=start, dtype=_integer_type(fields["dtype"]))
+    return spaces.Discrete(n, start=start)
+
+
+def _integer_type(dtype: object) -> Any:
+    if not isinstance(dtype, np.dtype) or dtype.kind not in "iu":
+        raise BadFieldsError("an integer dtype expected")
+    return dtype.type
+
+
+def _multi_binary_fields(space: spaces.MultiBinary) -> Fields:
+    return {"shape": int(space.n) if isinstance(space.n, int | np.integer) else list(space.shape)}
+
+
+def _multi_binary_of(fields: Fields) -> spaces.MultiBinary:
+    if type(fields["shape"]) is int:
+        return spaces.MultiBinary(expect_int(fields["shape"], low=1, high=_MAX_EDGE))
+    return spaces.MultiBinary(
+        [expect_int(edge, low=1, high=_MAX_EDGE) for edge in expect(fields["shape"], list)]
+    )
+
+
+def _multi_discrete_fields(space: spaces.MultiDiscrete) -> Fields:
+    return {
+        "nvec": _bounds(space.nvec),
+        "start": _bounds(space.start),
+        "dtype": np.dtype(space.dtype),
+    }
+
+
+def _multi_discrete_of(fields: Fields) -> spaces.MultiDiscrete:
+    nvec, start = expect(fields["nvec"], np.ndarray), expect(fields["start"], np.ndarray)
+    if nvec.dtype.kind not in "iu" or start.dtype.kind not in "iu" or nvec.shape != start.shape:
+        raise BadFieldsError("nvec and start of a MultiDiscrete do not agree")
+    return spaces.MultiDiscrete(nvec, dtype=_integer_type(fields["dtype"]), start=start)
+
+
+def _space(value: object) -> spaces.Space[Any]:
+    if not isinstance(value, spaces.Space):
+        raise BadFieldsError("a space expected")
+    return value
+
+
+def _spaces(value: object) -> list[spaces.Space[Any]]:
+    return [_space(part) for part in expect(value, list)]
+
+
+def _dict_space_of(fields: Fields) -> spaces.Dict:
+    named: dict[str, spaces.Space[Any]] = {}
+    for pair in expect(fields["items"], list):
+        if type(pair) is not list or len(pair) != 2 or type(pair[0]) not in (str, int):
+            raise BadFieldsError("a named space expected")
+        named[pair[0]] = _space(pair[1])
+    space = spaces.Dict()
+    space.spaces = named  # the constructor would sort, and differs in that between versions
+    return space
+
+
+def _text_fields(space: spaces.Text) -> Fields:
+    return {
+        "min_length": int(space.min_length),
+        "max_length": int(space.max_length),
+        "charset": "".join(sorted(space.character_set)),
+    }
+
+
+def _text_of(fields: Fields) -> spaces.Text:
+    return spaces.Text(
+        expect_int(fields["max_length"], low=0, high=1 << 31),
+        min_length=expect_int(fields["min_length"], low=0, high=1 << 31),
+        charset=expect(fields["charset"], str),
+    )
+
+
+def _graph_of(fields: Fields) -> spaces.Graph:
+    edge = fields["edge_space"]
+    return spaces.Graph(_space(fields["node_space"]), None if edge is None else _space(edge))
+
+
+NUMERIC_TYPES: dict[type, ValueType] = {
+    np.ndarray: ValueType(
+        "numpy.ndarray",
+        ("dtype", "shape", "data?", "fill?", "order?", "readonly?", "swapped?"),
+        _array_fields,
+        _array_of,
+        shared=True,
+    ),
+    np.generic: ValueType("numpy.generic", ("dtype", "data"), _scalar_fields, _scalar_of),
+    np.dtype: ValueType(
+        "numpy.dtype", ("descr",), lambda d: {"descr": _describe_dtype(d)}, _dtype_value
+    ),
+    np.random.Generator: ValueType(
+        "numpy.random.Generator", ("kind",), _generator_fields, _generator_of
+    ),
+    np.random.RandomState: ValueType(
+        "numpy.random.RandomState", (), lambda _: {}, lambda _: np.random.RandomState()
+    ),
+    spaces.Box: ValueType("gymnasium.spaces.Box", ("low", "high"), _box_fields, _box_of),
+    spaces.Discrete: ValueType(
+        "gymnasium.spaces.Discrete", ("n", "start", "dtype?"), _discrete_fields, _discrete_of
+    ),
+    spaces.MultiBinary: ValueType(
+        "gymnasium.spaces.MultiBinary", ("shape",), _multi_binary_fields, _multi_binary_of
+    ),
+    spaces.MultiDiscrete: ValueType(
+        "gymnasium.spaces.MultiDiscrete",
+        ("nvec", "start", "dtype"),
+        _multi_discrete_fields,
+        _multi_discrete_of,
+    ),
+    spaces.Text: ValueType(
+        "gymnasium.spaces.Text", ("charset", "max_length", "min_length"), _text_fields, _text_of
+    ),
+    spaces.Tuple: ValueType(
+        "gymnasium.spaces.Tuple",
+        ("spaces",),
+        lambda s: {"spaces": list(s.spaces)},
+        lambda f: spaces.Tuple(_spaces(f["spaces"])),
+    ),
+    spaces.Dict: ValueType(
+        "gymnasium.spaces.Dict",
+        ("items",),
+        lambda s: {"items": [[name, part] for name, part in s.spaces.items()]},
+        _dict_space_of,
+    ),
+    spaces.Sequence: ValueType(
+        "gymnasium.spaces.Sequence",
+        ("space", "stack"),
+        lambda s: {"space": s.feature_space, "stack": bool(s.stack)},
+        lambda f: spaces.Sequence(_space(f["space"]), stack=expect(f["stack"], bool)),
+    ),
+    spaces.Graph: ValueType(
+        "gymnasium.spaces.Graph",
+        ("edge_space", "node_space"),
+        lambda s: {"edge_space": s.edge_space, "node_space": s.node_space},
+        _graph_of,
+    ),
+    spaces.OneOf: ValueType(
+        "gymnasium.spaces.OneOf",
+        ("spaces",),
+        lambda s: {"spaces": list(s.spaces)},
+        lambda f: spaces.OneOf(_spaces(f["spaces"])),
+    ),
+}
+"""By the type it is for; scalars, dtypes and generators of any subclass use their base's."""

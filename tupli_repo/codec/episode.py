@@ -1,0 +1,400 @@
+"""Episodes as record, layout and data, and back.
+
+The *record* is the small body of an episode object; the *layout* tells spaces and columns and is
+shared by the episodes of a benchmark; the *data* are the columns' blobs. An episode is decoded
+from these alone.
+
+Observations have T+1 rows where the last one is known (row 0 is what ``reset`` returned),
+everything else has T. Infos become a typed column per key where every step has the key with one
+dtype and shape; what is left is JSON text, one per step.
+
+Invariant: `decode` gives back what `encode` was given: values, dtypes, missing things.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from gymnasium import Space
+from numpy.typing import NDArray
+
+from tupli_repo.codec.columns import (
+    ColumnSpec,
+    blobs_of,
+    check_rows,
+    decode_columns,
+    encode_columns,
+)
+from tupli_repo.codec.infos import INFO_TEXT, info_columns, infos_from_columns, storable_items
+from tupli_repo.codec.spaces import (
+    Columns,
+    Samples,
+    Tree,
+    build_space,
+    column_names,
+    columns_from_samples,
+    describe_space,
+    infer_tree,
+    samples_from_columns,
+    stack,
+)
+from tupli_repo.codec.values import dtype_name, dump_json, load_json, parse_dtype
+from tupli_repo.errors import CorruptObjectError, EncodingError, InvalidInputError
+
+FORMAT = 0
+MAX_STEPS = 1 << 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steps:
+    """One episode as it was seen, step by step.
+
+    Args:
+        observations: T+1 samples, or T where the last is not known.
+        actions: T samples; ``actions[t]`` was taken in ``observations[t]``.
+        rewards: T numbers (or arrays), for ``actions[t]``.
+        terminated: T flags.
+        truncated: T flags.
+        infos: T dictionaries, as the steps returned them.
+        reset_info: What ``reset`` returned beside the observation.
+        metadata: What the user says about the episode.
+        seed: The seed handed to ``reset``, if one was.
+        options: The options handed to ``reset``, if any were.
+        rng: The state of the environment's generator before a seedless reset.
+    """
+
+    observations: Sequence[Any]
+    actions: Sequence[Any]
+    rewards: Sequence[Any]
+    terminated: Sequence[bool]
+    truncated: Sequence[bool]
+    infos: Sequence[Mapping[Any, Any]]
+    reset_info: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    options: Mapping[str, Any] | None = None
+    rng: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodedEpisode:
+    """What is stored of an episode, and what could not be.
+
+    Args:
+        record: The fields of the record, for `encode_record`.
+        layout: The body of the layout blob.
+        data: The bodies of the data blobs.
+        problems: Items that cannot be stored and were left out.
+    """
+
+    record: dict[str, Any]
+    layout: bytes
+    data: list[bytes]
+    problems: list[EncodingError]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """The spaces and columns that the episodes of a benchmark share."""
+
+    observation: Tree
+    action: Tree
+    columns: tuple[ColumnSpec, ...]
+
+    @property
+    def observation_space(self) -> Space[Any] | None:
+        """The observation space, None where it is not known."""
+        return build_space(self.observation)
+
+    @property
+    def action_space(self) -> Space[Any] | None:
+        """The action space, None where it is not known."""
+        return build_space(self.action)
+
+
+def encode(
+    steps: Steps,
+    *,
+    observation_space: Space[Any] | None = None,
+    action_space: Space[Any] | None = None,
+) -> EncodedEpisode:
+    """Return what is to be stored of an episode.
+
+    Args:
+        steps: The episode.
+        observation_space: The space of its observations, where it is known.
+        action_space: The space of its actions, where it is known.
+
+    Raises:
+        InvalidInputError: It has no steps, or lists of different lengths.
+        EncodingError: Observations, actions or rewards cannot be stored. What cannot be stored of
+            infos, metadata and options is left out and reported in ``problems``.
+    """
+    n_steps = _check_lengths(steps)
+    observation = _tree(observation_space, steps.observations[0])
+    action = _tree(action_space, steps.actions[0])
+    columns = columns_from_samples(observation, steps.observations, "observations")
+    columns |= columns_from_samples(action, steps.actions, "actions")
+    columns["rewards"] = stack(steps.rewards, "rewards")
+    columns["terminated"] = np.asarray(steps.terminated, dtype=bool)
+    columns["truncated"] = np.asarray(steps.truncated, dtype=bool)
+    problems: list[EncodingError] = []
+    columns |= info_columns(steps.infos, problems)
+
+    final_observation = len(steps.observations) == n_steps + 1
+    record: dict[str, Any] = {
+        "final_observation": final_observation,
+        "format": FORMAT,
+        "lengths": {
+            name: len(column)
+            for name, column in columns.items()
+            if len(column) != _expected_rows(name, n_steps, final_observation=final_observation)
+        },
+        "metadata": storable_items(steps.metadata, "metadata", problems),
+        "n_steps": n_steps,
+        "options": storable_items(steps.options, "options", problems),
+        "reset_info": storable_items(steps.reset_info, "reset_info", problems),
+        "rng": storable_items(steps.rng, "rng", problems),
+        "seed": None if steps.seed is None else int(steps.seed),
+        "terminated": bool(columns["terminated"][-1]),
+        "truncated": bool(columns["truncated"][-1]),
+    }
+    layout = {
+        "action_space": action,
+        "columns": [
+            [name, dtype_name(column.dtype, name=name), list(column.shape[1:])]
+            for name, column in columns.items()
+        ],
+        "format": FORMAT,
+        "observation_space": observation,
+    }
+    return EncodedEpisode(
+        record=record,
+        layout=dump_json(layout, name="layout"),
+        data=encode_columns(list(columns.values())),
+        problems=problems,
+    )
+
+
+def encode_record(record: Mapping[str, Any]) -> bytes:
+    """Return the body of an episode object; what is empty is left out."""
+    kept = {key: value for key, value in record.items() if not _is_empty(value)}
+    return dump_json(kept, name="episode")
+
+
+def decode_record(body: bytes) -> dict[str, Any]:
+    """Return the fields of an episode object's body, each present and of its type.
+
+    Raises:
+        CorruptObjectError: It is no such body; the caller knows the object.
+    """
+    record = load_json(body)
+    defaults: dict[str, Any] = {
+        "final_observation": False,
+        "lengths": {},
+        "metadata": {},
+        "options": None,
+        "reset_info": {},
+        "rng": None,
+        "seed": None,
+        "terminated": False,
+        "truncated": False,
+    }
+    if not isinstance(record, dict):
+        raise CorruptObjectError("an episode's record is malformed")
+    record = {**defaults, **record}
+    expected: dict[str, type | tuple[type, ...]] = {
+        "created_at": str,
+        "created_by": str,
+        "final_observation": bool,
+        "lengths": dict,
+        "metadata": dict,
+        "n_steps": int,
+        "options": (dict, type(None)),
+        "reset_info": dict,
+        "rng": (dict, type(None)),
+        "seed": (int, type(None)),
+        "terminated": bool,
+        "truncated": bool,
+    }
+    for key, kind in expected.items():
+        if key not in record or not isinstance(record[key], kind):
+            raise CorruptObjectError(f"an episode's record has no proper '{key}'")
+    if not 0 < record["n_steps"] <= MAX_STEPS or record.get("format") != FORMAT:
+        raise CorruptObjectError("an episode's record has impossible values")
+    return record
+
+
+def decode_layout(body: bytes) -> Layout:
+    """Return the layout of a layout blob's body.
+
+    Raises:
+        CorruptObjectError: It is no such body; the caller knows the object.
+    """
+    layout = load_json(body)
+    try:
+        columns = tuple(_column_spec(*column) for column in layout["columns"])
+        found = Layout(
+            observation=layout["observation_space"],
+            action=layout["action_space"],
+            columns=columns,
+        )
+        names = {column.name for column in columns}
+        required = {"rewards", "terminated", "truncated"}
+        required |= set(column_names(found.observation, "observations"))
+        required |= set(column_names(found.action, "actions"))
+    except (KeyError, TypeError, ValueError, RecursionError):
+        raise CorruptObjectError("an episode's layout is malformed") from None
+    if layout.get("format") != FORMAT or len(names) != len(columns) or not required <= names:
+        raise CorruptObjectError("an episode's layout is malformed")
+    return found
+
+
+class EpisodeData:
+    """One recorded episode: its columns as exact arrays, and views of them step by step.
+
+    Args:
+        record: The decoded record.
+        layout: The decoded layout.
+        columns: The decoded columns, by name.
+
+    Attributes:
+        columns: Arrays by name: ``observations`` (T+1 rows where the last is known), ``actions``,
+            ``rewards``, ``terminated``, ``truncated`` and ``infos/KEY`` (T rows); the parts of
+            composite spaces are named ``observations/camera``.
+    """
+
+    def __init__(self, record: Mapping[str, Any], layout: Layout, columns: Columns) -> None:
+        self.record = record
+        self.layout = layout
+        self.columns = columns
+
+    def __len__(self) -> int:
+        return self.n_steps
+
+    @property
+    def n_steps(self) -> int:
+        """T, the number of actions."""
+        n: int = self.record["n_steps"]
+        return n
+
+    @property
+    def observations(self) -> Samples:
+        """The observations: T+1 samples, or T where the last is not known."""
+        return samples_from_columns(self.layout.observation, self.columns, "observations")
+
+    @property
+    def actions(self) -> Samples:
+        """The T actions."""
+        return samples_from_columns(self.layout.action, self.columns, "actions")
+
+    @property
+    def rewards(self) -> NDArray[Any]:
+        """The T rewards, in the dtype they had."""
+        return self.columns["rewards"]
+
+    @property
+    def terminated(self) -> NDArray[np.bool_]:
+        """T flags: the step reached a terminal state."""
+        return self.columns["terminated"]
+
+    @property
+    def truncated(self) -> NDArray[np.bool_]:
+        """T flags: the episode was cut off after the step."""
+        return self.columns["truncated"]
+
+    @property
+    def infos(self) -> list[dict[str, Any]]:
+        """The T info dictionaries."""
+        return infos_from_columns(self.columns, self.n_steps)
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{k}: {v.dtype}{list(v.shape)}" for k, v in self.columns.items())
+        return f"EpisodeData(n_steps={self.n_steps}, {shapes})"
+
+
+def decode(
+    record: Mapping[str, Any],
+    layout: Layout,
+    data: Sequence[bytes],
+    *,
+    only: Collection[str] | None = None,
+) -> EpisodeData:
+    """Return an episode from its parts.
+
+    Args:
+        record: What `decode_record` returned.
+        layout: What `decode_layout` returned.
+        data: The bodies of the data blobs, in order; those not in `blobs_needed` may be empty.
+        only: The names of the columns that are wanted; all where None.
+
+    Raises:
+        CorruptObjectError: The parts do not belong together; the caller knows the object.
+    """
+    columns = decode_columns(layout.columns, _rows(record, layout), data, only=only)
+    return EpisodeData(record, layout, columns)
+
+
+def blobs_needed(
+    record: Mapping[str, Any], layout: Layout, n_blobs: int, *, only: Collection[str] | None = None
+) -> set[int]:
+    """Return the numbers of the data blobs that hold the wanted columns.
+
+    Raises:
+        CorruptObjectError: So many blobs cannot hold this episode.
+    """
+    rows = _rows(record, layout)
+    check_rows(layout.columns, rows, n_blobs)
+    if only is None:
+        return set(range(n_blobs))
+    return blobs_of(layout.columns, rows, only)
+
+
+def _rows(record: Mapping[str, Any], layout: Layout) -> list[int]:
+    lengths, final = record["lengths"], record["final_observation"]
+    rows = [
+        lengths.get(name, _expected_rows(name, record["n_steps"], final_observation=final))
+        for name, _, _ in layout.columns
+    ]
+    if not lengths.keys() <= {INFO_TEXT} or any(type(n) is not int for n in rows):
+        raise CorruptObjectError("an episode's record has no proper 'lengths'")
+    return rows
+
+
+def _expected_rows(name: str, n_steps: int, *, final_observation: bool) -> int:
+    is_observation = name == "observations" or name.startswith("observations/")
+    return n_steps + 1 if is_observation and final_observation else n_steps
+
+
+def _check_lengths(steps: Steps) -> int:
+    n_steps = len(steps.actions)
+    if n_steps == 0:
+        raise InvalidInputError(
+            "the episode has no steps", hint="an episode is recorded from its first step on"
+        )
+    for name in ("rewards", "terminated", "truncated", "infos"):
+        if len(getattr(steps, name)) != n_steps:
+            raise InvalidInputError(
+                f"the episode has {n_steps} actions and {len(getattr(steps, name))} {name}"
+            )
+    if len(steps.observations) not in (n_steps, n_steps + 1):
+        raise InvalidInputError(
+            f"the episode has {n_steps} actions and {len(steps.observations)} observations",
+            hint="there is one before each action and, where it is known, one after the last",
+        )
+    return n_steps
+
+
+def _tree(space: Space[Any] | None, sample: Any) -> Tree:
+    return infer_tree(sample) if space is None else describe_space(space)
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value is False or (isinstance(value, Mapping) and not value)
+
+
+def _column_spec(name: Any, dtype: Any, shape: Any) -> ColumnSpec:
+    if not isinstance(name, str) or any(type(n) is not int or not 0 <= n < 2**31 for n in shape):
+        raise CorruptObjectError("an episode's layout is malformed")
+    return ColumnSpec(name, parse_dtype(dtype), tuple(shape))

@@ -1,0 +1,107 @@
+"""Infos as columns, and what of a dictionary can be stored.
+
+A key that every step has with one dtype and shape is a typed column ``infos/KEY``; what is left is
+JSON text, one per step, in ``infos#json``.
+
+Invariant: `infos_from_columns(info_columns(infos))` equals `infos`, minus what is reported.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tupli_repo.codec.spaces import Columns, escape, stack, unescape
+from tupli_repo.codec.values import dump_json, load_json
+from tupli_repo.errors import CorruptObjectError, EncodingError
+
+INFO_TEXT = "infos#json"
+_INFO_OFFSETS = "infos#json#offsets"
+_INFO_PREFIX = "infos/"
+_PYTHON_SCALARS = {"|b1", "<i8", "<f8"}
+"""Dtypes whose scalars are given back as Python's bool, int and float."""
+
+
+def storable_items(value: Any, name: str, problems: list[EncodingError]) -> Any:
+    """Return the part of a dictionary that can be stored; the rest goes to ``problems``."""
+    if value is None:
+        return None
+    kept = {}
+    for key, item in value.items():
+        try:
+            dump_json({key: item}, name=name)
+            kept[key] = item
+        except EncodingError as err:
+            problems.append(err)
+    return kept
+
+
+def info_columns(infos: Sequence[Mapping[Any, Any]], problems: list[EncodingError]) -> Columns:
+    """Return the columns of an episode's infos.
+
+    Args:
+        infos: T dictionaries.
+        problems: Items that cannot be stored are left out and added here.
+    """
+    columns: Columns = {}
+    for key in sorted(k for k in infos[0] if isinstance(k, str)):
+        column = _typed_column([info.get(key) for info in infos])
+        if column is not None:
+            columns[f"{_INFO_PREFIX}{escape(key)}"] = column
+    typed = {unescape(name.removeprefix(_INFO_PREFIX)) for name in columns}
+    texts = []
+    for i, info in enumerate(infos):
+        rest = {key: value for key, value in info.items() if key not in typed}
+        kept = storable_items(rest, f"infos[{i}]", problems)
+        texts.append(dump_json(kept, name=f"infos[{i}]") if kept else b"")
+    if any(texts):
+        columns[INFO_TEXT] = np.frombuffer(b"".join(texts), np.uint8)
+        columns[_INFO_OFFSETS] = np.cumsum([len(text) for text in texts], dtype="<i8")
+    return columns
+
+
+def _typed_column(values: list[Any]) -> NDArray[Any] | None:
+    """One array of a key's values, None where they do not make one exactly."""
+    kind = type(values[0])
+    if any(type(value) is not kind for value in values):
+        return None
+    if kind in (bool, float) or (kind is int and all(-(2**63) <= v < 2**63 for v in values)):
+        return np.asarray(values, dtype={bool: "|b1", int: "<i8", float: "<f8"}[kind])
+    if not issubclass(kind, np.generic) and kind is not np.ndarray:
+        return None
+    if len({(value.dtype, value.shape) for value in values}) > 1:
+        return None
+    try:
+        return stack(values, "infos")
+    except EncodingError:  # reported with the rest, as JSON
+        return None
+
+
+def infos_from_columns(columns: Mapping[str, NDArray[Any]], n_steps: int) -> list[dict[str, Any]]:
+    """Return the T dictionaries of columns.
+
+    Raises:
+        CorruptObjectError: The columns are not those of infos; the caller knows the episode.
+    """
+    infos: list[dict[str, Any]] = [{} for _ in range(n_steps)]
+    for name, column in columns.items():
+        if name.startswith(_INFO_PREFIX):
+            key = unescape(name.removeprefix(_INFO_PREFIX))
+            values: Any = column.tolist() if _is_python_scalar(column) else column
+            for info, value in zip(infos, values, strict=True):
+                info[key] = value
+    if INFO_TEXT in columns:
+        text, start = columns[INFO_TEXT].tobytes(), 0
+        for info, end in zip(infos, columns[_INFO_OFFSETS].tolist(), strict=True):
+            if end > start:
+                rest = load_json(text[start:end])
+                if not isinstance(rest, dict):
+                    raise CorruptObjectError("an episode's infos are malformed")
+                info.update(rest)
+            start = end
+    return infos
+
+
+def _is_python_scalar(column: NDArray[Any]) -> bool:
+    return column.ndim == 1 and column.dtype.str in _PYTHON_SCALARS

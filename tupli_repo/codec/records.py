@@ -1,0 +1,107 @@
+"""The bodies of benchmarks, artifacts, provenance and tombstones, and back.
+
+Bodies of benchmarks and artifacts hold no time and no user: the same thing has the same id in every
+lab. Who and when is provenance, an object of its own that names its subject.
+
+Invariant: a body that parses has every field its reader relies on, of its type.
+"""
+
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tupli_repo.codec.values import dump_json, load_json
+from tupli_repo.errors import CorruptObjectError
+
+_Hex64 = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class Body(BaseModel):
+    """A body in canonical JSON; what is empty is left out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    def dump(self) -> bytes:
+        """Return the body's bytes.
+
+        Raises:
+            EncodingError: It holds something that cannot be stored; the message names it.
+        """
+        kept = {
+            name: getattr(self, name)
+            for name, field in type(self).model_fields.items()
+            if getattr(self, name) != field.default
+        }
+        return dump_json(kept, name=type(self).__name__.removesuffix("Body").lower())
+
+
+class BenchmarkBody(Body):
+    """A benchmark: its metadata, the hash it was handed in with, and what its environment is.
+
+    Attributes:
+        env_format: The format of the environment document; ``opaque`` where it is not ours.
+        wrapper: The wrapper class whose hooks made it; empty for `TupliEnvWrapper` itself.
+        n_artifacts: How many of its links, the last ones, are artifacts.
+    """
+
+    name: str
+    description: str = ""
+    difficulty: str | None = None
+    version: str | None = None
+    extra: dict[str, Any] = {}
+    hash: str
+    env_format: str
+    wrapper: str = ""
+    n_artifacts: int = 0
+
+
+class ArtifactBody(Body):
+    """An artifact: its metadata, the SHA-256 of the whole file, and its size in bytes."""
+
+    name: str
+    description: str = ""
+    benchmark_id: str | None = None
+    extra: dict[str, Any] = {}
+    hash: str = _Hex64
+    encoding: str = "utf-8"
+    size: int
+
+
+class ProvenanceBody(Body):
+    """Who stored a benchmark or artifact, when, and on what."""
+
+    subject: str = _Hex64
+    created_by: str
+    created_at: str
+    python: str = ""
+    platform: str = ""
+    packages: dict[str, str] = {}
+
+
+class TombstoneBody(Body):
+    """What is hidden here, or which tombstones are revoked. It stays in this repository."""
+
+    hides: list[str] = []
+    revokes: list[str] = []
+    why: str = ""
+    created_by: str
+    created_at: str
+    nonce: str
+
+
+_BodyT = TypeVar("_BodyT", bound=Body)
+
+
+def parse_body(model: type[_BodyT], body: bytes) -> _BodyT:
+    """Return the parsed body of an object.
+
+    Raises:
+        CorruptObjectError: It is not of that model; the caller knows the object.
+    """
+    fields = load_json(body)
+    try:
+        return model.model_validate(fields)
+    except ValidationError as err:
+        first = err.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "body"
+        raise CorruptObjectError(f"a record's '{where}' is malformed") from None

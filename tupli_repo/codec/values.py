@@ -1,0 +1,239 @@
+"""Values as canonical JSON: one value, one text.
+
+UTF-8, sorted keys, no spaces. What JSON cannot say is tagged: ``{"#f": "nan"}`` non-finite floats,
+``{"#i": "…"}`` integers beyond 64 bits, ``{"#b": …}`` bytes, ``{"#np": [dtype, shape, base64]}``
+numpy arrays and scalars, ``{"#t": […]}`` tuples, ``{"#s": …}`` text that is not Unicode, ``{"#d":
+[[key, value], …]}`` dictionaries whose keys are not text or look like a tag.
+
+Invariant: `load_json(dump_json(v))` equals `v` in value and type, for whatever `dump_json` accepts.
+"""
+
+import json
+import math
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tupli_repo.errors import CorruptObjectError, EncodingError
+
+MAX_BODY_BYTES = 8 << 20
+MAX_DEPTH = 64
+MAX_NODES = 2_000_000
+MAX_DIGITS = 4000
+_INT64 = range(-(2**63), 2**63)
+_DTYPE_KINDS = frozenset("?biufcSUmM")
+_NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+
+
+def dump_json(value: Any, *, name: str = "value") -> bytes:
+    """Return the canonical JSON of a value.
+
+    Args:
+        value: None, bool, int, float, str, bytes, numpy arrays and scalars (no objects), and lists,
+            tuples and dictionaries of them.
+        name: What the value is called in an error's message.
+
+    Raises:
+        EncodingError: It holds something else, names where, or it is too large or deep.
+
+    >>> dump_json({"b": float("inf"), "a": 1})
+    b'{"a":1,"b":{"#f":"inf"}}'
+    """
+    tree = _to_tree(value, name, 1)
+    data = json.dumps(tree, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    if len(data) > MAX_BODY_BYTES:
+        raise EncodingError(
+            f"'{name}' is {len(data)} bytes of JSON, at most {MAX_BODY_BYTES} may be",
+            hint="store large things as an artifact",
+        )
+    return data
+
+
+def load_json(data: bytes) -> Any:
+    """Return the value of canonical JSON.
+
+    Raises:
+        CorruptObjectError: It is not what `dump_json` writes; the caller knows the file.
+    """
+    if len(data) > MAX_BODY_BYTES:
+        raise CorruptObjectError("a JSON text is over the size limit")
+    try:
+        tree = json.loads(
+            data, object_pairs_hook=_pairs, parse_int=_int, parse_constant=_no_constant
+        )
+        return _Loader().value(tree, 1)
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError) as err:
+        raise CorruptObjectError(f"a JSON text is malformed: {str(err).splitlines()[0]}") from None
+
+
+def dtype_name(dtype: np.dtype[Any], *, name: str) -> str:
+    """Return the text of a dtype in little-endian byte order, for example ``<f4``.
+
+    Raises:
+        EncodingError: Its values are no plain bytes (objects, records), or not portable.
+    """
+    if dtype.kind not in _DTYPE_KINDS and dtype.kind != "b":
+        raise EncodingError(f"'{name}' has dtype '{dtype}', which cannot be stored")
+    if dtype.char in "gG":
+        raise EncodingError(
+            f"'{name}' has dtype '{dtype}', which differs between machines", hint="use float64"
+        )
+    return dtype.newbyteorder("<").str
+
+
+def parse_dtype(text: Any) -> np.dtype[Any]:
+    """Return the dtype of a text that `dtype_name` wrote.
+
+    Raises:
+        CorruptObjectError: It is none; the caller knows the file.
+    """
+    try:
+        dtype = np.dtype(text) if isinstance(text, str) else None
+        if dtype is not None and dtype_name(dtype, name="") == text:
+            return dtype
+    except (TypeError, ValueError, SyntaxError):
+        pass
+    raise CorruptObjectError("a dtype is malformed")
+
+
+def little_endian(array: NDArray[Any]) -> NDArray[Any]:
+    """Return the array in C order and little-endian byte order, itself where it is so already."""
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).reshape(array.shape)
+
+
+def _to_tree(value: Any, path: str, depth: int) -> Any:
+    if depth > MAX_DEPTH:
+        raise EncodingError(f"'{path[:80]}…' is nested deeper than {MAX_DEPTH} levels")
+    if isinstance(value, (np.ndarray, np.generic)):
+        return _array_to_tree(value, path)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return int(value) if value in _INT64 else {"#i": _decimal(int(value), path)}
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else {"#f": repr(float(value))}
+    if isinstance(value, str):
+        return _text_to_tree(str(value))
+    if isinstance(value, (bytes, bytearray)):
+        return {"#b": b64encode(value).decode()}
+    if isinstance(value, Mapping):
+        return _mapping_to_tree(value, path, depth)
+    if isinstance(value, (list, tuple)):
+        items = [_to_tree(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(value)]
+        return {"#t": items} if isinstance(value, tuple) else items
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    raise EncodingError(
+        f"'{path}' is a '{kind}', which cannot be stored",
+        hint="store numbers, text, arrays, and lists or dictionaries of them",
+    )
+
+
+def _mapping_to_tree(value: Mapping[Any, Any], path: str, depth: int) -> Any:
+    plain = all(isinstance(key, str) and _text_to_tree(key) == key for key in value)
+    if plain and not (len(value) == 1 and next(iter(value)).startswith("#")):
+        return {str(k): _to_tree(v, f"{path}.{k}", depth + 1) for k, v in value.items()}
+    pairs = [
+        [_to_tree(k, f"{path} (a key)", depth + 1), _to_tree(v, f"{path}[{k!r}]", depth + 1)]
+        for k, v in value.items()
+    ]
+    return {"#d": sorted(pairs, key=lambda pair: json.dumps(pair[0], sort_keys=True))}
+
+
+def _text_to_tree(text: str) -> Any:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return {"#s": b64encode(text.encode("utf-8", "surrogatepass")).decode()}
+    return text
+
+
+def _array_to_tree(value: Any, path: str) -> Any:
+    array = np.asarray(value)
+    dtype = dtype_name(array.dtype, name=path)
+    return {"#np": [dtype, list(array.shape), b64encode(little_endian(array).tobytes()).decode()]}
+
+
+def _decimal(value: int, path: str) -> str:
+    if value.bit_length() > 3 * MAX_DIGITS:
+        raise EncodingError(f"'{path}' is an integer of more than {MAX_DIGITS} digits")
+    return str(value)
+
+
+class _Loader:
+    """Turns a parsed tree back into the value, within the limits."""
+
+    def __init__(self) -> None:
+        self._nodes = 0
+
+    def value(self, tree: Any, depth: int) -> Any:
+        self._nodes += 1
+        if depth > 2 * MAX_DEPTH or self._nodes > MAX_NODES:
+            raise ValueError("it is nested too deeply or has too many values")
+        if isinstance(tree, list):
+            return [self.value(item, depth + 1) for item in tree]
+        if not isinstance(tree, dict):
+            return tree
+        if len(tree) == 1:
+            tag, inner = next(iter(tree.items()))
+            if tag.startswith("#"):
+                return self._tagged(tag, inner, depth)
+        return {key: self.value(item, depth + 1) for key, item in tree.items()}
+
+    def _tagged(self, tag: str, inner: Any, depth: int) -> Any:
+        match tag:
+            case "#f":
+                return _NON_FINITE[inner]
+            case "#i":
+                return _big_int(inner)
+            case "#b":
+                return b64decode(inner, validate=True)
+            case "#s":
+                return b64decode(inner, validate=True).decode("utf-8", "surrogatepass")
+            case "#t":
+                return tuple(self.value(item, depth + 1) for item in _list(inner))
+            case "#d":
+                pairs = [_list(pair) for pair in _list(inner)]
+                return {self.value(k, depth + 1): self.value(v, depth + 1) for k, v in pairs}
+            case "#np":
+                return _array(*_list(inner))
+        raise ValueError(f"'{tag[:20]}' is no tag of this format")
+
+
+def _array(dtype_text: Any, shape: Any, data: str) -> Any:
+    dtype = parse_dtype(dtype_text)
+    if not isinstance(shape, list) or any(type(n) is not int or n < 0 for n in shape):
+        raise ValueError("an array's shape is malformed")
+    array = np.frombuffer(b64decode(data, validate=True), dtype=dtype).reshape(shape).copy()
+    return array if shape else array[()]
+
+
+def _big_int(text: Any) -> int:
+    if not isinstance(text, str) or len(text) > MAX_DIGITS + 1:
+        raise ValueError("an integer is malformed")
+    return int(text)
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError("a list is due")
+    return value
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice")
+    return found
+
+
+def _int(text: str) -> int:
+    if len(text) > 20 or int(text) not in _INT64:
+        raise ValueError("an integer is too large")
+    return int(text)
+
+
+def _no_constant(text: str) -> Any:
+    raise ValueError(f"'{text}' is not JSON")

@@ -1,0 +1,202 @@
+"""Settings: what a repository is, and what its user wants.
+
+`RepositoryFormat` is `format.json`, written once. `Settings` are read from two small TOML files,
+the repository's own `config.toml` and the user's; the repository's go before the user's.
+
+Invariant: a file that does not parse is an error that names it, never a default in its place.
+"""
+
+import json
+import tomllib
+from getpass import getuser
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+from uuid import uuid4
+
+from platformdirs import user_config_path
+from pydantic import BaseModel, ConfigDict, Field
+
+from tupli_repo.errors import CorruptObjectError, InvalidInputError, UnsupportedFormatError
+
+FORMAT = 0
+
+
+class RepositoryFormat(BaseModel):
+    """What `format.json` says: enough for a reader to know whether it can read the rest."""
+
+    model_config = ConfigDict(frozen=True)
+
+    tupli: int = FORMAT
+    id: str = Field(default_factory=lambda: str(uuid4()))
+    role: Literal["work", "bare"] = "work"
+    hash: Literal["sha256"] = "sha256"
+    requires: tuple[str, ...] = ()
+
+    def dump(self) -> bytes:
+        """Return the file's bytes."""
+        return (json.dumps(self.model_dump(mode="json"), sort_keys=True) + "\n").encode()
+
+    @classmethod
+    def parse(cls, data: bytes, path: Path) -> "RepositoryFormat":
+        """Return what the bytes of `format.json` say.
+
+        Raises:
+            UnsupportedFormatError: A newer version wrote the repository.
+            CorruptObjectError: They are malformed.
+        """
+        try:
+            fields = json.loads(data)
+            version, requires = fields["tupli"], fields.get("requires", [])
+            newer = version > FORMAT or bool(requires)
+            found = None if newer else cls.model_validate(fields)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise CorruptObjectError(
+                "it does not describe a repository",
+                path=path,
+                hint="restore the file from a copy of the repository",
+            ) from None
+        if found is None:
+            needs = f", which needs {', '.join(map(str, requires))}" if requires else ""
+            raise UnsupportedFormatError(
+                f"'{path.parent}' has format {version}{needs}; this version reads format {FORMAT}",
+                hint="pip install -U tupli-repo",
+            )
+        return found
+
+
+class Setting(NamedTuple):
+    """One key that can be set."""
+
+    key: str
+    meaning: str
+    kind: type
+
+
+SETTINGS = {
+    setting.key: setting
+    for setting in (
+        Setting("user.name", "who records and stores; else the login", str),
+        Setting("record.sync_interval_s", "seconds between fsyncs while a wrapper records", float),
+    )
+}
+"""Every key there is; the only ones that are accepted."""
+
+
+class Settings(BaseModel):
+    """The settings in force.
+
+    Attributes:
+        user_name: The author of what is recorded and stored.
+        sync_interval_s: While a wrapper records, at most this many seconds pass between fsyncs.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    user_name: str
+    sync_interval_s: float = 1.0
+
+
+class SettingsFile:
+    """One TOML file of settings, as dotted keys.
+
+    Args:
+        path: The file; it need not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> dict[str, Any]:
+        """Return the settings that are set, by dotted key.
+
+        Raises:
+            InvalidInputError: The file does not parse, or holds a key or value that is not right.
+        """
+        try:
+            tree = tomllib.loads(self.path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
+            raise InvalidInputError(
+                f"'{self.path}' is not TOML: {err}", hint="mend the file or remove it"
+            ) from None
+        found: dict[str, Any] = {}
+        for section, values in tree.items():
+            for name, value in values.items() if isinstance(values, dict) else [("", values)]:
+                key = f"{section}.{name}".rstrip(".")
+                found[key] = _checked(key, value, f"'{self.path}'")
+        return found
+
+    def changed(self, key: str, value: str | None) -> bytes:
+        """Return the file's bytes with ``key`` set to the value of a text, or unset where None.
+
+        Raises:
+            InvalidInputError: There is no such key, or the value is not right.
+        """
+        values = self.read()
+        if value is None:
+            values.pop(_known(key).key, None)
+        else:
+            values[key] = _checked(key, _convert(key, value), "the value")
+        lines: list[str] = []
+        for section in sorted({name.partition(".")[0] for name in values}):
+            lines.append(f"[{section}]")
+            for name in sorted(values):
+                if name.startswith(f"{section}."):
+                    text = json.dumps(values[name], ensure_ascii=False).replace("\x7f", "\\u007f")
+                    lines.append(f"{name.partition('.')[2]} = {text}")
+            lines.append("")
+        return "\n".join(lines).encode()
+
+
+def user_settings_file() -> SettingsFile:
+    """Return the user's own settings."""
+    return SettingsFile(user_config_path("tupli", appauthor=False) / "config.toml")
+
+
+def effective_settings(repository: SettingsFile) -> Settings:
+    """Return the settings in force in a repository.
+
+    Raises:
+        InvalidInputError: A settings file is malformed.
+    """
+    values = {**user_settings_file().read(), **repository.read()}
+    named = {
+        "user_name": values.get("user.name") or _login(),
+        "sync_interval_s": values.get("record.sync_interval_s", 1.0),
+    }
+    return Settings.model_validate(named)
+
+
+def _login() -> str:
+    try:
+        return getuser() or "unknown"
+    except (OSError, KeyError, ImportError):  # no such user in the password database
+        return "unknown"
+
+
+def _known(key: str) -> Setting:
+    setting = SETTINGS.get(key)
+    if setting is None:
+        raise InvalidInputError(
+            f"'{key}' is not a setting", hint=f"the settings are {', '.join(SETTINGS)}"
+        )
+    return setting
+
+
+def _convert(key: str, text: str) -> Any:  # noqa: ANN401 - of the key's type
+    kind = _known(key).kind
+    try:
+        return kind(text)
+    except ValueError:
+        raise InvalidInputError(f"'{text}' is not a {kind.__name__}, which '{key}' takes") from None
+
+
+def _checked(key: str, value: object, where: str) -> object:
+    kind = _known(key).kind
+    number = kind is float and isinstance(value, int) and not isinstance(value, bool)
+    if not isinstance(value, kind) and not number:
+        raise InvalidInputError(f"{where} has a {type(value).__name__} for '{key}'")
+    if kind is float and not float(value) >= 0:  # type: ignore[arg-type]  # checked above
+        raise InvalidInputError(f"'{key}' is {value}, and must be 0 or more")
+    return value

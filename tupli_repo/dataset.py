@@ -1,0 +1,329 @@
+"""Datasets: the episodes that pass some filters, as arrays and as tuples.
+
+Invariant: the same repository, filters and seed give the same episodes, batches and samples in the
+same order.
+"""
+
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from functools import cached_property
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tupli_repo.codec.columns import concatenate
+from tupli_repo.codec.episode import EpisodeData
+from tupli_repo.codec.tuples import tuples_from_steps
+from tupli_repo.errors import InvalidInputError
+from tupli_repo.optional import require
+from tupli_repo.parsers import (
+    BaseTupleParser,
+    NumpyTupleParser,
+    TensorflowTupleParser,
+    TorchTupleParser,
+)
+from tupli_repo.repository.episodes import episode_item
+from tupli_repo.schema import BaseFilter, BenchmarkHeader, EpisodeHeader, EpisodeItem, RLTuple
+from tupli_repo.storage import TupliStorage
+
+__all__ = [
+    "BaseTupleParser",
+    "NumpyTupleParser",
+    "TensorflowTupleParser",
+    "TorchTupleParser",
+    "TupliDataset",
+]
+
+_Item = TypeVar("_Item")
+
+
+class TupliDataset:
+    """The episodes of the benchmarks and episodes that pass the filters, in canonical order.
+
+    Filters return a new dataset and add to those there are. Nothing is read before it is needed;
+    `load` reads everything at once. Episodes come by time, then id; steps in the order they happened.
+
+    Args:
+        storage: Where the episodes are.
+        info: Anything the user wants to keep with the dataset.
+    """
+
+    def __init__(self, storage: TupliStorage, info: dict[str, Any] | None = None) -> None:
+        self.storage = storage
+        self.info = info or {}
+        self._benchmark_filter: BaseFilter | None = None
+        self._episode_filter: BaseFilter | None = None
+        self._tuple_filters: tuple[Callable[[RLTuple], bool], ...] = ()
+        self._generator = np.random.default_rng()
+        self._data: list[tuple[EpisodeHeader, EpisodeData]] | None = None
+
+    def __repr__(self) -> str:
+        if self._data is None:
+            return f"TupliDataset({self.storage!r}, not loaded)"
+        n_steps = int(self.episode_lengths.sum())
+        return f"TupliDataset({self.storage!r}, {len(self._data)} episodes, {n_steps} steps)"
+
+    # ---- which episodes
+
+    def with_benchmark_filter(self, filter: BaseFilter) -> "TupliDataset":
+        """Return a dataset whose benchmarks pass ``filter`` too."""
+        return self._narrowed(_benchmark_filter=_both(self._benchmark_filter, filter))
+
+    def with_episode_filter(self, filter: BaseFilter) -> "TupliDataset":
+        """Return a dataset whose episodes pass ``filter`` too."""
+        return self._narrowed(_episode_filter=_both(self._episode_filter, filter))
+
+    def with_tuple_filter(self, filter_fcn: Callable[[RLTuple], bool]) -> "TupliDataset":
+        """Return a dataset that has only the steps for which ``filter_fcn`` is true too."""
+        return self._narrowed(_tuple_filters=(*self._tuple_filters, filter_fcn))
+
+    def preview(self) -> list[EpisodeHeader] | list[EpisodeItem]:
+        """Return the headers of the episodes; once loaded, the episodes with their tuples.
+
+        Raises:
+            CorruptObjectError: One is damaged.
+        """
+        return self.episodes if self._data is not None else self._headers
+
+    def load(self) -> None:
+        """Read every episode, once.
+
+        Raises:
+            CorruptObjectError: One is damaged.
+        """
+        if self._data is None:
+            ids = [header.id for header in self._headers]
+            self._data = list(self.storage.read_episodes(ids))
+
+    @cached_property
+    def benchmarks(self) -> list[BenchmarkHeader]:
+        """The benchmarks that pass the filter, by name and id."""
+        return self.storage.list_benchmarks(self._benchmark_filter)
+
+    @cached_property
+    def episodes(self) -> list[EpisodeItem]:
+        """The episodes with their tuples; step filters do not shorten them."""
+        return [episode_item(header, data) for header, data in self._loaded()]
+
+    @cached_property
+    def tuples(self) -> list[RLTuple]:
+        """The steps of all episodes that pass the step filters."""
+        kept = self._kept_steps()
+        return [step for step, keep in zip(self._all_tuples(), kept, strict=True) if keep]
+
+    # ---- as lists
+
+    @property
+    def observations(self) -> list[Any]:
+        """The observation each action was taken in, one per step."""
+        return [step.state for step in self.tuples]
+
+    @property
+    def actions(self) -> list[Any]:
+        """The actions, one per step."""
+        return [step.action for step in self.tuples]
+
+    @property
+    def rewards(self) -> list[Any]:
+        """The rewards, one per step."""
+        return [step.reward for step in self.tuples]
+
+    @property
+    def terminals(self) -> list[bool]:
+        """Whether the step reached a terminal state, one per step."""
+        return [step.terminal for step in self.tuples]
+
+    @property
+    def timeouts(self) -> list[bool]:
+        """Whether the episode was cut off after the step, one per step."""
+        return [step.timeout for step in self.tuples]
+
+    @property
+    def infos(self) -> list[dict[str, Any]]:
+        """The info dictionaries, one per step."""
+        return [step.info for step in self.tuples]
+
+    # ---- as arrays
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Return every column, episodes end to end, in the dtypes they were recorded in.
+
+        Returns:
+            For E episodes of T_1 … T_E steps, N their sum: ``observations`` of N+E rows (T_i+1 per
+            episode, the last one being the observation after the last action; N where it was never
+            known), ``actions``, ``rewards``, ``terminated``, ``truncated`` and ``infos/KEY`` of N
+            rows. Parts of composite spaces have columns of their own, such as
+            ``observations/camera``. Empty where there are no episodes. `episode_lengths` tells
+            where episodes begin.
+
+        Raises:
+            InvalidInputError: A step filter is set (the rows of an episode would not line up), or
+                the episodes have different columns.
+        """
+        if self._tuple_filters:
+            raise InvalidInputError(
+                "columns() gives whole episodes, and this dataset has a step filter",
+                hint="convert_to_d4rl_format() gives the steps that pass it",
+            )
+        parts = [data.columns for _, data in self._loaded()]
+        self._check_alike(list(parts[0]) if parts else [])
+        return concatenate(parts)
+
+    @property
+    def episode_lengths(self) -> NDArray[np.int64]:
+        """The number of steps of each episode, shape (E,)."""
+        return np.asarray([data.n_steps for _, data in self._loaded()], dtype=np.int64)
+
+    def convert_to_tensors(self, parser: type[BaseTupleParser] = NumpyTupleParser) -> Any:
+        """Return observations, actions, rewards, terminals and timeouts of the N steps.
+
+        Args:
+            parser: What makes them of the lists; by default, numpy arrays in float32 and bool.
+        """
+        return parser.parse_lists(
+            self.observations, self.actions, self.rewards, self.terminals, self.timeouts
+        )
+
+    def convert_to_d4rl_format(self) -> dict[str, NDArray[Any]]:
+        """Return the N steps as arrays in D4RL's names, in the dtypes they were recorded in.
+
+        Returns:
+            ``observations`` (N, *obs), ``actions`` (N, *act), ``next_observations`` (N, *obs; within
+            the episode, never the next episode's first), ``rewards`` (N,), ``terminals`` (N,) bool,
+            ``timeouts`` (N,) bool. Where the observation after the last action was never known, an
+            episode that terminated repeats its last observation (nothing is bootstrapped from it)
+            and one that did not loses its last step.
+
+        Raises:
+            InvalidInputError: The spaces are composite, or the episodes have different shapes.
+        """
+        names = ("observations", "actions", "rewards", "terminated", "truncated")
+        self._check_alike(names)
+        parts: dict[str, list[NDArray[Any]]] = {name: [] for name in _D4RL}
+        kept, at = self._kept_steps(), 0
+        for _, data in self._loaded():
+            columns, n = data.columns, data.n_steps
+            keep = np.asarray(kept[at : at + n], dtype=bool)
+            at += n
+            observations = columns["observations"]
+            if len(observations) == n:
+                if not columns["terminated"][-1]:
+                    keep[-1] = False
+                observations = np.concatenate([observations, observations[-1:]])
+            parts["observations"].append(observations[:-1][keep])
+            parts["next_observations"].append(observations[1:][keep])
+            for target, name in (
+                ("actions", "actions"),
+                ("rewards", "rewards"),
+                ("terminals", "terminated"),
+                ("timeouts", "truncated"),
+            ):
+                parts[target].append(columns[name][keep])
+        return {name: np.concatenate(p) if p else np.empty(0) for name, p in parts.items()}
+
+    def convert_to_dataframe(self) -> Any:
+        """Return a pandas DataFrame with a row per step and the columns of D4RL's format.
+
+        Raises:
+            MissingDependencyError: pandas is not installed.
+            InvalidInputError: As `convert_to_d4rl_format`.
+        """
+        pandas = require("pandas", needed_for="convert_to_dataframe")
+        arrays = self.convert_to_d4rl_format()
+        return pandas.DataFrame({name: list(array) for name, array in arrays.items()})
+
+    # ---- in batches and samples
+
+    def set_seed(self, seed: int) -> None:
+        """Make the batches and samples that follow repeatable."""
+        self._generator = np.random.default_rng(seed)
+
+    def as_batch_generator(self, batch_size: int, shuffle: bool = False) -> Iterator[list[RLTuple]]:
+        """Iterate over the steps in batches; the last one may be shorter.
+
+        Args:
+            batch_size: Steps per batch, at least 1.
+            shuffle: Whether the steps are in random order; see `set_seed`.
+
+        Raises:
+            InvalidInputError: ``batch_size`` is less than 1.
+        """
+        if batch_size < 1:
+            raise InvalidInputError(f"a batch of {batch_size} steps is not possible")
+        steps = self.tuples
+        if shuffle:
+            steps = _taken(steps, self._generator.permutation(len(steps)))
+        return (steps[at : at + batch_size] for at in range(0, len(steps), batch_size))
+
+    def sample_episodes(self, n_samples: int) -> list[EpisodeHeader] | list[EpisodeItem]:
+        """Return random episodes, each at most once; headers, or episodes once loaded.
+
+        Args:
+            n_samples: How many; all in random order where there are fewer.
+        """
+        if self._data is None:
+            return _taken(self._headers, self._choice(len(self._headers), n_samples))
+        return _taken(self.episodes, self._choice(len(self.episodes), n_samples))
+
+    def _choice(self, n: int, n_samples: int) -> NDArray[np.int64]:
+        return self._generator.permutation(n)[: max(0, n_samples)]
+
+    @cached_property
+    def _headers(self) -> list[EpisodeHeader]:
+        ids = {benchmark.id for benchmark in self.benchmarks}
+        headers = self.storage.list_episodes(self._episode_filter)
+        return [header for header in headers if header.benchmark_id in ids]
+
+    def _loaded(self) -> list[tuple[EpisodeHeader, EpisodeData]]:
+        self.load()
+        assert self._data is not None
+        return self._data
+
+    def _all_tuples(self) -> Iterator[RLTuple]:
+        return (step for _, data in self._loaded() for step in tuples_from_steps(data))
+
+    def _kept_steps(self) -> list[bool]:
+        if not self._tuple_filters:
+            return [True] * int(self.episode_lengths.sum())
+        return [all(keep(s) for keep in self._tuple_filters) for s in self._all_tuples()]
+
+    def _check_alike(self, names: tuple[str, ...] | list[str]) -> None:
+        """Check that the episodes have these columns, with items of the same shape."""
+        first: tuple[str, dict[str, tuple[int, ...]]] | None = None
+        for header, data in self._loaded():
+            missing = [name for name in names if name not in data.columns]
+            if missing:
+                raise InvalidInputError(
+                    f"episode '{header.id[:12]}' has no column '{missing[0]}'",
+                    hint="filter the dataset, or take the episodes one by one",
+                )
+            shapes = {name: data.columns[name].shape[1:] for name in names}
+            if first is None:
+                first = header.id, shapes
+            elif shapes != first[1]:
+                name = next(name for name in names if shapes[name] != first[1][name])
+                raise InvalidInputError(
+                    f"'{name}' has shape {first[1][name]} in episode '{first[0][:12]}' and"
+                    f" {shapes[name]} in '{header.id[:12]}'",
+                    hint="filter the dataset by benchmark",
+                )
+
+    def _narrowed(self, **changes: Any) -> "TupliDataset":
+        """A dataset like this one, with some settings changed and nothing loaded."""
+        found = TupliDataset(self.storage, dict(self.info))
+        kept = ("_benchmark_filter", "_episode_filter", "_tuple_filters")
+        vars(found).update({name: getattr(self, name) for name in kept} | changes)
+        vars(found)["_generator"] = deepcopy(self._generator)
+        return found
+
+
+_D4RL = ("observations", "actions", "next_observations", "rewards", "terminals", "timeouts")
+
+
+def _both(one: BaseFilter | None, other: BaseFilter) -> BaseFilter:
+    return other if one is None else one & other
+
+
+def _taken(items: list[_Item], order: NDArray[np.int64]) -> list[_Item]:
+    return [items[index] for index in order.tolist()]

@@ -1,0 +1,14 @@
+"""The object database: bytes, ids, files. It knows nothing about reinforcement learning.
+
+From the ground up:
+
+- `files`: the only door to the disk; `frames`: zstd frames with their sizes checked.
+- `objects`: kind + links + body, named by SHA-256.
+- `block`: whole objects compressed together; `pack`: sealed files of blocks; `journal`: one
+  writer's unsealed pack.
+- `writer`: the journals of this process; `store`: everything behind write and read.
+
+Two orders hold everywhere. Writing: staging, fsync, rename, fsync of the folder; objects that
+others link come first. Removing: the other way round. Readers list parents first, then look for
+children.
+"""

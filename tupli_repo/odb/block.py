@@ -1,0 +1,220 @@
+"""Blocks: the unit in which packs and journals compress, check and read objects.
+
+A block is a small header with a checksum of its own and one zstd frame of whole objects, back to
+back; it holds data or records, never both. Blocks are independent of each other, so damage costs
+one block, and one can be copied to another file byte for byte.
+
+Invariant: `decode` returns the bytes given to `encode`, or raises.
+"""
+
+import struct
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+from zlib import crc32
+
+from tupli_repo.errors import CorruptObjectError
+from tupli_repo.odb import frames
+from tupli_repo.odb.objects import (
+    KINDS_BY_CODE,
+    MAX_OBJECT_BYTES,
+    Kind,
+    ObjectId,
+    decode_header,
+    object_id,
+)
+
+MAGIC = b"BLK1"
+TARGET_BYTES = 128 << 10
+"""A block holds at most this much raw; a larger object has a block of its own."""
+_HEADER = struct.Struct("<4sBII")
+_CRC = struct.Struct("<I")
+HEADER_BYTES = _HEADER.size + _CRC.size
+_DATA, _RECORDS = 0, 1
+
+
+class Block(NamedTuple):
+    """Where one block lies in its file, and its sizes (bytes)."""
+
+    offset: int
+    stored: int
+    raw: int
+
+    @property
+    def end(self) -> int:
+        """The offset behind the block."""
+        return self.offset + HEADER_BYTES + self.stored
+
+
+class Entry(NamedTuple):
+    """One object in a block: ``length`` bytes of encoding from ``offset``."""
+
+    kind: Kind
+    block: int
+    offset: int
+    length: int
+
+
+@dataclass(slots=True)
+class Directory:
+    """What a pack or journal holds: its blocks in file order, and where each object lies.
+
+    Kept in flat arrays: there may be a million objects.
+    """
+
+    blocks: list[Block] = field(default_factory=list)
+    _rows: dict[bytes, int] = field(default_factory=dict)
+    _codes: "array[int]" = field(default_factory=lambda: array("B"))
+    _places: "array[int]" = field(default_factory=lambda: array("I"))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __contains__(self, oid: ObjectId) -> bool:
+        return bytes.fromhex(oid) in self._rows
+
+    def add(self, raw_id: bytes, kind: Kind, offset: int, length: int) -> None:
+        """Note an object in the last block; of two with one id the first counts."""
+        if raw_id not in self._rows:
+            self._rows[raw_id] = len(self._codes)
+            self._codes.append(kind.code)
+            self._places.extend((len(self.blocks) - 1, offset, length))
+
+    def get(self, oid: ObjectId) -> Entry | None:
+        """Return where an object lies, None where it is not here."""
+        row = self._rows.get(bytes.fromhex(oid))
+        if row is None:
+            return None
+        kind = KINDS_BY_CODE[self._codes[row]]
+        return Entry(kind, *self._places[3 * row : 3 * row + 3])
+
+    def ids(self, *kinds: Kind) -> Iterator[ObjectId]:
+        """Iterate over the ids of objects of some kinds (all where none is named)."""
+        wanted = {kind.code for kind in kinds or Kind}
+        for raw_id, row in self._rows.items():
+            if self._codes[row] in wanted:
+                yield ObjectId(raw_id.hex())
+
+
+def encode(raw: bytes, *, records: bool) -> bytes:
+    """Return the block of whole encoded objects ``raw``."""
+    frame = frames.compress(raw)
+    header = _HEADER.pack(MAGIC, _RECORDS if records else _DATA, len(frame), len(raw))
+    return header + _CRC.pack(crc32(header)) + frame
+
+
+class BlockHeader(NamedTuple):
+    """The checked header of a block."""
+
+    records: bool
+    stored: int
+    raw: int
+
+
+def decode_block_header(data: bytes | memoryview) -> BlockHeader:
+    """Return the header at the beginning of ``data``.
+
+    Raises:
+        CorruptObjectError: There is none, or its checksum or sizes are wrong.
+    """
+    if len(data) < HEADER_BYTES:
+        raise CorruptObjectError("a block's header is cut off")
+    magic, block_class, stored, raw = _HEADER.unpack_from(data)
+    (checksum,) = _CRC.unpack_from(data, _HEADER.size)
+    if magic != MAGIC or crc32(data[: _HEADER.size]) != checksum:
+        raise CorruptObjectError("a block's header fails its checksum")
+    if block_class not in (_DATA, _RECORDS) or raw > MAX_OBJECT_BYTES:
+        raise CorruptObjectError("a block's header has impossible values")
+    return BlockHeader(block_class == _RECORDS, stored, raw)
+
+
+def decode(data: bytes) -> bytes:
+    """Return the objects of one whole block.
+
+    Raises:
+        CorruptObjectError: ``data`` is anything else.
+    """
+    header = decode_block_header(data)
+    if len(data) != HEADER_BYTES + header.stored:
+        raise CorruptObjectError("a block is cut off")
+    try:
+        raw = frames.decompress(memoryview(data)[HEADER_BYTES:], max_bytes=header.raw)
+    except frames.FrameError as err:
+        raise CorruptObjectError(f"a block does not decompress: {err}") from None
+    if len(raw) != header.raw:
+        raise CorruptObjectError("a block's size differs from what its header says")
+    return raw
+
+
+def split(raw: bytes, *, records: bool) -> Iterator[tuple[ObjectId, Kind, int, int]]:
+    """Find the objects of a block: id (computed), kind, offset and length of each.
+
+    Raises:
+        CorruptObjectError: They do not fill it exactly, or are not of its class.
+    """
+    at, view = 0, memoryview(raw)
+    while at < len(raw):
+        header = decode_header(raw, at)
+        end = at + header.size_bytes
+        if end > len(raw):
+            raise CorruptObjectError("an object reaches over the end of its block")
+        if header.kind.is_data == records:
+            raise CorruptObjectError(f"a {header.kind} lies in a block of the other class")
+        yield object_id(view[at:end]), header.kind, at, header.size_bytes
+        at = end
+
+
+class Packer:
+    """Groups encoded objects of one class into blocks.
+
+    Args:
+        records: Whether the blocks hold records.
+    """
+
+    def __init__(self, *, records: bool) -> None:
+        self._records = records
+        self._pending: list[tuple[ObjectId, Kind, bytes]] = []
+        self._size = 0
+
+    def add(self, oid: ObjectId, kind: Kind, encoded: bytes) -> "FullBlock | None":
+        """Add an object; returns the block that it did not fit into any more, if any."""
+        full = self.flush() if self._size + len(encoded) > TARGET_BYTES else None
+        self._pending.append((oid, kind, encoded))
+        self._size += len(encoded)
+        return full
+
+    def flush(self) -> "FullBlock | None":
+        """Return the block of what was added since the last one, if anything was."""
+        if not self._pending:
+            return None
+        raw = b"".join([encoded for _, _, encoded in self._pending])
+        places: list[tuple[ObjectId, Kind, int, int]] = []
+        at = 0
+        for oid, kind, encoded in self._pending:
+            places.append((oid, kind, at, len(encoded)))
+            at += len(encoded)
+        self._pending, self._size = [], 0
+        return FullBlock(encode(raw, records=self._records), len(raw), places)
+
+
+class FullBlock(NamedTuple):
+    """A block ready to be written: its bytes, raw size, and the objects in it."""
+
+    data: bytes
+    raw: int
+    places: list[tuple[ObjectId, Kind, int, int]]
+
+    def enter(self, directory: Directory, offset: int) -> None:
+        """Note the block, written at ``offset``, and its objects in ``directory``."""
+        directory.blocks.append(Block(offset, len(self.data) - HEADER_BYTES, self.raw))
+        for oid, kind, at, length in self.places:
+            directory.add(bytes.fromhex(oid), kind, at, length)
+
+
+def in_file(path: Path, err: CorruptObjectError) -> CorruptObjectError:
+    """Return ``err`` with the file it was met in."""
+    return CorruptObjectError(
+        err.reason, path=path, hint="restore the file from a copy of the repository"
+    )

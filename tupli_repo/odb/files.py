@@ -1,0 +1,377 @@
+"""The only door to the disk.
+
+`FileSystem` is the handful of primitives everything is built from: replace it and every fault can
+be injected. `RepositoryFiles` knows the folders of one `.tupli` and the two ways a file comes to
+be there: whole, durable and never changed again (`Scratch`), or as a writer's own journal.
+
+Invariant: a file under its final name holds all its bytes, on disk, or does not exist.
+"""
+
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from stat import S_ISDIR, S_ISREG
+from typing import Self
+from uuid import uuid4
+
+from tupli_repo.errors import StorageIOError
+
+FILE_MODE = 0o444
+"""Finished files are read-only: nothing under `.tupli` is modified."""
+JOURNAL_MODE = 0o644
+FOLDER_MODE = 0o755
+
+_FOLDERS = ("objects", "packs", "refs", "staging", "trash", "damaged", "locks")
+_BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_CANNOT_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EBADF})
+_HINTS = {
+    errno.ENOSPC: "free some space and try again; nothing half-written was left",
+    errno.EDQUOT: "your quota is used up; free some space and try again",
+    errno.EACCES: "check the permissions of the folder",
+    errno.EPERM: "check the permissions of the folder",
+    errno.EROFS: "the file system is read-only",
+    errno.EMFILE: "too many files are open in this process",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileStatus:
+    """What the file system says of one name; sizes in bytes, times in nanoseconds."""
+
+    size_bytes: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+    is_file: bool
+    is_folder: bool
+
+
+class FileSystem:
+    """The primitives, each one call to the operating system; each may raise `OSError`."""
+
+    def create(self, path: Path, *, mode: int) -> int:
+        """Open a new file for writing; a name that exists already is an error."""
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, mode)
+
+    def write(self, descriptor: int, data: bytes) -> None:
+        """Write all of ``data`` at the end of what was written before."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+
+    def fsync(self, descriptor: int) -> None:
+        """Return when the file's bytes are on the disk itself."""
+        if sys.platform == "darwin":  # fsync there leaves bytes in the drive's cache
+            from fcntl import F_FULLFSYNC, fcntl
+
+            with suppress(OSError):
+                fcntl(descriptor, F_FULLFSYNC)
+                return
+        os.fsync(descriptor)
+
+    def close(self, descriptor: int) -> None:
+        """Close the file; NFS reports a full disk here."""
+        os.close(descriptor)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Move ``source`` to ``target`` at once, over what is there."""
+        os.replace(source, target)
+
+    def link(self, source: Path, target: Path) -> None:
+        """Give a file a second name; a name that exists already is an error."""
+        os.link(source, target)
+
+    def remove(self, path: Path) -> None:
+        """Remove one file."""
+        os.unlink(path)
+
+    def make_folder(self, path: Path, *, mode: int) -> None:
+        """Make one folder; it must not exist."""
+        os.mkdir(path, mode)
+
+    def remove_folder(self, path: Path) -> None:
+        """Remove one empty folder."""
+        os.rmdir(path)
+
+    def fsync_folder(self, path: Path) -> None:
+        """Make the names in a folder durable, where the file system can (SMB cannot)."""
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except PermissionError:  # Windows opens no folders
+            return
+        try:
+            os.fsync(descriptor)
+        except OSError as err:
+            if err.errno not in _CANNOT_SYNC:
+                raise
+        finally:
+            os.close(descriptor)
+
+    def open_read(self, path: Path) -> int:
+        """Open a file for reading; a symbolic link is refused."""
+        return os.open(path, os.O_RDONLY | _NO_FOLLOW | _BINARY)
+
+    def read(self, descriptor: int, size: int, offset: int) -> bytes:
+        """Return ``size`` bytes from ``offset``, fewer only at the end of the file."""
+        parts: list[bytes] = []
+        while size > 0:
+            part = _read_at(descriptor, size, offset)
+            if not part:
+                break
+            parts.append(part)
+            size -= len(part)
+            offset += len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def list_folder(self, path: Path) -> list[str]:
+        """Return the names in a folder, sorted."""
+        return sorted(os.listdir(path))
+
+    def status(self, path: Path) -> FileStatus:
+        """Return size, times and type; a symbolic link is neither file nor folder."""
+        found = os.lstat(path)
+        return FileStatus(
+            size_bytes=found.st_size,
+            mtime_ns=found.st_mtime_ns,
+            ctime_ns=found.st_ctime_ns,
+            inode=found.st_ino,
+            is_file=S_ISREG(found.st_mode),
+            is_folder=S_ISDIR(found.st_mode),
+        )
+
+
+def _read_at(descriptor: int, size: int, offset: int) -> bytes:
+    if sys.platform == "win32":  # no pread there
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        return os.read(descriptor, size)
+    return os.pread(descriptor, size, offset)
+
+
+@contextmanager
+def disk_errors(doing: str, path: Path) -> Iterator[None]:
+    """Turn an `OSError` into a `StorageIOError` that names what was being done to what."""
+    try:
+        yield
+    except OSError as err:
+        reason = (err.strerror or str(err)).lower()
+        hint = _HINTS.get(err.errno or 0, "")
+        raise StorageIOError(f"cannot {doing} '{path}': {reason}", hint=hint) from err
+
+
+class Scratch:
+    """A file in the making: private until `commit` gives it its final name.
+
+    Use it as a context manager; left without `commit`, for whatever reason, it is gone.
+    """
+
+    def __init__(self, files: "RepositoryFiles") -> None:
+        self._files = files
+        self._path = files.new_scratch_path()
+        with disk_errors("write to", self._path):
+            self._descriptor: int | None = files.fs.create(self._path, mode=FILE_MODE)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._descriptor is not None:
+            with suppress(OSError):
+                self._close()
+            with suppress(OSError):
+                self._files.fs.remove(self._path)
+
+    def write(self, data: bytes) -> None:
+        """Append ``data``."""
+        assert self._descriptor is not None
+        with disk_errors("write to", self._path):
+            self._files.fs.write(self._descriptor, data)
+
+    def commit(self, final: Path, *, replace: bool = True) -> None:
+        """Make ``final`` hold what was written, whole and durable.
+
+        Args:
+            final: The name.
+            replace: Whether a file under that name may be replaced; else it is an error.
+        """
+        assert self._descriptor is not None
+        fs = self._files.fs
+        descriptor = self._descriptor
+        try:
+            with disk_errors("write", final):
+                fs.fsync(descriptor)
+                self._close()
+                if replace:
+                    fs.rename(self._path, final)
+                else:
+                    self._link(final)
+                fs.fsync_folder(final.parent)  # the name itself must survive
+        except BaseException:  # Ctrl-C too
+            with suppress(OSError):
+                if self._descriptor is not None:
+                    self._close()
+            with suppress(OSError):
+                fs.remove(self._path)
+            raise
+
+    def _link(self, final: Path) -> None:
+        fs = self._files.fs
+        try:
+            fs.link(self._path, final)
+        except FileExistsError:
+            raise
+        except OSError:  # no hard links here
+            if self._files.status(final) is not None:
+                raise FileExistsError(errno.EEXIST, "it exists", str(final)) from None
+            fs.rename(self._path, final)
+        else:
+            fs.remove(self._path)
+
+    def _close(self) -> None:
+        assert self._descriptor is not None
+        descriptor, self._descriptor = self._descriptor, None
+        self._files.fs.close(descriptor)
+
+
+class RepositoryFiles:
+    """The folders of one repository, and how files get into and out of them.
+
+    Args:
+        root: The `.tupli` folder.
+        fs: The primitives; another one in tests.
+    """
+
+    def __init__(self, root: Path, fs: FileSystem | None = None) -> None:
+        self.root = root
+        self.fs = fs or FileSystem()
+        self.objects = root / "objects"
+        self.packs = root / "packs"
+        self._staging: tuple[int, Path] | None = None  # of this process: a fork makes its own
+
+    def create_folders(self) -> None:
+        """Make the folders of an empty repository, fan-out included, and make them durable."""
+        with disk_errors("make", self.root):
+            self.ensure_folder(self.root)
+            for name in _FOLDERS:
+                self.ensure_folder(self.root / name)
+            for byte in range(256):
+                self.ensure_folder(self.objects / f"{byte:02x}")
+            self.fs.fsync_folder(self.objects)
+            self.fs.fsync_folder(self.root)
+            self.fs.fsync_folder(self.root.parent)
+
+    def ensure_folder(self, path: Path) -> None:
+        """Make one folder unless it is there."""
+        with suppress(FileExistsError):
+            self.fs.make_folder(path, mode=FOLDER_MODE)
+
+    def write_atomic(self, final: Path, data: bytes) -> None:
+        """Make ``final`` hold ``data``, whole and durable, or leave it as it was."""
+        with Scratch(self) as scratch:
+            scratch.write(data)
+            scratch.commit(final)
+
+    def write_new(self, final: Path, data: bytes) -> None:
+        """Make ``final`` hold ``data``, whole and durable; a file of that name is an error."""
+        with Scratch(self) as scratch:
+            scratch.write(data)
+            scratch.commit(final, replace=False)
+
+    def settle(self, path: Path) -> None:
+        """Make an existing file durable, so that it can be relied on.
+
+        That a name exists does not mean that its bytes have reached the disk: its writer may
+        still be on the way there.
+        """
+        with self.open(path) as (descriptor, _), disk_errors("write", path):
+            try:
+                self.fs.fsync(descriptor)
+            except OSError as err:
+                if err.errno not in _CANNOT_SYNC:  # Windows syncs no file opened for reading
+                    raise
+            self.fs.fsync_folder(path.parent)
+
+    def read(self, path: Path) -> bytes:
+        """Return all bytes of one file.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            StorageIOError: The operating system refused.
+        """
+        with self.open(path) as (descriptor, size_bytes), disk_errors("read", path):
+            return self.fs.read(descriptor, size_bytes, 0)
+
+    @contextmanager
+    def open(self, path: Path) -> Iterator[tuple[int, int]]:
+        """Give a descriptor for `FileSystem.read` and the size of the file.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            StorageIOError: The operating system refused, or it is no regular file.
+        """
+        status = self.status(path)
+        if status is None:
+            raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
+        if not status.is_file:
+            raise StorageIOError(f"cannot read '{path}': it is not a regular file")
+        try:
+            descriptor = self.fs.open_read(path)
+        except FileNotFoundError:
+            raise
+        except OSError as err:
+            with disk_errors("read", path):
+                raise err from None
+        try:
+            yield descriptor, status.size_bytes
+        finally:
+            self.fs.close(descriptor)
+
+    def list_folder(self, path: Path) -> list[str]:
+        """Return the names in a folder, sorted; none where there is no such folder."""
+        try:
+            with disk_errors("list", path):
+                return self.fs.list_folder(path)
+        except StorageIOError as err:
+            if isinstance(err.__cause__, FileNotFoundError):
+                return []
+            raise
+
+    def status(self, path: Path) -> FileStatus | None:
+        """Return what is under a name, None where there is nothing."""
+        try:
+            return self.fs.status(path)
+        except FileNotFoundError:
+            return None
+        except OSError as err:
+            with disk_errors("read", path):
+                raise err from None
+
+    def move_to_trash(self, path: Path, *, reason: str) -> None:
+        """Move one superseded file into a trash run of its own."""
+        run = self.root / "trash" / uuid4().hex
+        with disk_errors("move to the trash", path):
+            self.fs.make_folder(run, mode=FOLDER_MODE)
+            self.write_atomic(run / "stamp", f"{reason}\n".encode())
+            self.fs.rename(path, run / path.name)
+            self.fs.fsync_folder(run)
+            self.fs.fsync_folder(path.parent)
+
+    def new_scratch_path(self) -> Path:
+        """Return a fresh private name under `staging/`."""
+        if self._staging is None or self._staging[0] != os.getpid():
+            folder = self.root / "staging" / uuid4().hex
+            with disk_errors("make", folder):
+                self.fs.make_folder(folder, mode=FOLDER_MODE)
+            self._staging = (os.getpid(), folder)
+        return self._staging[1] / uuid4().hex
+
+    def close(self) -> None:
+        """Remove this process's empty folder under `staging/`."""
+        if self._staging is not None and self._staging[0] == os.getpid():
+            with suppress(OSError):
+                self.fs.remove_folder(self._staging[1])
+            self._staging = None

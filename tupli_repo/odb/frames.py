@@ -1,0 +1,85 @@
+"""Zstandard frames that cannot surprise: sizes are checked before a byte is decompressed.
+
+Invariant: `decompress` returns exactly the number of bytes the frame states, at most the limit
+given, or raises `FrameError`; memory stays near that limit whatever the input.
+"""
+
+from threading import local
+
+import zstandard
+
+LEVEL = 3
+MAX_WINDOW_BYTES = 128 << 20
+_PER_THREAD = local()  # contexts are expensive to make and not safe to share
+
+
+class FrameError(ValueError):
+    """The bytes are not one whole frame of the stated size; the caller knows the file."""
+
+
+def compress(data: bytes) -> bytes:
+    """Return one frame that states its content's size and carries its checksum."""
+    context = getattr(_PER_THREAD, "compressor", None)
+    if context is None:
+        context = _PER_THREAD.compressor = zstandard.ZstdCompressor(
+            level=LEVEL, write_checksum=True, write_content_size=True
+        )
+    frame: bytes = context.compress(data)
+    return frame
+
+
+def decompress(frame: bytes | memoryview, *, max_bytes: int) -> bytes:
+    """Return the content of exactly one frame.
+
+    Args:
+        frame: The whole frame and nothing behind it.
+        max_bytes: The largest content that is acceptable.
+
+    Raises:
+        FrameError: It is no such frame, or its content would be larger.
+    """
+    size = content_size(frame)
+    if size > max_bytes:
+        raise FrameError(f"it states {size} bytes of content, at most {max_bytes} may be")
+    context = getattr(_PER_THREAD, "decompressor", None)
+    if context is None:
+        context = _PER_THREAD.decompressor = zstandard.ZstdDecompressor(
+            max_window_size=MAX_WINDOW_BYTES
+        )
+    try:
+        data: bytes = context.decompress(frame, max_output_size=size, allow_extra_data=False)
+    except zstandard.ZstdError as err:
+        raise FrameError(_one_line(err)) from None
+    if len(data) != size:
+        raise FrameError(f"it holds {len(data)} bytes of content and states {size}")
+    return data
+
+
+def peek(frame: bytes, *, size: int) -> bytes:
+    """Return up to ``size`` bytes from the beginning of a frame that may be cut off."""
+    reader = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES).stream_reader(frame)
+    try:
+        return reader.read(size)
+    except zstandard.ZstdError as err:
+        raise FrameError(_one_line(err)) from None
+
+
+def content_size(frame: bytes | memoryview) -> int:
+    """Return how many bytes a frame says it holds.
+
+    Raises:
+        FrameError: The header is damaged, or is not as `compress` writes it.
+    """
+    try:
+        header = zstandard.get_frame_parameters(frame)
+    except zstandard.ZstdError as err:
+        raise FrameError(_one_line(err)) from None
+    if not header.has_checksum or header.dict_id or frame[4] & 0b0001_1000:
+        raise FrameError("its zstd header is not one this format uses")
+    if header.window_size > MAX_WINDOW_BYTES or header.content_size >= 1 << 63:
+        raise FrameError("its zstd header states no acceptable size")
+    return header.content_size
+
+
+def _one_line(err: Exception) -> str:
+    return str(err).splitlines()[0]

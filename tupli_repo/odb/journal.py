@@ -1,0 +1,180 @@
+"""Journals: one writer's unsealed pack, read by anyone at any time.
+
+A journal grows by whole appends: the data blocks and the record block of an episode in one write.
+It has no directory; readers scan its blocks from where they left off. What a crash cut off at its
+end was never acknowledged and is passed over; damage anywhere else is an error.
+
+Invariant: what `append` and then `sync` wrote is found by every later scan, by anyone.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from uuid import uuid4
+
+from tupli_repo.errors import CorruptObjectError
+from tupli_repo.odb import block
+from tupli_repo.odb.block import HEADER_BYTES, Block, Directory, FullBlock, Packer
+from tupli_repo.odb.files import JOURNAL_MODE, RepositoryFiles, disk_errors
+from tupli_repo.odb.objects import Kind, ObjectId
+from tupli_repo.odb.pack import FILE_MAGIC, BlockFile, PackWriter, check_file_magic
+
+_SCAN_BYTES = 4 << 20
+_TORN_ZEROS = bytes(4)
+
+
+class JournalFile(BlockFile):
+    """A journal as a reader sees it; `refresh` finds what was appended since."""
+
+    def __init__(self, files: RepositoryFiles, path: Path) -> None:
+        super().__init__(files, path, Directory())
+        self._end = 0
+
+    def refresh(self) -> None:
+        """Scan what was appended since the last scan.
+
+        Raises:
+            CorruptObjectError: A block that is whole is damaged.
+            FileNotFoundError: The journal is gone: it was sealed.
+        """
+        with (
+            self._files.open(self.path) as (descriptor, size_bytes),
+            disk_errors("read", self.path),
+        ):
+            try:
+                self._scan(descriptor, size_bytes)
+            except CorruptObjectError as err:
+                raise block.in_file(self.path, err) from None
+
+    def _scan(self, descriptor: int, size_bytes: int) -> None:
+        read = self._files.fs.read
+        if self._end == 0:
+            magic = read(descriptor, len(FILE_MAGIC), 0)
+            if magic in (FILE_MAGIC[: len(magic)], bytes(len(magic))) and magic != FILE_MAGIC:
+                return  # its first write is under way, or was cut off
+            check_file_magic(magic)
+            self._end = len(FILE_MAGIC)
+        while self._end < size_bytes:
+            head = read(descriptor, HEADER_BYTES, self._end)
+            rest = size_bytes - self._end
+            try:
+                header = block.decode_block_header(head)
+                if HEADER_BYTES + header.stored > rest:
+                    return  # torn: the rest of the block was never written
+                raw = block.decode(read(descriptor, HEADER_BYTES + header.stored, self._end))
+            except CorruptObjectError:
+                if self._is_torn(descriptor, size_bytes):
+                    return
+                raise
+            self.directory.blocks.append(Block(self._end, header.stored, header.raw))
+            for oid, kind, offset, length in block.split(raw, records=header.records):
+                self.directory.add(bytes.fromhex(oid), kind, offset, length)
+            self._end = self.directory.blocks[-1].end
+
+    def _is_torn(self, descriptor: int, size_bytes: int) -> bool:
+        """Whether what does not parse at the end is an append that a crash cut off.
+
+        A killed process leaves the beginning of a block; a power loss may leave zeros in place of
+        what had not reached the disk. Anything else is damage to bytes that were there.
+        """
+        rest = size_bytes - self._end
+        head = self._files.fs.read(descriptor, HEADER_BYTES, self._end)
+        if rest < HEADER_BYTES and block.MAGIC.startswith(head[: len(block.MAGIC)]):
+            return True
+        at, only_zeros = self._end, True
+        while at < size_bytes and only_zeros:
+            part = self._files.fs.read(descriptor, _SCAN_BYTES, at)
+            only_zeros = not any(part)
+            at += len(part)
+        if only_zeros:
+            return True
+        tail = self._files.fs.read(descriptor, len(_TORN_ZEROS), size_bytes - len(_TORN_ZEROS))
+        return tail == _TORN_ZEROS and self._is_last_block(head, rest)
+
+    def _is_last_block(self, head: bytes, rest: int) -> bool:
+        try:
+            header = block.decode_block_header(head)
+        except CorruptObjectError:
+            return False
+        return HEADER_BYTES + header.stored >= rest
+
+
+class JournalWriter:
+    """This process's own journal.
+
+    Args:
+        files: The repository's files.
+    """
+
+    def __init__(self, files: RepositoryFiles) -> None:
+        self.path = files.packs / f"{uuid4().hex}.journal"
+        self.pid = os.getpid()
+        self.size_bytes = 0
+        self._files = files
+        self._seen: set[ObjectId] = set()
+        self._unsynced = self._is_named = False
+        with disk_errors("write", self.path):
+            self._descriptor = files.fs.create(self.path, mode=JOURNAL_MODE)
+
+    def append(self, objects: Sequence[tuple[ObjectId, Kind, bytes]]) -> None:
+        """Add encoded objects in one write; one that is in this journal already is left out.
+
+        Raises:
+            StorageIOError: The write failed, perhaps half-way: this journal must not be used again.
+        """
+        parts = [] if self.size_bytes else [FILE_MAGIC]
+        new: set[ObjectId] = set()
+        for records in (False, True):
+            packer = Packer(records=records)
+            blocks: list[FullBlock | None] = []
+            for oid, kind, encoded in objects:
+                if kind.is_data is not records and oid not in self._seen and oid not in new:
+                    blocks.append(packer.add(oid, kind, encoded))
+                    new.add(oid)
+            blocks.append(packer.flush())
+            parts += [full.data for full in blocks if full is not None]
+        data = b"".join(parts)
+        if not new:
+            return
+        self._unsynced = True
+        with disk_errors("write to", self.path):
+            self._files.fs.write(self._descriptor, data)
+        self._seen |= new
+        self.size_bytes += len(data)
+
+    def sync(self) -> None:
+        """Return when everything appended is on the disk itself.
+
+        Raises:
+            StorageIOError: It may not be: this journal must not be used again.
+        """
+        if not self._unsynced:
+            return
+        with disk_errors("write to", self.path):
+            self._files.fs.fsync(self._descriptor)
+            if not self._is_named:
+                self._files.fs.fsync_folder(self.path.parent)
+        self._is_named, self._unsynced = True, False
+
+    def close(self) -> None:
+        """Close the file; what it holds stays readable."""
+        with disk_errors("write to", self.path):
+            self._files.fs.close(self._descriptor)
+
+
+def seal(files: RepositoryFiles, path: Path) -> Path | None:
+    """Rewrite a journal as a sealed pack, then move it to the trash.
+
+    Returns:
+        The pack, durable; None where the journal held nothing.
+    """
+    journal = JournalFile(files, path)
+    journal.refresh()
+    packed: Path | None = None
+    if len(journal.directory):
+        with PackWriter(files) as writer:
+            for oid, kind, encoded in journal.read_encoded(journal.directory.ids()):
+                writer.add(oid, kind, encoded)
+            packed = writer.commit()
+    files.move_to_trash(path, reason="sealed")
+    return packed

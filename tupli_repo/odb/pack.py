@@ -1,0 +1,287 @@
+"""Sealed packs: many objects in one immutable file named by the SHA-256 of its bytes.
+
+Layout: magic and version; data blocks; record blocks; a compressed directory; a trailer that
+finds and checks the directory. `BlockFile` reads objects out of anything made of blocks.
+
+Invariant: what a directory says of its file has been checked before anyone relies on it, and an
+object that is returned has the SHA-256 that was asked for.
+"""
+
+import struct
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from tupli_repo.errors import CorruptObjectError
+from tupli_repo.odb import block, frames
+from tupli_repo.odb.block import Block, Directory, Entry, Packer
+from tupli_repo.odb.files import RepositoryFiles, Scratch, disk_errors
+from tupli_repo.odb.objects import KINDS_BY_CODE, Kind, Object, ObjectId, check_id, decode
+
+FORMAT_VERSION = 0
+FILE_MAGIC = b"TUPLIPK" + bytes([FORMAT_VERSION])
+TARGET_BYTES = 64 << 20
+"""A journal that has grown to this is sealed."""
+_END_MAGIC = b"TUPLIPKE"
+_TRAILER = struct.Struct("<QQII32s8s")
+_COUNT = struct.Struct("<I")
+_BLOCK_ROW = struct.Struct("<QII")
+_OBJECT_ROW = struct.Struct("<32sBIII")
+_MAX_DIRECTORY_BYTES = 64 << 20
+
+
+class BlockFile:
+    """Objects in a file made of blocks; `directory` says where.
+
+    Args:
+        files: The repository's files.
+        path: The file.
+        directory: What it holds.
+    """
+
+    def __init__(self, files: RepositoryFiles, path: Path, directory: Directory) -> None:
+        self.path = path
+        self.directory = directory
+        self._files = files
+
+    def read_many(self, ids: Iterable[ObjectId]) -> Iterator[tuple[ObjectId, Object]]:
+        """Read the objects that are here, in file order, each block once.
+
+        Raises:
+            CorruptObjectError: A block or object is not what the directory says.
+            FileNotFoundError: The file is gone: it was superseded by another.
+        """
+        for oid, kind, encoded in self.read_encoded(ids):
+            try:
+                found = decode(encoded)
+            except CorruptObjectError as err:
+                raise block.in_file(self.path, err) from None
+            if found.kind is not kind:
+                raise self._damaged(f"object '{oid[:12]}' is not the {kind} its directory says")
+            yield oid, found
+
+    def read_encoded(self, ids: Iterable[ObjectId]) -> Iterator[tuple[ObjectId, Kind, bytes]]:
+        """Read objects as `read_many` does, but leave them encoded.
+
+        Raises:
+            CorruptObjectError: A block or object is not what the directory says.
+            FileNotFoundError: The file is gone: it was superseded by another.
+        """
+        found = [(oid, entry) for oid in ids if (entry := self.directory.get(oid))]
+        found.sort(key=lambda item: (item[1].block, item[1].offset))
+        if not found:
+            return
+        with self._files.open(self.path) as (descriptor, _):
+            current, raw = -1, b""
+            for oid, entry in found:
+                if entry.block != current:
+                    current, raw = entry.block, self._read_block(descriptor, entry.block)
+                yield oid, entry.kind, self._cut(oid, entry, raw)
+
+    def _read_block(self, descriptor: int, index: int) -> bytes:
+        place = self.directory.blocks[index]
+        with disk_errors("read", self.path):
+            data = self._files.fs.read(descriptor, place.end - place.offset, place.offset)
+        try:
+            raw = block.decode(data)
+        except CorruptObjectError as err:
+            raise block.in_file(self.path, err) from None
+        if len(raw) != place.raw:
+            raise self._damaged("a block's size differs from what the directory says")
+        return raw
+
+    def _cut(self, oid: ObjectId, entry: Entry, raw: bytes) -> bytes:
+        encoded = raw[entry.offset : entry.offset + entry.length]
+        try:
+            check_id(oid, encoded)
+        except CorruptObjectError as err:
+            raise block.in_file(self.path, err) from None
+        return encoded
+
+    def _damaged(self, reason: str) -> CorruptObjectError:
+        return block.in_file(self.path, CorruptObjectError(reason))
+
+
+class PackWriter:
+    """Writes one pack: data as it comes, records kept until the end, then the directory.
+
+    Args:
+        files: The repository's files; the pack is written under `staging/`.
+    """
+
+    def __init__(self, files: RepositoryFiles) -> None:
+        self._files = files
+        self._scratch = Scratch(files)
+        self._hash = sha256()
+        self._position = 0
+        self._directory = Directory()
+        self._seen: set[ObjectId] = set()
+        self._data = Packer(records=False)
+        self._records: list[tuple[ObjectId, Kind, bytes]] = []
+        self._write(FILE_MAGIC)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._scratch.__exit__(*exc_info)
+
+    def add(self, oid: ObjectId, kind: Kind, encoded: bytes) -> None:
+        """Add an encoded object; one that is in the pack already is not added again."""
+        if oid in self._seen:
+            return
+        self._seen.add(oid)
+        if kind.is_data:
+            self._put(self._data.add(oid, kind, encoded))
+        else:
+            self._records.append((oid, kind, encoded))
+
+    def commit(self) -> Path:
+        """Finish the pack and give it its name; returns the path, durable."""
+        self._put(self._data.flush())
+        first_record = self._position
+        records = Packer(records=True)
+        for oid, kind, encoded in self._records:
+            self._put(records.add(oid, kind, encoded))
+        self._put(records.flush())
+        raw = _encode_directory(self._directory)
+        stored = frames.compress(raw)
+        trailer = _TRAILER.pack(
+            first_record,
+            self._position,
+            len(stored),
+            len(raw),
+            sha256(raw).digest(),
+            _END_MAGIC,
+        )
+        self._write(stored + trailer)
+        final = self._files.packs / f"{self._hash.hexdigest()}.pack"
+        self._scratch.commit(final)
+        return final
+
+    def _put(self, full: block.FullBlock | None) -> None:
+        if full is not None:
+            full.enter(self._directory, self._position)
+            self._write(full.data)
+
+    def _write(self, data: bytes) -> None:
+        self._scratch.write(data)
+        self._hash.update(data)
+        self._position += len(data)
+
+
+def open_pack(files: RepositoryFiles, path: Path) -> BlockFile:
+    """Return the sealed pack at ``path`` with its directory checked.
+
+    Raises:
+        CorruptObjectError: Its magic, trailer or directory is damaged.
+        FileNotFoundError: It is gone.
+    """
+    with files.open(path) as (descriptor, size_bytes), disk_errors("read", path):
+        magic = files.fs.read(descriptor, len(FILE_MAGIC), 0)
+        tail = files.fs.read(descriptor, _TRAILER.size, max(0, size_bytes - _TRAILER.size))
+        try:
+            check_file_magic(magic)
+            trailer = _parse_trailer(tail, size_bytes)
+            stored = files.fs.read(descriptor, trailer.stored, trailer.offset)
+            directory = _decode_directory(stored, trailer)
+        except CorruptObjectError as err:
+            raise block.in_file(path, err) from None
+    return BlockFile(files, path, directory)
+
+
+def check_file_magic(data: bytes) -> None:
+    """Check the first bytes of a pack or journal.
+
+    Raises:
+        CorruptObjectError: They are not those of this format.
+    """
+    if data != FILE_MAGIC:
+        raise CorruptObjectError("it does not begin like a pack of this format")
+
+
+class _Trailer(NamedTuple):
+    """Where record blocks begin, where the directory lies, and its SHA-256."""
+
+    first_record: int
+    offset: int
+    stored: int
+    raw: int
+    digest: bytes
+
+
+def _parse_trailer(tail: bytes, size_bytes: int) -> _Trailer:
+    if len(tail) != _TRAILER.size:
+        raise CorruptObjectError("it is too short for a pack")
+    *values, magic = _TRAILER.unpack(tail)
+    trailer = _Trailer(*values)
+    if magic != _END_MAGIC:
+        raise CorruptObjectError("it does not end like a pack; it may be cut off")
+    if trailer.offset + trailer.stored + _TRAILER.size != size_bytes:
+        raise CorruptObjectError("its trailer has impossible values")
+    if trailer.raw > _MAX_DIRECTORY_BYTES:
+        raise CorruptObjectError("its directory is over the size limit")
+    return trailer
+
+
+def _encode_directory(directory: Directory) -> bytes:
+    parts = [_COUNT.pack(len(directory.blocks))]
+    parts += [_BLOCK_ROW.pack(*place) for place in directory.blocks]
+    parts.append(_COUNT.pack(len(directory)))
+    for oid in directory.ids():
+        entry = directory.get(oid)
+        assert entry is not None
+        row = (entry.kind.code, entry.block, entry.offset, entry.length)
+        parts.append(_OBJECT_ROW.pack(bytes.fromhex(oid), *row))
+    return b"".join(parts)
+
+
+def _decode_directory(stored: bytes, trailer: _Trailer) -> Directory:
+    try:
+        raw = frames.decompress(stored, max_bytes=trailer.raw)
+    except frames.FrameError as err:
+        raise CorruptObjectError(f"its directory does not decompress: {err}") from None
+    if sha256(raw).digest() != trailer.digest or len(raw) != trailer.raw:
+        raise CorruptObjectError("its directory fails its checksum")
+    try:
+        return _parse_directory(raw, trailer)
+    except (struct.error, OverflowError):
+        raise CorruptObjectError("its directory is cut off") from None
+
+
+def _parse_directory(raw: bytes, trailer: _Trailer) -> Directory:
+    """Check each statement of a directory: blocks back to back, objects filling them in order."""
+    (n_blocks,) = _COUNT.unpack_from(raw)
+    objects_at = _COUNT.size + n_blocks * _BLOCK_ROW.size
+    (n_objects,) = _COUNT.unpack_from(raw, objects_at)
+    objects_at += _COUNT.size
+    if objects_at + n_objects * _OBJECT_ROW.size != len(raw):
+        raise CorruptObjectError("its directory has another length than its counts say")
+    places = [Block(*row) for row in _BLOCK_ROW.iter_unpack(raw[_COUNT.size : objects_at - 4])]
+    ends = [len(FILE_MAGIC), *(place.end for place in places)]
+    if [place.offset for place in places] != ends[:-1] or ends[-1] != trailer.offset:
+        raise CorruptObjectError("its directory's blocks do not fill the file")
+
+    directory, filled, first_record = Directory(), 0, trailer.offset
+    for raw_id, code, index, offset, length in _OBJECT_ROW.iter_unpack(raw[objects_at:]):
+        kind = KINDS_BY_CODE.get(code)
+        if index == len(directory.blocks) and index < n_blocks:
+            if index and filled != places[index - 1].raw:
+                raise CorruptObjectError("its directory's objects do not fill their block")
+            directory.blocks.append(places[index])
+            filled = 0
+        if kind is None or index + 1 != len(directory.blocks) or offset != filled:
+            raise CorruptObjectError("its directory has an impossible entry")
+        place = places[index]
+        if kind.is_data and place.offset > first_record:
+            raise CorruptObjectError("its directory has data behind records")
+        if not kind.is_data:
+            first_record = min(first_record, place.offset)
+        directory.add(raw_id, kind, offset, length)
+        filled += length
+    if len(directory.blocks) != n_blocks or (places and filled != places[-1].raw):
+        raise CorruptObjectError("its directory's objects do not fill their block")
+    if first_record != trailer.first_record or len(directory) != n_objects:
+        raise CorruptObjectError("its trailer disagrees with its directory")
+    return directory

@@ -1,0 +1,97 @@
+"""The writer of one process: appends to a journal of its own, seals it, starts the next.
+
+A journal that failed in mid-write is never appended to again: what is whole in it stays readable,
+and is sealed with the rest.
+
+Invariant: what `append` accepted is in a journal or pack that every reader finds; after `sync` it
+is on the disk itself.
+"""
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from threading import RLock
+
+from tupli_repo.errors import StorageIOError
+from tupli_repo.odb.files import RepositoryFiles
+from tupli_repo.odb.journal import JournalWriter, seal
+from tupli_repo.odb.objects import Kind, ObjectId
+from tupli_repo.odb.pack import TARGET_BYTES
+
+
+class Writer:
+    """Appends objects for one process; a forked child starts its own journal.
+
+    Args:
+        files: The repository's files.
+        target_bytes: The size at which a journal is sealed.
+    """
+
+    def __init__(self, files: RepositoryFiles, *, target_bytes: int = TARGET_BYTES) -> None:
+        self._files = files
+        self._target_bytes = target_bytes
+        self._lock = RLock()
+        self._current: JournalWriter | None = None
+        self._finished: list[JournalWriter] = []  # closed, not sealed yet
+        self._pid = os.getpid()
+
+    def append(self, objects: Sequence[tuple[ObjectId, Kind, bytes]]) -> None:
+        """Add encoded objects at once: readers see all of them or none of the records.
+
+        Raises:
+            StorageIOError: The disk refused; the objects may or may not be found later.
+        """
+        with self._lock:
+            self._disown_after_fork()
+            if self._current is None:
+                self._current = JournalWriter(self._files)
+            try:
+                self._current.append(objects)
+            except BaseException:  # Ctrl-C too: its end may be torn
+                self._retire()
+                raise
+            if self._current.size_bytes >= self._target_bytes:
+                self.seal()
+
+    def sync(self) -> None:
+        """Return when everything appended is on the disk itself.
+
+        Raises:
+            StorageIOError: It may not be.
+        """
+        with self._lock:
+            self._disown_after_fork()
+            if self._current is None:
+                return
+            try:
+                self._current.sync()
+            except BaseException:
+                self._retire()
+                raise
+
+    def seal(self) -> None:
+        """Turn every journal of this process into a sealed pack.
+
+        Raises:
+            StorageIOError: The disk refused; the journals stay, and stay readable.
+        """
+        with self._lock:
+            self._disown_after_fork()
+            self._retire()
+            while self._finished:
+                with suppress(FileNotFoundError):  # somebody else sealed it
+                    seal(self._files, self._finished[-1].path)
+                self._finished.pop()
+
+    def _retire(self) -> None:
+        if self._current is not None:
+            journal, self._current = self._current, None
+            self._finished.append(journal)
+            with suppress(StorageIOError):  # nothing more is written to it
+                journal.close()
+
+    def _disown_after_fork(self) -> None:
+        """Leave the journals of the parent process to it."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._current, self._finished = None, []

@@ -1,0 +1,266 @@
+"""The recorder: keeps the episode in the making and records it when it ends.
+
+Invariant: ``actions[t]`` stands beside the observation it was taken in; an episode that was begun
+is recorded, however it ended, unless the caller chose to drop it.
+"""
+
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from gymnasium import Env
+
+from tupli_repo.codec.episode import Steps
+from tupli_repo.errors import EncodingError, InvalidInputError, StorageIOError
+from tupli_repo.schema import RLTuple
+from tupli_repo.storage import TupliStorage
+
+OnAbandoned = Literal["record", "drop"]
+
+
+class EpisodeBuffer:
+    """The episode in the making."""
+
+    def __init__(self, observation: Any, info: Mapping[str, Any], **begun: Any) -> None:
+        self.observations = [snapshot(observation)]
+        self.reset_info = snapshot(info)
+        self.begun = begun  # seed, options, rng
+        self.actions: list[Any] = []
+        self.rewards: list[Any] = []
+        self.terminated: list[bool] = []
+        self.truncated: list[bool] = []
+        self.infos: list[dict[str, Any]] = []
+        self.tuples: list[RLTuple] = []
+        self.metadata: Mapping[str, Any] = {}
+        self.is_abandoned = False
+
+    def append(
+        self, action: Any, observation: Any, reward: Any, flags: tuple[bool, bool], info: Any
+    ) -> None:
+        """Add a step."""
+        self.observations.append(snapshot(observation))
+        self.actions.append(snapshot(action))
+        self.rewards.append(snapshot(reward))
+        self.terminated.append(bool(flags[0]))
+        self.truncated.append(bool(flags[1]))
+        self.infos.append(snapshot(info))
+
+    def steps(self) -> Steps:
+        """What was seen."""
+        return self._steps(
+            self.observations,
+            self.actions,
+            self.rewards,
+            self.terminated,
+            self.truncated,
+            self.infos,
+        )
+
+    def steps_of_tuples(self, rl_tuple_cls: type[RLTuple]) -> Steps:
+        """What the caller's own tuples say happened; the last observation by the same hook."""
+        tuples = self.tuples
+        return self._steps(
+            [*(item.state for item in tuples), self._tuple(rl_tuple_cls, -1).state],
+            [item.action for item in tuples],
+            [item.reward for item in tuples],
+            [item.terminal for item in tuples],
+            [item.timeout for item in tuples],
+            [item.info for item in tuples],
+        )
+
+    def last_tuple(self, rl_tuple_cls: type[RLTuple]) -> RLTuple:
+        """The tuple of the last step."""
+        return self._tuple(rl_tuple_cls, -2)
+
+    def _tuple(self, rl_tuple_cls: type[RLTuple], observation: int) -> RLTuple:
+        return rl_tuple_cls.from_env_step(
+            self.observations[observation],
+            self.actions[-1],
+            self.rewards[-1],
+            self.terminated[-1],
+            self.truncated[-1],
+            self.infos[-1],
+        )
+
+    def _steps(
+        self,
+        observations: Sequence[Any],
+        actions: Sequence[Any],
+        rewards: Sequence[Any],
+        terminated: Sequence[bool],
+        truncated: Sequence[bool],
+        infos: Sequence[Mapping[str, Any]],
+    ) -> Steps:
+        if self.is_abandoned:
+            truncated = [*truncated[:-1], True]
+        return Steps(
+            observations=observations,
+            actions=actions,
+            rewards=rewards,
+            terminated=terminated,
+            truncated=truncated,
+            infos=infos,
+            reset_info=self.reset_info,
+            metadata=self.metadata,
+            **self.begun,
+        )
+
+
+class EpisodeRecorder:
+    """Collects the steps of one environment and records each episode when it ends.
+
+    Args:
+        env: The environment, for its spaces.
+        storage: Where episodes go.
+        on_abandoned: Whether an episode that does not end by itself is recorded, as truncated, or
+            dropped.
+        sync_interval_s: At most this many seconds pass between two fsyncs while episodes come in.
+    """
+
+    def __init__(
+        self,
+        env: Env[Any, Any],
+        storage: TupliStorage,
+        *,
+        on_abandoned: OnAbandoned = "record",
+        sync_interval_s: float = 1.0,
+    ) -> None:
+        self._env = env
+        self._storage = storage
+        self._on_abandoned = on_abandoned
+        self._sync_interval_s = sync_interval_s
+        self._synced_at = time.monotonic()
+        self._buffer: EpisodeBuffer | None = None
+        self._unsaved: list[Callable[[], None]] = []
+
+    @property
+    def steps(self) -> Steps | None:
+        """The episode in the making, None where there is none."""
+        return None if self._buffer is None else self._buffer.steps()
+
+    def begin(
+        self,
+        observation: Any,
+        info: Mapping[str, Any],
+        *,
+        seed: int | None = None,
+        options: Mapping[str, Any] | None = None,
+        rng: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Begin an episode with what ``reset`` returned."""
+        self._buffer = EpisodeBuffer(
+            observation, info, seed=seed, options=snapshot(options), rng=snapshot(rng)
+        )
+
+    def append(
+        self,
+        action: Any,
+        observation: Any,
+        reward: Any,
+        flags: tuple[bool, bool],
+        info: Mapping[str, Any],
+    ) -> EpisodeBuffer | None:
+        """Add a step: the action, and what it brought; ``flags`` are terminated and truncated.
+
+        Returns:
+            The episode so far; None where none was begun, so that nothing was added.
+        """
+        if self._buffer is not None:
+            self._buffer.append(action, observation, reward, flags, info)
+        return self._buffer
+
+    def end(self, benchmark_id: str | None, rl_tuple_cls: type[RLTuple]) -> None:
+        """Record the episode.
+
+        Raises:
+            InvalidInputError: The environment has not been stored.
+            EncodingError: Something could not be stored. Of infos and metadata, the episode is
+                recorded without it, and this says what was left out.
+            StorageIOError: The disk refused; the episode is kept and tried again with the next.
+        """
+        buffer, self._buffer = self._buffer, None
+        if buffer is None or not buffer.actions:
+            return
+        if benchmark_id is None:
+            raise InvalidInputError(
+                "the episode cannot be recorded: its environment is not stored",
+                hint="call store(name) first, or deactivate_recording()",
+            )
+        self._unsaved.append(lambda: self._save(buffer, benchmark_id, rl_tuple_cls))
+        self._retry()
+        if time.monotonic() - self._synced_at >= self._sync_interval_s:
+            self.flush()
+
+    def abandon(self, benchmark_id: str | None, rl_tuple_cls: type[RLTuple]) -> None:
+        """Close the episode in the making, which did not end by itself."""
+        buffer = self._buffer
+        if buffer is None or not buffer.actions or self._on_abandoned == "drop":
+            self._buffer = None
+        elif benchmark_id is None:
+            self._buffer = None
+            warnings.warn(
+                f"{len(buffer.actions)} steps were not recorded: the environment is not stored yet",
+                stacklevel=4,
+            )
+        else:
+            buffer.is_abandoned = True
+            self.end(benchmark_id, rl_tuple_cls)
+
+    def flush(self) -> None:
+        """Return when every ended episode is on the disk itself.
+
+        Raises:
+            StorageIOError: One may not be.
+        """
+        self._retry()
+        self._storage.flush()
+        self._synced_at = time.monotonic()
+
+    def _retry(self) -> None:
+        while self._unsaved:
+            try:
+                self._unsaved[0]()
+            except StorageIOError:
+                raise  # kept, and tried again
+            except BaseException:
+                del self._unsaved[0]
+                raise
+            del self._unsaved[0]
+
+    def _save(self, buffer: EpisodeBuffer, benchmark_id: str, rl_tuple_cls: type[RLTuple]) -> None:
+        steps = buffer.steps_of_tuples(rl_tuple_cls) if buffer.tuples else buffer.steps()
+        try:
+            recorded = self._storage.record(
+                steps,
+                benchmark_id,
+                observation_space=self._env.observation_space,
+                action_space=self._env.action_space,
+            )
+        except EncodingError:
+            if not buffer.tuples:
+                raise
+            # The caller's own tuples need not fit the environment's spaces.
+            recorded = self._storage.record(steps, benchmark_id)
+        if recorded.problems:
+            first, more = recorded.problems[0], len(recorded.problems) - 1
+            raise EncodingError(
+                f"episode '{recorded.header.id[:12]}' was recorded, without what cannot be stored:"
+                f" {first.message}" + (f", and {more} more" if more else ""),
+                hint=first.hint,
+            )
+
+
+def snapshot(value: Any) -> Any:
+    """Return a copy of what an environment may change later: arrays and containers."""
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if isinstance(value, dict):
+        return {key: snapshot(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [snapshot(item) for item in value]
+    if isinstance(value, tuple):
+        items = [snapshot(item) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
+    return value

@@ -1,0 +1,14 @@
+"""The repository: the facade where bytes and reinforcement learning meet.
+
+`Repository` joins `tupli_repo.odb` and `tupli_repo.codec`; every verb is a few lines.
+
+- `location`: where a repository is, and how one comes to be.
+- `records`: benchmarks, artifacts, provenance and tombstones, parsed once.
+- `episodes`: episodes between store and codec.
+- `facade`: `Repository` itself.
+"""
+
+from tupli_repo.repository.facade import Repository
+from tupli_repo.repository.location import find
+
+__all__ = ["Repository", "find"]

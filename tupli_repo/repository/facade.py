@@ -1,0 +1,473 @@
+"""`Repository`: every verb on one repository.
+
+Invariant: a verb that stores has made it durable when it returns (`record` alone leaves that to
+`flush`); a listing shows exactly what is complete and not hidden, or raises.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NoReturn, Self
+
+from gymnasium import Space
+
+from tupli_repo.codec import env as env_codec
+from tupli_repo.codec.env.document import FORMAT as ENV_FORMAT
+from tupli_repo.codec.episode import EpisodeData, Steps
+from tupli_repo.codec.records import ArtifactBody, BenchmarkBody
+from tupli_repo.codec.tuples import steps_from_tuples
+from tupli_repo.config import RepositoryFormat, Settings, SettingsFile, effective_settings
+from tupli_repo.errors import (
+    CorruptObjectError,
+    UnavailableError,
+)
+from tupli_repo.odb.files import FileSystem, RepositoryFiles
+from tupli_repo.odb.objects import (
+    Kind,
+    Object,
+    ObjectId,
+    parse_object_id,
+)
+from tupli_repo.odb.store import ObjectStore
+from tupli_repo.repository import location
+from tupli_repo.repository.episodes import Episodes, Recorded, episode_item
+from tupli_repo.repository.records import Record
+from tupli_repo.repository.shelf import (
+    Shelf,
+    artifact_item,
+    benchmark_header,
+    check_prefix,
+    single,
+)
+from tupli_repo.schema import (
+    ArtifactMetadata,
+    ArtifactMetadataItem,
+    BaseFilter,
+    Benchmark,
+    BenchmarkHeader,
+    BenchmarkQuery,
+    Episode,
+    EpisodeHeader,
+    EpisodeItem,
+)
+
+OPAQUE = "opaque"
+"""The ``env_format`` of a text that is no environment document of ours: kept, never decoded."""
+_PIECE_BYTES = 8 << 20
+
+
+class Repository:
+    """A content-addressed repository of benchmarks, episodes and artifacts.
+
+    Safe to use from several threads, and on one folder from any number of processes. Closing it
+    seals this process's journal; leaving a ``with`` block and the interpreter's exit close it.
+
+    Args:
+        path: A project's folder (or its `.tupli`); where None, the working folder and those above
+        it are searched. fs: How the disk is reached; another one in tests.
+
+    Raises:
+        RepositoryNotFoundError: There is none.
+        UnsupportedFormatError: A newer version wrote it.
+    """
+
+    def __init__(self, path: str | Path | None = None, *, fs: FileSystem | None = None) -> None:
+        root = location.find(None if path is None else Path(path))
+        self._files = RepositoryFiles(root, fs)
+        self._format = location.read_format(self._files)
+        self._store = ObjectStore(self._files)
+        self._episodes = Episodes(self._store)
+        self._shelf = Shelf(self._store, self._episodes)
+        self._known_benchmarks: set[str] = set()
+        self.settings_file = SettingsFile(root / "config.toml")
+        self.settings: Settings = effective_settings(self.settings_file)
+
+    @classmethod
+    def init(
+        cls, path: str | Path = ".", *, bare: bool = False, fs: FileSystem | None = None
+    ) -> Self:
+        """Make an empty repository in a folder and open it.
+
+        Raises:
+            RepositoryExistsError: There is one already.
+            StorageIOError: The operating system refused.
+        """
+        root = location.create(Path(path), role="bare" if bare else "work", fs=fs)
+        return cls(root, fs=fs)
+
+    @property
+    def root(self) -> Path:
+        """The `.tupli` folder."""
+        return self._files.root
+
+    @property
+    def format(self) -> RepositoryFormat:
+        """What `format.json` says: id, role, format."""
+        return self._format
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}('{self.root.parent}')"
+
+    def flush(self) -> None:
+        """Return when every episode recorded by this process is on the disk itself.
+
+        Raises:
+            StorageIOError: It may not be.
+        """
+        self._store.sync()
+
+    def close(self) -> None:
+        """Seal this process's journal. The repository stays usable.
+
+        Raises:
+            StorageIOError: The disk refused; what was recorded stays readable.
+        """
+        self._store.close()
+
+    # ---- benchmarks
+
+    def store_benchmark(self, benchmark_query: BenchmarkQuery) -> BenchmarkHeader:
+        """Store a benchmark; durable when this returns.
+
+        A benchmark with the same ``hash`` that is here already is returned as it is.
+
+        Raises:
+            EncodingError: Its metadata cannot be stored.
+            NotFoundError: It names an artifact that is not here.
+        """
+        query = benchmark_query
+        known = {header.hash: header for header in self.list_benchmarks()}
+        if query.hash in known:
+            return known[query.hash]
+        env_format, artifacts = OPAQUE, []
+        if env_codec.is_document(query.serialized):
+            document = env_codec.parse(query.serialized)
+            env_format = ENV_FORMAT
+            artifacts = [self._shelf.resolve(oid, Kind.ARTIFACT) for oid in document.artifacts]
+        body = BenchmarkBody(
+            **dict(query.metadata),
+            hash=query.hash,
+            env_format=env_format,
+            wrapper=query.wrapper,
+            n_artifacts=len(artifacts),
+        )
+        body.dump()  # what cannot be stored is told before anything is
+        env = self._store.write(Object(kind=Kind.BLOB, body=query.serialized.encode()))
+        oid = self._shelf.benchmarks.add(body, links=(env, *artifacts))
+        self._shelf.tombstones.reveal([oid], user=self.settings.user_name)
+        first = self._shelf.provenance.note(oid, user=self.settings.user_name)
+        return benchmark_header(oid, Record((env, *artifacts), body), {oid: first})
+
+    def load_benchmark(self, uri: str) -> Benchmark:
+        """Return a benchmark with its environment's text; nothing is decoded.
+
+        Raises:
+            NotFoundError: It is not here.
+            CorruptObjectError: It is damaged.
+        """
+        header = self.benchmark(uri)
+        text = self._store.read(parse_object_id(header.env)).body.decode()
+        return Benchmark(**dict(header), serialized=text)
+
+    def benchmark(self, uri: str) -> BenchmarkHeader:
+        """Return the header of one benchmark, by id or unique prefix.
+
+        Raises:
+            NotFoundError: It is not here.
+            AmbiguousNameError: Several begin with that prefix.
+        """
+        oid = self._shelf.resolve(uri, Kind.BENCHMARK)
+        return self._shelf.benchmark_header(oid)
+
+    def list_benchmarks(self, filter: BaseFilter | None = None) -> list[BenchmarkHeader]:
+        """Return the benchmarks that match, by name and id."""
+        self._store.refresh()
+        found = [header for header in self._shelf.benchmark_headers() if _matches(filter, header)]
+        return sorted(found, key=lambda header: (header.metadata.name, header.id))
+
+    def delete_benchmark(self, uri: str) -> None:
+        """Hide a benchmark here. Its episodes stay; storing it again brings it back.
+
+        Raises:
+            NotFoundError: It is not here.
+        """
+        oid = self._shelf.resolve(uri, Kind.BENCHMARK)
+        self._known_benchmarks.discard(oid)
+        self._shelf.tombstones.hide([oid], user=self.settings.user_name)
+
+    # ---- artifacts
+
+    def store_artifact(self, artifact: bytes, metadata: ArtifactMetadata) -> ArtifactMetadataItem:
+        """Store a file's bytes; durable when this returns.
+
+        The same bytes with the same metadata are the artifact that is here already.
+
+        Raises:
+            EncodingError: Its metadata cannot be stored.
+        """
+        body = ArtifactBody(
+            **{name: getattr(metadata, name) for name in ArtifactMetadata.model_fields},
+            hash=sha256(artifact).hexdigest(),
+            size=len(artifact),
+        )
+        body.dump()
+        pieces = [
+            self._store.write(Object(kind=Kind.BLOB, body=artifact[at : at + _PIECE_BYTES]))
+            for at in range(0, len(artifact), _PIECE_BYTES)
+        ]
+        oid = self._shelf.artifacts.add(body, links=pieces)
+        self._store.refresh()
+        self._shelf.tombstones.reveal([oid], user=self.settings.user_name)
+        first = self._shelf.provenance.first()
+        if oid not in first:
+            first[oid] = self._shelf.provenance.note(oid, user=self.settings.user_name)
+        return artifact_item(oid, body, first)
+
+    def load_artifact(self, uri: str, **kwargs: Any) -> bytes:
+        """Return an artifact's bytes, verified.
+
+        Args:
+            uri: Its id or a unique prefix.
+            **kwargs: Not used; PyTupli's callers may pass some.
+
+        Raises:
+            NotFoundError: It is not here.
+            CorruptObjectError: It is damaged.
+        """
+        oid = self._shelf.resolve(uri, Kind.ARTIFACT)
+        links, body = self._shelf.artifacts.all()[oid]
+        pieces = {piece: obj.body for piece, obj in self._store.read_many(links)}
+        data = b"".join([pieces[link] for link in links])
+        if sha256(data).hexdigest() != body.hash:
+            raise CorruptObjectError(f"artifact '{oid[:12]}' has other bytes than it says")
+        return data
+
+    def artifact(self, uri: str) -> ArtifactMetadataItem:
+        """Return the header of one artifact, by id or unique prefix.
+
+        Raises:
+            NotFoundError: It is not here.
+            AmbiguousNameError: Several begin with that prefix.
+        """
+        oid = self._shelf.resolve(uri, Kind.ARTIFACT)
+        return self._shelf.artifact_item(oid)
+
+    def list_artifacts(self, filter: BaseFilter | None = None) -> list[ArtifactMetadataItem]:
+        """Return the artifacts that match, by name and id."""
+        self._store.refresh()
+        found = [item for item in self._shelf.artifact_items() if _matches(filter, item)]
+        return sorted(found, key=lambda item: (item.name, item.id))
+
+    def delete_artifact(self, uri: str) -> None:
+        """Hide an artifact here; one that a benchmark needs stays until that is deleted too.
+
+        Raises:
+            NotFoundError: It is not here.
+        """
+        oid = self._shelf.resolve(uri, Kind.ARTIFACT)
+        self._shelf.tombstones.hide([oid], user=self.settings.user_name)
+
+    # ---- episodes
+
+    def record_episode(self, episode: Episode) -> EpisodeHeader:
+        """Record an episode made of ready tuples; durable when this returns.
+
+        It is never deduplicated: the same tuples recorded twice are two episodes.
+
+        Raises:
+            NotFoundError: Its benchmark is not here.
+            InvalidInputError: It has no steps.
+            EncodingError: Something in it cannot be stored; nothing is recorded.
+        """
+        recorded = self.record(steps_from_tuples(episode), episode.benchmark_id, strict=True)
+        self.flush()
+        return recorded.header
+
+    def record(
+        self,
+        steps: Steps,
+        benchmark_id: str,
+        *,
+        observation_space: Space[Any] | None = None,
+        action_space: Space[Any] | None = None,
+        strict: bool = False,
+    ) -> Recorded:
+        """Record an episode as it was seen; found by every reader at once.
+
+        `flush` makes it durable.
+
+        Args:
+            steps: The episode.
+            benchmark_id: The benchmark it was recorded in.
+            observation_space: The space of its observations, where it is known.
+            action_space: The space of its actions, where it is known.
+            strict: Whether an item that cannot be stored is an error, before anything is recorded;
+                else it is left out and reported.
+
+        Raises:
+            NotFoundError: The benchmark is not here.
+            InvalidInputError: It has no steps, or lists of different lengths.
+            EncodingError: Its observations, actions or rewards cannot be stored.
+            StorageIOError: The disk refused.
+        """
+        if benchmark_id not in self._known_benchmarks:
+            benchmark_id = self._shelf.resolve(benchmark_id, Kind.BENCHMARK)
+            self._known_benchmarks.add(benchmark_id)
+        return self._episodes.add(
+            steps,
+            parse_object_id(benchmark_id),
+            user=self.settings.user_name,
+            observation_space=observation_space,
+            action_space=action_space,
+            strict=strict,
+        )
+
+    def list_episodes(
+        self,
+        filter: BaseFilter | None = None,
+        include_tuples: bool = False,
+    ) -> list[EpisodeHeader] | list[EpisodeItem]:
+        """Return the episodes that match, by time and id.
+
+        Args:
+            filter: Which; all where None.
+            include_tuples: Whether to load their tuples too.
+
+        Raises:
+            CorruptObjectError: One is damaged.
+        """
+        headers = self.episode_headers(filter)
+        if not include_tuples:
+            return headers
+        return [episode_item(*found) for found in self.read_episodes(h.id for h in headers)]
+
+    def episode_headers(self, filter: BaseFilter | None = None) -> list[EpisodeHeader]:
+        """Return the headers of the episodes that match, by time and id.
+
+        Raises:
+            CorruptObjectError: One is damaged.
+        """
+        self._store.refresh()
+        hidden = self._shelf.tombstones.hidden()
+        found = [
+            header
+            for header in self._episodes.headers()
+            if header.id not in hidden and _matches(filter, header)
+        ]
+        return sorted(found, key=lambda header: (header.created_at, header.id))
+
+    def read_episodes(
+        self, uris: Iterable[str], *, only: Collection[str] | None = None
+    ) -> Iterator[tuple[EpisodeHeader, EpisodeData]]:
+        """Iterate over episodes with their columns as exact arrays, in the order asked for.
+
+        Args:
+            uris: Full ids.
+            only: The columns that are wanted; all where None.
+
+        Raises:
+            NotFoundError: One is not here.
+            CorruptObjectError: One is damaged.
+        """
+        return self._episodes.read([parse_object_id(uri) for uri in uris], only=only)
+
+    def load_episode(self, uri: str) -> EpisodeItem:
+        """Return one episode with its tuples, by id or unique prefix.
+
+        Raises:
+            NotFoundError: It is not here.
+            AmbiguousNameError: Several begin with that prefix.
+        """
+        return episode_item(*self.read_episode(uri))
+
+    def read_episode(self, uri: str) -> tuple[EpisodeHeader, EpisodeData]:
+        """Return one episode with its columns, by id or unique prefix.
+
+        Raises:
+            NotFoundError: It is not here.
+            AmbiguousNameError: Several begin with that prefix.
+        """
+        return next(self._episodes.read([self._shelf.resolve(uri, Kind.EPISODE)]))
+
+    def delete_episode(self, uri: str) -> None:
+        """Hide an episode here.
+
+        Raises:
+            NotFoundError: It is not here.
+        """
+        oid = self._shelf.resolve(uri, Kind.EPISODE)
+        self._shelf.tombstones.hide([oid], user=self.settings.user_name)
+
+    # ---- names: what is published
+
+    def publish_benchmark(self, uri: str, publish_in: str = "global") -> NoReturn:
+        """Publish a benchmark. Not part of this version."""
+        _not_yet("publishing", uri, publish_in)
+
+    def publish_artifact(self, uri: str, publish_in: str = "global") -> NoReturn:
+        """Publish an artifact. Not part of this version."""
+        _not_yet("publishing", uri, publish_in)
+
+    def publish_episode(self, uri: str, publish_in: str = "global") -> NoReturn:
+        """Publish an episode. Not part of this version."""
+        _not_yet("publishing", uri, publish_in)
+
+    def unpublish_benchmark(self, uri: str, unpublish_from: str) -> NoReturn:
+        """Take a benchmark back. Not part of this version."""
+        _not_yet("unpublishing", uri, unpublish_from)
+
+    def unpublish_artifact(self, uri: str, unpublish_from: str) -> NoReturn:
+        """Take an artifact back. Not part of this version."""
+        _not_yet("unpublishing", uri, unpublish_from)
+
+    def unpublish_episode(self, uri: str, unpublish_from: str) -> NoReturn:
+        """Take an episode back. Not part of this version."""
+        _not_yet("unpublishing", uri, unpublish_from)
+
+    # ---- objects
+
+    def resolve(self, uri: str) -> tuple[Kind, ObjectId]:
+        """Return kind and id of the benchmark, artifact or episode of an id or unique prefix.
+
+        Raises:
+            InvalidInputError: It is neither.
+            NotFoundError: Nothing here begins with it.
+            AmbiguousNameError: Several do.
+        """
+        kinds = (Kind.BENCHMARK, Kind.ARTIFACT, Kind.EPISODE)
+        self._store.refresh()
+        found = {oid: kind for kind in kinds for oid in self._shelf.candidates(uri, kind)}
+        oid = single(uri, "benchmark, artifact or episode", list(found))
+        return found[oid], oid
+
+    def read_object(self, uri: str) -> tuple[ObjectId, Object]:
+        """Return any object by id or unique prefix, verified.
+
+        Raises:
+            NotFoundError: It is not here.
+            CorruptObjectError: It is damaged.
+        """
+        check_prefix(uri)
+        self._store.refresh()
+        oid = single(uri, "object", [oid for oid in self._store.ids() if oid.startswith(uri)])
+        return oid, self._store.read(oid)
+
+
+def _matches(
+    filter: BaseFilter | None,
+    header: BenchmarkHeader | ArtifactMetadataItem | EpisodeHeader,
+) -> bool:
+    return filter is None or filter.matches(header.model_dump())
+
+
+def _not_yet(doing: str, uri: str, group: str) -> NoReturn:
+    raise UnavailableError(
+        f"{doing} '{uri[:12]}' ('{group}') is not part of this version yet",
+        hint="what is recorded stays in this repository",
+    )

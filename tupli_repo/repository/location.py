@@ -1,0 +1,119 @@
+"""Where a repository is, and how one comes to be.
+
+Invariant: `format.json` is written last, so a folder that has one has everything else.
+"""
+
+from pathlib import Path
+
+from tupli_repo.config import RepositoryFormat
+from tupli_repo.errors import (
+    InvalidInputError,
+    RepositoryExistsError,
+    RepositoryNotFoundError,
+    StorageIOError,
+)
+from tupli_repo.odb.files import FileSystem, RepositoryFiles
+
+FOLDER = ".tupli"
+_FORMAT_FILE = "format.json"
+_NESTED_DEPTH = 3
+_MAX_NESTED = 5
+_MAX_SEEN = 2000
+
+
+def find(path: Path | None = None) -> Path:
+    """Return the `.tupli` of a repository.
+
+    Args:
+        path: A project's folder, or its `.tupli`; where None, the working folder and those above it
+            are searched.
+
+    Raises:
+        RepositoryNotFoundError: There is none; the hint names nested ones.
+    """
+    start = (path or Path()).resolve()
+    candidates = [start, *start.parents] if path is None else [start]
+    for folder in candidates:
+        for root in (folder / FOLDER, folder):
+            if root.name == FOLDER and (root / _FORMAT_FILE).is_file():
+                return root
+    nested = ", ".join(f"'{found}'" for found in nested_repositories(start))
+    where = "at or above" if path is None else "in"
+    raise RepositoryNotFoundError(
+        f"there is no repository {where} '{start}'",
+        hint=f"there is one in {nested}; go there" if nested else "'tupli init' makes one",
+    )
+
+
+def nested_repositories(start: Path) -> list[Path]:
+    """Return the nearest repositories below a folder, a few of them."""
+    found: list[Path] = []
+    level, seen = [start], 0
+    for _ in range(_NESTED_DEPTH):
+        below: list[Path] = []
+        for folder in level:
+            try:
+                children = sorted(folder.iterdir())
+            except OSError:  # a folder we may not read holds no repository of ours
+                continue
+            for child in children:
+                seen += 1
+                if seen > _MAX_SEEN or len(found) >= _MAX_NESTED:
+                    return found
+                if child.is_dir() and not child.is_symlink() and not child.name.startswith("."):
+                    below.append(child)
+                    if (child / FOLDER / _FORMAT_FILE).is_file():
+                        found.append(child)
+        level = below
+    return found
+
+
+def create(folder: Path, *, role: str, fs: FileSystem | None = None) -> Path:
+    """Make an empty repository and return its `.tupli`.
+
+    Raises:
+        RepositoryExistsError: There is one already.
+        InvalidInputError: ``folder`` is a file.
+        StorageIOError: The operating system refused.
+    """
+    root = folder.resolve() / FOLDER
+    if (root / _FORMAT_FILE).exists():
+        raise RepositoryExistsError(
+            f"there is a repository in '{root.parent}' already", hint="nothing was changed"
+        )
+    for path in (root, *root.parents):
+        if path.exists() and not path.is_dir():
+            raise InvalidInputError(f"'{path}' is not a folder")
+    files = RepositoryFiles(root, fs)
+    files.create_folders()
+    files.write_atomic(root / ".gitignore", b"*\n")
+    try:
+        text = RepositoryFormat.model_validate({"role": role}).dump()
+        files.write_new(root / _FORMAT_FILE, text)
+    except StorageIOError as err:
+        if isinstance(err.__cause__, FileExistsError):
+            raise RepositoryExistsError(
+                f"somebody made a repository in '{root.parent}' at the same moment",
+                hint="use that one",
+            ) from None
+        raise
+    finally:
+        files.close()
+    return root
+
+
+def read_format(files: RepositoryFiles) -> RepositoryFormat:
+    """Return what the repository's `format.json` says.
+
+    Raises:
+        RepositoryNotFoundError: There is none.
+        UnsupportedFormatError: A newer version wrote it.
+        CorruptObjectError: It is damaged.
+    """
+    path = files.root / _FORMAT_FILE
+    try:
+        return RepositoryFormat.parse(files.read(path), path)
+    except FileNotFoundError:
+        raise RepositoryNotFoundError(
+            f"there is no repository in '{files.root.parent}'", hint="'tupli init' makes one"
+        ) from None

@@ -1,0 +1,159 @@
+"""The small records of a repository, parsed once: benchmarks, artifacts, provenance, tombstones.
+
+Objects never change, so what was parsed stays true; only the set of ids is looked at anew.
+
+Invariant: what is hidden is exactly what some tombstone hides that no tombstone revokes.
+"""
+
+import platform
+from collections.abc import Collection, Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from secrets import token_hex
+from typing import Generic, NamedTuple, TypeVar
+
+from tupli_repo.codec.records import (
+    Body,
+    ProvenanceBody,
+    TombstoneBody,
+    parse_body,
+)
+from tupli_repo.errors import CorruptObjectError
+from tupli_repo.odb.objects import Kind, Object, ObjectId
+from tupli_repo.odb.store import ObjectStore
+from tupli_repo.schema import utc_now
+
+_BodyT = TypeVar("_BodyT", bound=Body)
+_PACKAGES = ("gymnasium", "numpy", "jsonpickle")
+
+
+class Record(NamedTuple, Generic[_BodyT]):
+    """A parsed object."""
+
+    links: tuple[ObjectId, ...]
+    body: _BodyT
+
+
+class Records(Generic[_BodyT]):
+    """The objects of one kind, by id.
+
+    Args:
+        store: Where they are.
+        kind: Their kind.
+        model: Their body's model.
+    """
+
+    def __init__(self, store: ObjectStore, kind: Kind, model: type[_BodyT]) -> None:
+        self._store = store
+        self._kind = kind
+        self._model = model
+        self._parsed: dict[ObjectId, Record[_BodyT]] = {}
+
+    def all(self) -> Mapping[ObjectId, Record[_BodyT]]:
+        """Return every record that is here, as of the store's last refresh.
+
+        Raises:
+            CorruptObjectError: One is malformed.
+        """
+        present = set(self._store.ids(self._kind))
+        for gone in self._parsed.keys() - present:
+            del self._parsed[gone]
+        for oid, obj in self._store.read_many(present - self._parsed.keys()):
+            self._parsed[oid] = self._parse(oid, obj)
+        return self._parsed
+
+    def add(self, body: _BodyT, links: Iterable[ObjectId] = ()) -> ObjectId:
+        """Store a record; durable when this returns."""
+        obj = Object(kind=self._kind, links=tuple(links), body=body.dump())
+        return self._store.write(obj)
+
+    def _parse(self, oid: ObjectId, obj: Object) -> Record[_BodyT]:
+        try:
+            return Record(obj.links, parse_body(self._model, obj.body))
+        except CorruptObjectError as err:
+            raise CorruptObjectError(f"{self._kind} '{oid[:12]}': {err.reason}") from None
+
+
+class Tombstones(Records[TombstoneBody]):
+    """What is hidden in this repository."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        super().__init__(store, Kind.TOMBSTONE, TombstoneBody)
+
+    def hidden(self) -> set[str]:
+        """Return the ids that are hidden, as of the store's last refresh."""
+        return {oid for body in self._in_force().values() for oid in body.hides}
+
+    def hide(self, ids: Iterable[ObjectId], *, user: str, why: str = "") -> None:
+        """Hide objects from now on."""
+        self.add(_tombstone(user, hides=sorted(ids), why=why))
+
+    def reveal(self, ids: Collection[ObjectId], *, user: str) -> None:
+        """Stop hiding some objects; what else their tombstones hide stays hidden."""
+        affected = {
+            oid: body
+            for oid, body in self._in_force().items()
+            if not set(ids).isdisjoint(body.hides)
+        }
+        if not affected:
+            return
+        still = {oid for body in affected.values() for oid in body.hides} - set(ids)
+        if still:
+            self.add(_tombstone(user, hides=sorted(still)))
+        self.add(_tombstone(user, revokes=sorted(affected)))
+
+    def _in_force(self) -> dict[ObjectId, TombstoneBody]:
+        found = self.all()
+        revoked = {oid for _, body in found.values() for oid in body.revokes}
+        return {oid: body for oid, (_, body) in found.items() if oid not in revoked}
+
+
+class Provenances(Records[ProvenanceBody]):
+    """Who stored what, and when."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        super().__init__(store, Kind.PROVENANCE, ProvenanceBody)
+
+    def first(self) -> dict[str, ProvenanceBody]:
+        """Return the earliest provenance of each subject, as of the store's last refresh."""
+        found: dict[str, ProvenanceBody] = {}
+        for _, (_, body) in sorted(self.all().items()):
+            known = found.get(body.subject)
+            if known is None or body.created_at < known.created_at:
+                found[body.subject] = body
+        return found
+
+    def note(self, subject: ObjectId, *, user: str) -> ProvenanceBody:
+        """Store that ``user`` stored ``subject`` now, on this machine, with these packages."""
+        body = ProvenanceBody(
+            subject=subject,
+            created_by=user,
+            created_at=utc_now(),
+            python=platform.python_version(),
+            platform=f"{platform.system()} {platform.machine()}",
+            packages=_versions(),
+        )
+        self.add(body)
+        return body
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # run from a source tree
+            continue
+    return found
+
+
+def _tombstone(
+    user: str, *, hides: list[str] | None = None, revokes: list[str] | None = None, why: str = ""
+) -> TombstoneBody:
+    return TombstoneBody(
+        hides=hides or [],
+        revokes=revokes or [],
+        why=why,
+        created_by=user,
+        created_at=utc_now(),
+        nonce=token_hex(8),
+    )

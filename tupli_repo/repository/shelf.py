@@ -1,0 +1,151 @@
+"""What is on the shelf: the records that are complete and not hidden, and their headers.
+
+Invariant: nothing is on the shelf that lacks something it links; an artifact that a benchmark on
+the shelf needs is on it too.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from tupli_repo.codec.records import ArtifactBody, BenchmarkBody, ProvenanceBody
+from tupli_repo.errors import AmbiguousNameError, InvalidInputError, NotFoundError
+from tupli_repo.odb.objects import Kind, ObjectId, is_id_prefix, shown
+from tupli_repo.odb.store import ObjectStore
+from tupli_repo.repository.episodes import Episodes
+from tupli_repo.repository.records import Provenances, Record, Records, Tombstones
+from tupli_repo.schema import ArtifactMetadataItem, BenchmarkHeader, BenchmarkMetadata
+
+_UNKNOWN = ProvenanceBody(subject="0" * 64, created_by="unknown", created_at="")
+_SHOWN_DIGITS = 16
+
+
+class Shelf:
+    """The visible records of a repository, as of its store's last refresh.
+
+    Args:
+        store: Where they are.
+        episodes: The repository's episodes.
+    """
+
+    def __init__(self, store: ObjectStore, episodes: Episodes) -> None:
+        self._store = store
+        self._episodes = episodes
+        self.benchmarks = Records(store, Kind.BENCHMARK, BenchmarkBody)
+        self.artifacts = Records(store, Kind.ARTIFACT, ArtifactBody)
+        self.provenance = Provenances(store)
+        self.tombstones = Tombstones(store)
+
+    def resolve(self, uri: str, kind: Kind) -> ObjectId:
+        """Return the id of the record of that kind, by id or unique prefix; looks anew.
+
+        Raises:
+            InvalidInputError: ``uri`` is neither.
+            NotFoundError: Nothing on the shelf begins with it.
+            AmbiguousNameError: Several do.
+        """
+        check_prefix(uri)
+        self._store.refresh()
+        return single(uri, kind, self.candidates(uri, kind))
+
+    def candidates(self, uri: str, kind: Kind) -> list[ObjectId]:
+        """Return the ids of records of a kind that begin with ``uri``.
+
+        Raises:
+            InvalidInputError: ``uri`` is neither an id nor a prefix of one.
+        """
+        check_prefix(uri)
+        if kind is Kind.BENCHMARK:
+            return [oid for oid, _ in self._visible_benchmarks() if oid.startswith(uri)]
+        if kind is Kind.ARTIFACT:
+            return [oid for oid, _ in self._visible_artifacts() if oid.startswith(uri)]
+        hidden = self.tombstones.hidden()
+        found = [oid for oid in self._store.ids(kind) if oid.startswith(uri)]
+        return [oid for oid in found if oid not in hidden and self._episodes.is_complete(oid)]
+
+    def benchmark_headers(self) -> Iterator[BenchmarkHeader]:
+        """Iterate over the headers of the benchmarks."""
+        first = self.provenance.first()
+        return (benchmark_header(oid, rec, first) for oid, rec in self._visible_benchmarks())
+
+    def benchmark_header(self, oid: ObjectId) -> BenchmarkHeader:
+        """Return the header of one benchmark."""
+        return benchmark_header(oid, self.benchmarks.all()[oid], self.provenance.first())
+
+    def artifact_items(self) -> Iterator[ArtifactMetadataItem]:
+        """Iterate over the headers of the artifacts."""
+        first = self.provenance.first()
+        return (artifact_item(oid, body, first) for oid, body in self._visible_artifacts())
+
+    def artifact_item(self, oid: ObjectId) -> ArtifactMetadataItem:
+        """Return the header of one artifact."""
+        return artifact_item(oid, self.artifacts.all()[oid].body, self.provenance.first())
+
+    def _visible_benchmarks(self) -> Iterator[tuple[ObjectId, Record[BenchmarkBody]]]:
+        hidden = self.tombstones.hidden()
+        for oid, record in self.benchmarks.all().items():
+            if oid not in hidden and all(self._store.contains(link) for link in record.links):
+                yield oid, record
+
+    def _visible_artifacts(self) -> Iterator[tuple[ObjectId, ArtifactBody]]:
+        needed = {link for _, record in self._visible_benchmarks() for link in record.links[1:]}
+        hidden = self.tombstones.hidden() - needed
+        for oid, (links, body) in self.artifacts.all().items():
+            if oid not in hidden and all(self._store.contains(link) for link in links):
+                yield oid, body
+
+
+def benchmark_header(
+    oid: ObjectId, record: Record[BenchmarkBody], first: Mapping[str, ProvenanceBody]
+) -> BenchmarkHeader:
+    """Return a benchmark's header; ``first`` tells who stored it first."""
+    body, stored = record.body, first.get(oid, _UNKNOWN)
+    words = {name: getattr(body, name) for name in BenchmarkMetadata.model_fields}
+    return BenchmarkHeader(
+        id=oid,
+        created_by=stored.created_by,
+        created_at=stored.created_at,
+        hash=body.hash,
+        metadata=BenchmarkMetadata(**words),
+        env=record.links[0],
+        env_format=body.env_format,
+        wrapper=body.wrapper,
+    )
+
+
+def artifact_item(
+    oid: ObjectId, body: ArtifactBody, first: Mapping[str, ProvenanceBody]
+) -> ArtifactMetadataItem:
+    """Return an artifact's header; ``first`` tells who stored it first."""
+    stored = first.get(oid, _UNKNOWN)
+    return ArtifactMetadataItem(
+        **dict(body), id=oid, created_by=stored.created_by, created_at=stored.created_at
+    )
+
+
+def check_prefix(uri: str) -> None:
+    """Check that ``uri`` is an id or the beginning of one.
+
+    Raises:
+        InvalidInputError: It is not.
+    """
+    if not is_id_prefix(uri):
+        raise InvalidInputError(
+            f"'{shown(uri)}' is not an id",
+            hint="an id is 64 hex digits, or the first 7 or more of them; 'tupli list' shows them",
+        )
+
+
+def single(uri: str, what: str, found: Sequence[ObjectId]) -> ObjectId:
+    """Return the one id that was found for ``uri``.
+
+    Raises:
+        NotFoundError: None was.
+        AmbiguousNameError: Several were.
+    """
+    if not found:
+        raise NotFoundError(
+            f"{what} '{uri[:12]}' is not in this repository", hint="'tupli list' shows what is"
+        )
+    if len(found) > 1:
+        ids = ", ".join(sorted(oid[:_SHOWN_DIGITS] for oid in found))
+        raise AmbiguousNameError(f"'{uri}' is ambiguous: {ids}", hint="give more digits of the id")
+    return found[0]
