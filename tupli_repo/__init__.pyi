@@ -13,3 +13,5 @@ from tupli_repo.storage import TupliStorage as TupliStorage
 from tupli_repo.storage import TupliStorageError as TupliStorageError
 
 __version__: str
+
+__all__: list[str]

@@ -189,14 +189,20 @@ def _convert(key: str, text: str) -> Any:  # noqa: ANN401 - of the key's type
     try:
         return kind(text)
     except ValueError:
-        raise InvalidInputError(f"'{text}' is not a {kind.__name__}, which '{key}' takes") from None
+        raise InvalidInputError(
+            f"'{text}' is not a {kind.__name__}, which '{key}' takes", hint=_known(key).meaning
+        ) from None
 
 
 def _checked(key: str, value: object, where: str) -> object:
     kind = _known(key).kind
     number = kind is float and isinstance(value, int) and not isinstance(value, bool)
     if not isinstance(value, kind) and not number:
-        raise InvalidInputError(f"{where} has a {type(value).__name__} for '{key}'")
+        raise InvalidInputError(
+            f"{where} has a {type(value).__name__} for '{key}'", hint=_known(key).meaning
+        )
     if kind is float and not float(value) >= 0:  # type: ignore[arg-type]  # checked above
-        raise InvalidInputError(f"'{key}' is {value}, and must be 0 or more")
+        raise InvalidInputError(
+            f"'{key}' is {value}, and must be 0 or more", hint=_known(key).meaning
+        )
     return value

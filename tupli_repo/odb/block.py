@@ -32,6 +32,7 @@ TARGET_BYTES = 128 << 10
 _HEADER = struct.Struct("<4sBII")
 _CRC = struct.Struct("<I")
 HEADER_BYTES = _HEADER.size + _CRC.size
+MAX_STORED_BYTES = frames.max_stored(MAX_OBJECT_BYTES)
 _DATA, _RECORDS = 0, 1
 
 
@@ -78,9 +79,10 @@ class Directory:
     def add(self, raw_id: bytes, kind: Kind, offset: int, length: int) -> None:
         """Note an object in the last block; of two with one id the first counts."""
         if raw_id not in self._rows:
-            self._rows[raw_id] = len(self._codes)
+            row = len(self._codes)
             self._codes.append(kind.code)
             self._places.extend((len(self.blocks) - 1, offset, length))
+            self._rows[raw_id] = row  # last: another thread may be looking
 
     def get(self, oid: ObjectId) -> Entry | None:
         """Return where an object lies, None where it is not here."""
@@ -91,10 +93,13 @@ class Directory:
         return Entry(kind, *self._places[3 * row : 3 * row + 3])
 
     def ids(self, *kinds: Kind) -> Iterator[ObjectId]:
-        """Iterate over the ids of objects of some kinds (all where none is named)."""
+        """Iterate over the ids of objects of some kinds (all where none is named).
+
+        What is added meanwhile is left out.
+        """
         wanted = {kind.code for kind in kinds or Kind}
-        for raw_id, row in self._rows.items():
-            if self._codes[row] in wanted:
+        for raw_id in list(self._rows):  # a journal may grow between two steps
+            if self._codes[self._rows[raw_id]] in wanted:
                 yield ObjectId(raw_id.hex())
 
 
@@ -125,7 +130,7 @@ def decode_block_header(data: bytes | memoryview) -> BlockHeader:
     (checksum,) = _CRC.unpack_from(data, _HEADER.size)
     if magic != MAGIC or crc32(data[: _HEADER.size]) != checksum:
         raise CorruptObjectError("a block's header fails its checksum")
-    if block_class not in (_DATA, _RECORDS) or raw > MAX_OBJECT_BYTES:
+    if block_class not in (_DATA, _RECORDS) or raw > MAX_OBJECT_BYTES or stored > MAX_STORED_BYTES:
         raise CorruptObjectError("a block's header has impossible values")
     return BlockHeader(block_class == _RECORDS, stored, raw)
 

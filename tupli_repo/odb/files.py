@@ -23,6 +23,7 @@ from tupli_repo.errors import StorageIOError
 FILE_MODE = 0o444
 """Finished files are read-only: nothing under `.tupli` is modified."""
 JOURNAL_MODE = 0o644
+SETTINGS_MODE = 0o644
 FOLDER_MODE = 0o755
 
 _FOLDERS = ("objects", "packs", "refs", "staging", "trash", "damaged", "locks")
@@ -180,16 +181,25 @@ class Scratch:
 
     def __exit__(self, *exc_info: object) -> None:
         if self._descriptor is not None:
-            with suppress(OSError):
-                self._close()
-            with suppress(OSError):
-                self._files.fs.remove(self._path)
+            self.discard()
 
     def write(self, data: bytes) -> None:
-        """Append ``data``."""
+        """Append ``data``; where that fails the file is gone."""
         assert self._descriptor is not None
-        with disk_errors("write to", self._path):
-            self._files.fs.write(self._descriptor, data)
+        try:
+            with disk_errors("write to", self._path):
+                self._files.fs.write(self._descriptor, data)
+        except BaseException:  # Ctrl-C too
+            self.discard()
+            raise
+
+    def discard(self) -> None:
+        """Remove the file, as far as the disk lets us."""
+        with suppress(OSError):
+            if self._descriptor is not None:
+                self._close()
+        with suppress(OSError):
+            self._files.fs.remove(self._path)
 
     def commit(self, final: Path, *, replace: bool = True) -> None:
         """Make ``final`` hold what was written, whole and durable.
@@ -211,11 +221,7 @@ class Scratch:
                     self._link(final)
                 fs.fsync_folder(final.parent)  # the name itself must survive
         except BaseException:  # Ctrl-C too
-            with suppress(OSError):
-                if self._descriptor is not None:
-                    self._close()
-            with suppress(OSError):
-                fs.remove(self._path)
+            self.discard()
             raise
 
     def _link(self, final: Path) -> None:
@@ -250,7 +256,7 @@ class RepositoryFiles:
         self.fs = fs or FileSystem()
         self.objects = root / "objects"
         self.packs = root / "packs"
-        self._staging: tuple[int, Path] | None = None  # of this process: a fork makes its own
+        self._staging: dict[int, Path] = {}  # by process: a fork makes its own
 
     def create_folders(self) -> None:
         """Make the folders of an empty repository, fan-out included, and make them durable."""
@@ -263,6 +269,14 @@ class RepositoryFiles:
             self.fs.fsync_folder(self.objects)
             self.fs.fsync_folder(self.root)
             self.fs.fsync_folder(self.root.parent)
+
+    def ensure_parents(self, path: Path) -> None:
+        """Make the folders above ``path`` that are missing, and make them durable."""
+        missing = [folder for folder in path.parents if self.status(folder) is None]
+        for folder in reversed(missing):
+            with disk_errors("make", folder):
+                self.ensure_folder(folder)
+                self.fs.fsync_folder(folder.parent)
 
     def ensure_folder(self, path: Path) -> None:
         """Make one folder unless it is there."""
@@ -295,15 +309,20 @@ class RepositoryFiles:
                     raise
             self.fs.fsync_folder(path.parent)
 
-    def read(self, path: Path) -> bytes:
-        """Return all bytes of one file.
+    def read(self, path: Path, *, max_bytes: int | None = None) -> bytes:
+        """Return the bytes of one file.
+
+        Args:
+            path: The file.
+            max_bytes: How many to read from its beginning at most; all where None.
 
         Raises:
             FileNotFoundError: There is no such file.
             StorageIOError: The operating system refused.
         """
         with self.open(path) as (descriptor, size_bytes), disk_errors("read", path):
-            return self.fs.read(descriptor, size_bytes, 0)
+            size = size_bytes if max_bytes is None else min(size_bytes, max_bytes)
+            return self.fs.read(descriptor, size, 0)
 
     @contextmanager
     def open(self, path: Path) -> Iterator[tuple[int, int]]:
@@ -351,27 +370,56 @@ class RepositoryFiles:
                 raise err from None
 
     def move_to_trash(self, path: Path, *, reason: str) -> None:
-        """Move one superseded file into a trash run of its own."""
+        """Move one superseded file into a trash run of its own, unless somebody else did."""
         run = self.root / "trash" / uuid4().hex
         with disk_errors("move to the trash", path):
             self.fs.make_folder(run, mode=FOLDER_MODE)
             self.write_atomic(run / "stamp", f"{reason}\n".encode())
-            self.fs.rename(path, run / path.name)
+            with suppress(FileNotFoundError):
+                self.fs.rename(path, run / path.name)
             self.fs.fsync_folder(run)
             self.fs.fsync_folder(path.parent)
 
     def new_scratch_path(self) -> Path:
         """Return a fresh private name under `staging/`."""
-        if self._staging is None or self._staging[0] != os.getpid():
-            folder = self.root / "staging" / uuid4().hex
-            with disk_errors("make", folder):
-                self.fs.make_folder(folder, mode=FOLDER_MODE)
-            self._staging = (os.getpid(), folder)
-        return self._staging[1] / uuid4().hex
+        folder = self._staging.get(os.getpid())
+        if folder is None:
+            mine = self.root / "staging" / uuid4().hex
+            with disk_errors("make", mine):
+                self.fs.make_folder(mine, mode=FOLDER_MODE)
+                folder = self._staging.setdefault(os.getpid(), mine)
+                if folder is not mine:  # another thread was first
+                    self.fs.remove_folder(mine)
+        return folder / uuid4().hex
 
     def close(self) -> None:
         """Remove this process's empty folder under `staging/`."""
-        if self._staging is not None and self._staging[0] == os.getpid():
+        folder = self._staging.pop(os.getpid(), None)
+        if folder is not None:
             with suppress(OSError):
-                self.fs.remove_folder(self._staging[1])
-            self._staging = None
+                self.fs.remove_folder(folder)
+
+
+def replace_file(path: Path, data: bytes, *, fs: FileSystem | None = None) -> None:
+    """Make a file that is no part of the object folders hold ``data``, whole and durable.
+
+    Raises:
+        StorageIOError: The operating system refused; the file is as it was.
+    """
+    fs = fs or FileSystem()
+    scratch = path.with_name(f".{path.name}.{uuid4().hex}")
+    with disk_errors("write", path):
+        os.makedirs(path.parent, exist_ok=True)
+        descriptor = fs.create(scratch, mode=SETTINGS_MODE)
+        try:
+            try:
+                fs.write(descriptor, data)
+                fs.fsync(descriptor)
+            finally:
+                fs.close(descriptor)
+            fs.rename(scratch, path)
+            fs.fsync_folder(path.parent)
+        except BaseException:  # Ctrl-C too
+            with suppress(OSError):
+                fs.remove(scratch)
+            raise

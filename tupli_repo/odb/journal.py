@@ -20,7 +20,8 @@ from tupli_repo.odb.objects import Kind, ObjectId
 from tupli_repo.odb.pack import FILE_MAGIC, BlockFile, PackWriter, check_file_magic
 
 _SCAN_BYTES = 4 << 20
-_TORN_ZEROS = bytes(4)
+_TORN_ZEROS = 4
+"""Fewer zeros at the end may be a damaged byte: a block that is whole ends in a CRC-32."""
 
 
 class JournalFile(BlockFile):
@@ -50,8 +51,10 @@ class JournalFile(BlockFile):
         read = self._files.fs.read
         if self._end == 0:
             magic = read(descriptor, len(FILE_MAGIC), 0)
-            if magic in (FILE_MAGIC[: len(magic)], bytes(len(magic))) and magic != FILE_MAGIC:
-                return  # its first write is under way, or was cut off
+            if magic != FILE_MAGIC:
+                written = self._written_end(descriptor, size_bytes)
+                if written < len(FILE_MAGIC) and FILE_MAGIC.startswith(magic[:written]):
+                    return  # its first write is under way, or was cut off
             check_file_magic(magic)
             self._end = len(FILE_MAGIC)
         while self._end < size_bytes:
@@ -66,8 +69,9 @@ class JournalFile(BlockFile):
                 if self._is_torn(descriptor, size_bytes):
                     return
                 raise
+            objects = list(block.split(raw, records=header.records))
             self.directory.blocks.append(Block(self._end, header.stored, header.raw))
-            for oid, kind, offset, length in block.split(raw, records=header.records):
+            for oid, kind, offset, length in objects:
                 self.directory.add(bytes.fromhex(oid), kind, offset, length)
             self._end = self.directory.blocks[-1].end
 
@@ -77,26 +81,28 @@ class JournalFile(BlockFile):
         A killed process leaves the beginning of a block; a power loss may leave zeros in place of
         what had not reached the disk. Anything else is damage to bytes that were there.
         """
-        rest = size_bytes - self._end
+        zeros_start = self._written_end(descriptor, size_bytes)
+        written = max(0, zeros_start - self._end)
         head = self._files.fs.read(descriptor, HEADER_BYTES, self._end)
-        if rest < HEADER_BYTES and block.MAGIC.startswith(head[: len(block.MAGIC)]):
-            return True
-        at, only_zeros = self._end, True
-        while at < size_bytes and only_zeros:
-            part = self._files.fs.read(descriptor, _SCAN_BYTES, at)
-            only_zeros = not any(part)
-            at += len(part)
-        if only_zeros:
-            return True
-        tail = self._files.fs.read(descriptor, len(_TORN_ZEROS), size_bytes - len(_TORN_ZEROS))
-        return tail == _TORN_ZEROS and self._is_last_block(head, rest)
-
-    def _is_last_block(self, head: bytes, rest: int) -> bool:
+        if written < HEADER_BYTES:
+            return block.MAGIC.startswith(head[: min(written, len(block.MAGIC))])
         try:
             header = block.decode_block_header(head)
         except CorruptObjectError:
             return False
-        return HEADER_BYTES + header.stored >= rest
+        is_last = written < HEADER_BYTES + header.stored
+        return is_last and size_bytes - zeros_start >= _TORN_ZEROS
+
+    def _written_end(self, descriptor: int, size_bytes: int) -> int:
+        """The offset behind the last byte that is not zero."""
+        end = size_bytes
+        while end > 0:
+            start = max(0, end - _SCAN_BYTES)
+            part = self._files.fs.read(descriptor, end - start, start)
+            if part := part.rstrip(b"\0"):
+                return start + len(part)
+            end = start
+        return 0
 
 
 class JournalWriter:
@@ -114,7 +120,7 @@ class JournalWriter:
         self._seen: set[ObjectId] = set()
         self._unsynced = self._is_named = False
         with disk_errors("write", self.path):
-            self._descriptor = files.fs.create(self.path, mode=JOURNAL_MODE)
+            self._descriptor: int | None = files.fs.create(self.path, mode=JOURNAL_MODE)
 
     def append(self, objects: Sequence[tuple[ObjectId, Kind, bytes]]) -> None:
         """Add encoded objects in one write; one that is in this journal already is left out.
@@ -136,6 +142,7 @@ class JournalWriter:
         data = b"".join(parts)
         if not new:
             return
+        assert self._descriptor is not None
         self._unsynced = True
         with disk_errors("write to", self.path):
             self._files.fs.write(self._descriptor, data)
@@ -150,6 +157,7 @@ class JournalWriter:
         """
         if not self._unsynced:
             return
+        assert self._descriptor is not None
         with disk_errors("write to", self.path):
             self._files.fs.fsync(self._descriptor)
             if not self._is_named:
@@ -158,8 +166,10 @@ class JournalWriter:
 
     def close(self) -> None:
         """Close the file; what it holds stays readable."""
-        with disk_errors("write to", self.path):
-            self._files.fs.close(self._descriptor)
+        if self._descriptor is not None:
+            descriptor, self._descriptor = self._descriptor, None
+            with disk_errors("write to", self.path):
+                self._files.fs.close(descriptor)
 
 
 def seal(files: RepositoryFiles, path: Path) -> Path | None:

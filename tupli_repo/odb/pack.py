@@ -13,11 +13,19 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from tupli_repo.errors import CorruptObjectError
+from tupli_repo.errors import CorruptObjectError, EncodingError
 from tupli_repo.odb import block, frames
-from tupli_repo.odb.block import Block, Directory, Entry, Packer
+from tupli_repo.odb.block import MAX_STORED_BYTES, Block, Directory, Entry, Packer
 from tupli_repo.odb.files import RepositoryFiles, Scratch, disk_errors
-from tupli_repo.odb.objects import KINDS_BY_CODE, Kind, Object, ObjectId, check_id, decode
+from tupli_repo.odb.objects import (
+    KINDS_BY_CODE,
+    Kind,
+    Object,
+    ObjectId,
+    check_id,
+    decode,
+    decode_header,
+)
 
 FORMAT_VERSION = 0
 FILE_MAGIC = b"TUPLIPK" + bytes([FORMAT_VERSION])
@@ -52,14 +60,8 @@ class BlockFile:
             CorruptObjectError: A block or object is not what the directory says.
             FileNotFoundError: The file is gone: it was superseded by another.
         """
-        for oid, kind, encoded in self.read_encoded(ids):
-            try:
-                found = decode(encoded)
-            except CorruptObjectError as err:
-                raise block.in_file(self.path, err) from None
-            if found.kind is not kind:
-                raise self._damaged(f"object '{oid[:12]}' is not the {kind} its directory says")
-            yield oid, found
+        for oid, _, encoded in self.read_encoded(ids):
+            yield oid, self._decode(encoded)
 
     def read_encoded(self, ids: Iterable[ObjectId]) -> Iterator[tuple[ObjectId, Kind, bytes]]:
         """Read objects as `read_many` does, but leave them encoded.
@@ -95,9 +97,18 @@ class BlockFile:
         encoded = raw[entry.offset : entry.offset + entry.length]
         try:
             check_id(oid, encoded)
+            kind = decode_header(encoded).kind
         except CorruptObjectError as err:
             raise block.in_file(self.path, err) from None
+        if kind is not entry.kind:
+            raise self._damaged(f"object '{oid[:12]}' is not the {entry.kind} its directory says")
         return encoded
+
+    def _decode(self, encoded: bytes) -> Object:
+        try:
+            return decode(encoded)
+        except CorruptObjectError as err:
+            raise block.in_file(self.path, err) from None
 
     def _damaged(self, reason: str) -> CorruptObjectError:
         return block.in_file(self.path, CorruptObjectError(reason))
@@ -138,7 +149,12 @@ class PackWriter:
             self._records.append((oid, kind, encoded))
 
     def commit(self) -> Path:
-        """Finish the pack and give it its name; returns the path, durable."""
+        """Finish the pack and give it its name; returns the path, durable.
+
+        Raises:
+            EncodingError: Its directory would be larger than a reader accepts.
+            StorageIOError: The disk refused; nothing is left of it.
+        """
         self._put(self._data.flush())
         first_record = self._position
         records = Packer(records=True)
@@ -146,6 +162,8 @@ class PackWriter:
             self._put(records.add(oid, kind, encoded))
         self._put(records.flush())
         raw = _encode_directory(self._directory)
+        if len(raw) > _MAX_DIRECTORY_BYTES:
+            raise EncodingError(f"{len(self._directory)} objects are too many for one pack")
         stored = frames.compress(raw)
         trailer = _TRAILER.pack(
             first_record,
@@ -220,7 +238,7 @@ def _parse_trailer(tail: bytes, size_bytes: int) -> _Trailer:
         raise CorruptObjectError("it does not end like a pack; it may be cut off")
     if trailer.offset + trailer.stored + _TRAILER.size != size_bytes:
         raise CorruptObjectError("its trailer has impossible values")
-    if trailer.raw > _MAX_DIRECTORY_BYTES:
+    if max(trailer.raw, trailer.stored) > _MAX_DIRECTORY_BYTES:
         raise CorruptObjectError("its directory is over the size limit")
     return trailer
 
@@ -262,6 +280,8 @@ def _parse_directory(raw: bytes, trailer: _Trailer) -> Directory:
     ends = [len(FILE_MAGIC), *(place.end for place in places)]
     if [place.offset for place in places] != ends[:-1] or ends[-1] != trailer.offset:
         raise CorruptObjectError("its directory's blocks do not fill the file")
+    if any(place.stored > MAX_STORED_BYTES for place in places):
+        raise CorruptObjectError("its directory has a block over the size limit")
 
     directory, filled, first_record = Directory(), 0, trailer.offset
     for raw_id, code, index, offset, length in _OBJECT_ROW.iter_unpack(raw[objects_at:]):

@@ -7,6 +7,7 @@ for again.
 Invariant: `read(i)` returns the object whose id is `i`, or raises; it never returns another.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -32,7 +33,10 @@ from tupli_repo.odb.objects import (
 from tupli_repo.odb.pack import BlockFile, open_pack
 from tupli_repo.odb.writer import Writer
 
+_BLOCK_FILE_NAME = re.compile(r"[0-9a-f]{64}\.pack|[0-9a-f]{32}\.journal")
+_FAN_OUT_NAME = re.compile(r"[0-9a-f]{2}")
 _PEEK_BYTES = 64
+_HEAD_BYTES = 256 << 10  # the first block of any zstd frame is shorter
 _TRIES = 3
 
 
@@ -65,10 +69,9 @@ class ObjectStore:
         path = self._loose_path(oid)
         try:
             self._read_loose(oid)
+            self._files.settle(path)
         except (FileNotFoundError, CorruptObjectError):
             self._files.write_atomic(path, frames.compress(encoded))
-        else:
-            self._files.settle(path)
         with self._lock:
             self._loose[oid] = obj.kind
         return oid
@@ -165,32 +168,40 @@ class ObjectStore:
             CorruptObjectError: A file is damaged, so that what it holds cannot be told.
         """
         with self._lock:
-            # Twice: between a pack's coming and its journal's going, one listing may miss both.
-            names = self._files.list_folder(self._files.packs)
-            names = sorted({*names, *self._files.list_folder(self._files.packs)})
-            present: dict[str, BlockFile] = {}
-            for name in names:
-                file = self._block_files.get(name) or self._open(name)
-                try:
-                    if isinstance(file, JournalFile):
-                        file.refresh()
-                except FileNotFoundError:  # sealed meanwhile: its pack is in the second listing
-                    continue
-                if file is not None:
-                    present[name] = file
-            self._block_files = present
+            self._refresh_block_files()
             self._refresh_loose()
 
-    def _open(self, name: str) -> BlockFile | None:
-        path = self._files.packs / name
-        if path.suffix == ".journal":
-            return JournalFile(self._files, path)
+    def _refresh_block_files(self) -> None:
+        gone: set[str] = set()
+        while True:
+            present: dict[str, BlockFile] = {}
+            lost: set[str] = set()
+            for name in self._block_file_names() - gone:
+                try:
+                    present[name] = self._refreshed(name)
+                except FileNotFoundError:  # superseded: by what may be newer than the listing
+                    lost.add(name)
+            if not lost:
+                break
+            gone |= lost
+        self._block_files = dict(sorted(present.items()))
+
+    def _block_file_names(self) -> set[str]:
+        """The names of packs and journals; another name belongs to somebody else.
+
+        Listed twice: between a pack's coming and its journal's going, once may miss both.
+        """
+        names = [name for _ in range(2) for name in self._files.list_folder(self._files.packs)]
+        return {name for name in names if _BLOCK_FILE_NAME.fullmatch(name)}
+
+    def _refreshed(self, name: str) -> BlockFile:
+        """The pack or journal of that name with everything that is in it now."""
+        file, path = self._block_files.get(name), self._files.packs / name
         if path.suffix == ".pack":
-            try:
-                return open_pack(self._files, path)
-            except FileNotFoundError:
-                return None
-        return None
+            return file or open_pack(self._files, path)
+        journal = file if isinstance(file, JournalFile) else JournalFile(self._files, path)
+        journal.refresh()
+        return journal
 
     def _refresh_loose(self) -> None:
         present: dict[ObjectId, Kind] = {}
@@ -203,7 +214,7 @@ class ObjectStore:
     def _loose_ids(self) -> Iterator[ObjectId]:
         """The ids of the loose files; a name that is none belongs to somebody else."""
         for folder in self._files.list_folder(self._files.objects):
-            if len(folder) == 2:
+            if _FAN_OUT_NAME.fullmatch(folder):
                 for rest in self._files.list_folder(self._files.objects / folder):
                     with suppress(InvalidInputError):
                         yield parse_object_id(folder + rest)
@@ -212,7 +223,7 @@ class ObjectStore:
         """The kind of a loose object, found without reading the whole of a large blob."""
         path = self._loose_path(oid)
         try:
-            head = frames.peek(self._files.read(path), size=_PEEK_BYTES)
+            head = frames.peek(self._files.read(path, max_bytes=_HEAD_BYTES), size=_PEEK_BYTES)
             kind = decode_header(head).kind
             return kind if kind.is_data else self._read_loose(oid).kind
         except FileNotFoundError:
@@ -223,7 +234,8 @@ class ObjectStore:
     def _read_loose(self, oid: ObjectId) -> Object:
         path = self._loose_path(oid)
         try:
-            encoded = frames.decompress(self._files.read(path), max_bytes=MAX_OBJECT_BYTES)
+            stored = self._files.read(path, max_bytes=block.MAX_STORED_BYTES)
+            encoded = frames.decompress(stored, max_bytes=MAX_OBJECT_BYTES)
             check_id(oid, encoded)
             return decode(encoded)
         except (CorruptObjectError, frames.FrameError) as err:
@@ -247,8 +259,10 @@ class ObjectStore:
 
 
 def _close(writer: Writer, files: RepositoryFiles) -> None:
-    writer.seal()
-    files.close()
+    try:
+        writer.seal()
+    finally:
+        files.close()
 
 
 def _loose_damage(path: Path, err: Exception) -> CorruptObjectError:

@@ -1,7 +1,8 @@
 """The writer of one process: appends to a journal of its own, seals it, starts the next.
 
 A journal that failed in mid-write is never appended to again: what is whole in it stays readable,
-and is sealed with the rest.
+is synced and sealed with the rest. Where an fsync failed, another one would lie: the next `sync`
+seals instead, so that the bytes are written anew.
 
 Invariant: what `append` accepted is in a journal or pack that every reader finds; after `sync` it
 is on the disk itself.
@@ -32,7 +33,8 @@ class Writer:
         self._target_bytes = target_bytes
         self._lock = RLock()
         self._current: JournalWriter | None = None
-        self._finished: list[JournalWriter] = []  # closed, not sealed yet
+        self._finished: list[JournalWriter] = []  # not appended to any more, not sealed yet
+        self._is_doubtful = False  # an fsync failed, or a journal is closed and not sealed
         self._pid = os.getpid()
 
     def append(self, objects: Sequence[tuple[ObjectId, Kind, bytes]]) -> None:
@@ -61,11 +63,15 @@ class Writer:
         """
         with self._lock:
             self._disown_after_fork()
-            if self._current is None:
+            if self._is_doubtful:
+                self.seal()
                 return
             try:
-                self._current.sync()
+                for journal in (*self._finished, self._current):
+                    if journal is not None:
+                        journal.sync()
             except BaseException:
+                self._is_doubtful = True
                 self._retire()
                 raise
 
@@ -79,19 +85,21 @@ class Writer:
             self._disown_after_fork()
             self._retire()
             while self._finished:
+                journal, self._is_doubtful = self._finished[-1], True
+                with suppress(StorageIOError):  # nothing more is written to it
+                    journal.close()
                 with suppress(FileNotFoundError):  # somebody else sealed it
-                    seal(self._files, self._finished[-1].path)
+                    seal(self._files, journal.path)
                 self._finished.pop()
+            self._is_doubtful = False
 
     def _retire(self) -> None:
         if self._current is not None:
-            journal, self._current = self._current, None
-            self._finished.append(journal)
-            with suppress(StorageIOError):  # nothing more is written to it
-                journal.close()
+            self._finished.append(self._current)
+            self._current = None
 
     def _disown_after_fork(self) -> None:
         """Leave the journals of the parent process to it."""
         if self._pid != os.getpid():
             self._pid = os.getpid()
-            self._current, self._finished = None, []
+            self._current, self._finished, self._is_doubtful = None, [], False

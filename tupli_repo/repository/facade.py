@@ -432,6 +432,19 @@ class Repository:
 
     # ---- objects
 
+    def delete(self, kind: Kind, uri: str) -> None:
+        """Hide a benchmark, artifact or episode here.
+
+        Raises:
+            NotFoundError: It is not here.
+        """
+        verbs = {
+            Kind.BENCHMARK: self.delete_benchmark,
+            Kind.ARTIFACT: self.delete_artifact,
+            Kind.EPISODE: self.delete_episode,
+        }
+        verbs[kind](uri)
+
     def resolve(self, uri: str) -> tuple[Kind, ObjectId]:
         """Return kind and id of the benchmark, artifact or episode of an id or unique prefix.
 

@@ -85,6 +85,7 @@ def create(folder: Path, *, role: str, fs: FileSystem | None = None) -> Path:
         if path.exists() and not path.is_dir():
             raise InvalidInputError(f"'{path}' is not a folder")
     files = RepositoryFiles(root, fs)
+    files.ensure_parents(root)
     files.create_folders()
     files.write_atomic(root / ".gitignore", b"*\n")
     try:

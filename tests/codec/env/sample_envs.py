@@ -211,14 +211,14 @@ class HiddenScale(gymnasium.wrappers.TransformReward[Any, Any]):
     """A wrapper whose argument lives in a closure only."""
 
     def __init__(self, env, scale=1.0):
-        super().__init__(env, lambda reward: reward * scale)
+        super().__init__(env, lambda reward: float(reward) * scale)
 
 
 class Doubled(gymnasium.wrappers.TransformReward[Any, Any]):
     """A wrapper without arguments that uses a lambda of its own."""
 
     def __init__(self, env):
-        super().__init__(env, lambda reward: reward * 2)
+        super().__init__(env, lambda reward: float(reward) * 2)
 
 
 def double(reward):

@@ -4,9 +4,10 @@ import json
 import random
 import subprocess
 import sys
+from typing import Any
 
 import gymnasium
-import jsonpickle
+import jsonpickle  # type: ignore[import-untyped]
 import pytest
 
 from tests.codec.env import sample_envs
@@ -16,6 +17,8 @@ from tupli_repo.codec.env.document import dump_json
 from tupli_repo.codec.env.unpickler import ClosedUnpickler
 from tupli_repo.codec.trust import TrustPolicy
 from tupli_repo.errors import CorruptObjectError, TupliError, UntrustedCodeError
+
+decoded: Any = decode
 
 CARTPOLE = "gymnasium.envs.classic_control.cartpole.CartPoleEnv"
 FROZEN_LAKE = "gymnasium.envs.toy_text.frozen_lake.FrozenLakeEnv"
@@ -195,13 +198,13 @@ ATTACKS = {
 def test_it_is_refused_with_one_of_our_errors(name):
     text = dump_json(ATTACKS[name])
     with pytest.raises(TupliError):
-        decode(EnvDocument(text=text), GRANTED)
+        decoded(EnvDocument(text=text), GRANTED)
 
 
 @pytest.mark.parametrize("name", [name for name in ATTACKS if "path" in name or "model" in name])
 def test_a_path_is_refused_before_its_class_is_looked_for(name):
     with pytest.raises(CorruptObjectError, match=r"reads like a path|not an id"):
-        decode(EnvDocument(text=dump_json(ATTACKS[name])), GRANTED)
+        decoded(EnvDocument(text=dump_json(ATTACKS[name])), GRANTED)
 
 
 TEXTS = {
@@ -227,7 +230,7 @@ def test_a_text_that_is_not_ours_is_damaged(name):
     with pytest.raises(CorruptObjectError):
         parse(TEXTS[name])
     with pytest.raises(CorruptObjectError):
-        decode(EnvDocument(text=TEXTS[name]), GRANTED)
+        decoded(EnvDocument(text=TEXTS[name]), GRANTED)
 
 
 def test_every_untrusted_name_is_listed_at_once():
@@ -240,7 +243,7 @@ def test_every_untrusted_name_is_listed_at_once():
     assert f"{SAMPLES}.shaped" in names
     assert untrusted_names(text, GRANTED) == [f"{SAMPLES}.shaped"]
     with pytest.raises(UntrustedCodeError) as caught:
-        decode(EnvDocument(text=text), TrustPolicy())
+        decoded(EnvDocument(text=text), TrustPolicy())
     assert caught.value.names == tuple(names)
     assert f"tupli trust {' '.join(names)}" in caught.value.hint
 
@@ -248,15 +251,15 @@ def test_every_untrusted_name_is_listed_at_once():
 def test_a_document_is_trusted_by_its_hash_and_no_neighbour_is():
     text = encode(sample_envs.Base()).text.replace('"n":3', '"n":4')
     with pytest.raises(UntrustedCodeError):
-        decode(EnvDocument(text=text), TrustPolicy())
+        decoded(EnvDocument(text=text), TrustPolicy())
     policy = TrustPolicy(documents=[EnvDocument(text=text).sha256])
-    assert decode(EnvDocument(text=text), policy).action_space.n == 4
+    assert decoded(EnvDocument(text=text), policy).action_space.n == 4
 
 
 def test_the_artifacts_come_from_the_text():
     text = encode(gymnasium.make("CartPole-v1")).text
     lying = EnvDocument(text=text, artifacts=("never-stored",))
-    assert decode(lying, TrustPolicy()).unwrapped.related_artifacts == []
+    assert decoded(lying, TrustPolicy()).unwrapped.related_artifacts == []
 
 
 AUDITED = """
@@ -332,7 +335,7 @@ def _mutated(tree, rng):
     visit(tree)
     node, key = rng.choice(places)
     other, other_key = rng.choice(places)
-    words = [
+    words: list[Any] = [
         None,
         0,
         -1,
@@ -383,7 +386,7 @@ def test_a_mutated_document_is_an_environment_or_one_of_our_errors():
         except (RecursionError, ValueError):
             continue
         try:
-            decode(EnvDocument(text=text), trust)
+            decoded(EnvDocument(text=text), trust)
         except TupliError:
             refused += 1
     assert refused > 500
@@ -402,6 +405,6 @@ def test_a_mutated_text_is_one_of_our_errors():
         if broken == text:
             continue
         try:
-            decode(EnvDocument(text=broken), GRANTED)
+            decoded(EnvDocument(text=broken), GRANTED)
         except TupliError:
             continue

@@ -1,6 +1,7 @@
 """The hook: a private copy is handed out, and what it sets is what the document says."""
 
 import copy
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -11,6 +12,9 @@ from tests.codec.env import sample_envs
 from tests.codec.env.test_round_trip import OURS, trajectory
 from tupli_repo.codec.env import decode, encode, parse
 from tupli_repo.errors import EncodingError
+
+make_env: Any = gymnasium.make
+decoded: Any = decode
 
 WIND = np.linspace(-0.5, 0.5, 5000)
 ARTIFACT = "ab" * 32
@@ -32,7 +36,7 @@ def test_the_series_is_not_in_the_document_and_the_environment_runs_once_it_is_b
     assert parse(document.text).artifacts == (ARTIFACT,)
     assert len(document.text) < 3000
     assert env.unwrapped.wind is WIND
-    loaded = decode(document, OURS)
+    loaded = decoded(document, OURS)
     assert loaded.unwrapped.related_artifacts == [ARTIFACT]
     assert loaded.unwrapped.wind is None
     loaded.unwrapped.wind = WIND
@@ -58,7 +62,7 @@ def test_artifacts_are_part_of_what_the_document_is():
 
 
 def test_a_hook_that_changes_nothing_changes_nothing():
-    for make in (windy, sample_envs.Everything, lambda: gymnasium.make("CartPole-v1")):
+    for make in (windy, sample_envs.Everything, lambda: make_env("CartPole-v1")):
         assert encode(make(), prepare=lambda env: (env, [])).text == encode(make()).text
 
 
@@ -68,7 +72,7 @@ def test_a_hook_may_take_out_what_cannot_be_stored():
         return env, []
 
     env = sample_envs.Holder(lambda: 1)
-    loaded = decode(encode(env, prepare=drop), OURS)
+    loaded = decoded(encode(env, prepare=drop), OURS)
     assert loaded.thing is None
     assert env.thing() == 1
 
@@ -89,7 +93,7 @@ def test_an_argument_follows_the_attribute_the_hook_took_out():
     big = sample_envs.Recorded(list(range(10_000)), speed=3.0)
     document = encode(big, prepare=drop_size)
     assert len(document.text) < 400
-    loaded = decode(document, OURS)
+    loaded = decoded(document, OURS)
     assert loaded.size is None
     assert loaded.speed == 3.0
     loaded.size = big.size
@@ -101,15 +105,15 @@ def test_the_word_of_the_hook_wins_over_what_episodes_change():
         env.unwrapped.state = None
         return env, []
 
-    loaded = decode(encode(gymnasium.make("CartPole-v1"), prepare=set_state), OURS)
+    loaded = decoded(encode(make_env("CartPole-v1"), prepare=set_state), OURS)
     assert loaded.unwrapped.state is None
-    windy_loaded = decode(encode(windy(), prepare=lambda e: set_state(store_wind(e)[0])), OURS)
+    windy_loaded = decoded(encode(windy(), prepare=lambda e: set_state(store_wind(e)[0])), OURS)
     assert windy_loaded.unwrapped.state is None
 
 
 def test_overrides_reach_the_hook():
     seen = []
-    env = gymnasium.make("CartPole-v1")
+    env = make_env("CartPole-v1")
     env.unwrapped.gravity = 5.0
 
     def look(private):
@@ -117,7 +121,7 @@ def test_overrides_reach_the_hook():
         private.unwrapped.gravity = 6.0
         return private, []
 
-    assert decode(encode(env, prepare=look), OURS).unwrapped.gravity == 6.0
+    assert decoded(encode(env, prepare=look), OURS).unwrapped.gravity == 6.0
     assert seen == [5.0]
     assert env.unwrapped.gravity == 5.0
 

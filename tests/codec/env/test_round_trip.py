@@ -1,6 +1,9 @@
 """What was stored comes back, runs the same, and the live environment never notices."""
 
 import copy
+import subprocess
+import sys
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -14,6 +17,9 @@ from tupli_repo.codec.env.attributes import raw_attributes
 from tupli_repo.codec.trust import TrustPolicy
 from tupli_repo.errors import EncodingError
 
+make_env: Any = gymnasium.make
+decoded: Any = decode
+
 OURS = TrustPolicy(["tests.codec.*", "tests.codec.env.sample_envs.make_wrapped"])
 
 
@@ -21,7 +27,7 @@ def trajectory(env, steps=200):
     actions = copy.deepcopy(env.action_space)
     actions.seed(1)
     observation, _ = env.reset(seed=5)
-    seen = [repr(observation)]
+    seen: list[Any] = [repr(observation)]
     for _ in range(steps):
         observation, reward, terminated, truncated, _ = env.step(actions.sample())
         seen.append((np.asarray(observation).tobytes(), float(reward), terminated, truncated))
@@ -32,7 +38,7 @@ def trajectory(env, steps=200):
 
 
 def through(env, **options):
-    return decode(encode(env, **options), OURS)
+    return decoded(encode(env, **options), OURS)
 
 
 @pytest.mark.parametrize("name", STACKS)
@@ -54,7 +60,7 @@ def test_it_runs_the_same_and_encodes_the_same(name):
     ],
 )
 def test_a_parameter_changed_by_hand_is_seen_and_restored(env_id, name, value):
-    env = gymnasium.make(env_id)
+    env = make_env(env_id)
     before = encode(env).text
     setattr(env.unwrapped, name, value)
     assert encode(env).text != before
@@ -67,21 +73,21 @@ def test_a_parameter_changed_by_hand_is_seen_and_restored(env_id, name, value):
 
 
 def test_a_wrapper_changed_by_hand_is_seen_and_restored():
-    env = gymnasium.make("CartPole-v1")
+    env = make_env("CartPole-v1")
     env._max_episode_steps = 7
     assert through(env)._max_episode_steps == 7
 
 
 def test_an_override_of_an_earlier_document_can_change_again():
-    env = gymnasium.make("CartPole-v1")
+    env = make_env("CartPole-v1")
     env.unwrapped.gravity = 5.0
     loaded = through(env)
     loaded.unwrapped.gravity = 9.8
-    assert encode(loaded).text == encode(gymnasium.make("CartPole-v1")).text
+    assert encode(loaded).text == encode(make_env("CartPole-v1")).text
 
 
 def test_the_state_of_an_episode_is_no_override():
-    env = gymnasium.make("CartPole-v1")
+    env = make_env("CartPole-v1")
     text = encode(env).text
     env.reset(seed=0)
     for _ in range(60):
@@ -178,7 +184,7 @@ def test_aliases_and_cycles_come_back():
     assert loaded.engine is loaded.spare
     assert loaded.grid is loaded.same_grid
     assert loaded.me is loaded
-    ring = [1]
+    ring: list[Any] = [1]
     ring.append({"ring": ring})
     restored = through(sample_envs.Holder(ring)).thing
     assert restored[1]["ring"] is restored
@@ -188,7 +194,7 @@ def test_aliases_and_cycles_come_back():
 
 def test_a_function_that_wraps_is_an_entry_point_too():
     gymnasium.register("TupliSample-v0", entry_point="tests.codec.env.sample_envs:make_wrapped")
-    env = gymnasium.make("TupliSample-v0", limit=7)
+    env = make_env("TupliSample-v0", limit=7)
     assert untrusted_names(encode(env).text, TrustPolicy()) == []  # this process wrote it
     loaded = through(env)
     assert str(loaded) == "<OrderEnforcing<TimeLimit<Base instance>>>"
@@ -225,11 +231,11 @@ def test_the_live_environment_is_left_alone():
 
 
 def test_how_it_renders_is_said_when_loading():
-    document = encode(gymnasium.make("CartPole-v1"))
-    assert decode(document, OURS).render_mode is None
-    assert decode(document, OURS, render_mode="rgb_array").render_mode == "rgb_array"
+    document = encode(make_env("CartPole-v1"))
+    assert decoded(document, OURS).render_mode is None
+    assert decoded(document, OURS, render_mode="rgb_array").render_mode == "rgb_array"
     windy = encode(sample_envs.WindyMountainCar(np.ones(3)))
-    assert decode(windy, OURS, render_mode="rgb_array").render_mode == "rgb_array"
+    assert decoded(windy, OURS, render_mode="rgb_array").render_mode == "rgb_array"
 
 
 def test_what_depends_on_use_is_warned_about():
@@ -238,7 +244,7 @@ def test_what_depends_on_use_is_warned_about():
 
 
 def test_a_text_is_recognised_and_parsed_without_importing():
-    document = encode(gymnasium.make("CartPole-v1"))
+    document = encode(make_env("CartPole-v1"))
     assert is_document(document.text)
     assert parse(document.text) == document
     assert not is_document('{"py/object": "gymnasium.Env"}')
@@ -246,8 +252,8 @@ def test_a_text_is_recognised_and_parsed_without_importing():
 
 
 def test_an_attribute_in_the_place_of_a_method_is_refused():
-    for env in (sample_envs.Holder([]), gymnasium.make("CartPole-v1").unwrapped):
-        env.reset = None
+    for env in (sample_envs.Holder([]), make_env("CartPole-v1").unwrapped):
+        vars(env)["reset"] = None
         with pytest.raises(EncodingError, match="'/base/reset'"):
             encode(env)
 
@@ -262,7 +268,53 @@ def test_what_a_wrapper_hides_in_a_closure_is_not_lost():
 
 def test_the_environment_of_a_document_is_new_each_time():
     document = encode(sample_envs.Everything())
-    one, two = decode(document, OURS), decode(document, OURS)
+    one, two = decoded(document, OURS), decoded(document, OURS)
     one.grid[:] = 0
     assert two.grid.any()
     assert one.related_artifacts == []
+
+
+READER = """
+import json, sys
+from tests.codec.env.test_round_trip import OURS, trajectory
+from tupli_repo.codec.env import decode, parse
+from tupli_repo.codec.trust import TrustPolicy
+from tupli_repo.errors import UntrustedCodeError
+document = parse(sys.stdin.read())
+try:
+    decode(document, TrustPolicy())
+except UntrustedCodeError as err:
+    print(list(err.names))
+print(repr(trajectory(decode(document, OURS))))
+"""
+
+
+def test_another_process_needs_the_grant_and_then_runs_it_the_same():
+    make = STACKS["windy-limited"]
+    done = subprocess.run(
+        [sys.executable, "-c", READER],
+        input=encode(make()).text,
+        env={"PYTHONPATH": ":".join(p for p in sys.path if p)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    names, seen = done.stdout.splitlines()
+    assert names == "['tests.codec.env.sample_envs.WindyMountainCar']"
+    assert seen == repr(trajectory(make()))
+
+
+def test_deep_values_come_back():
+    tower: list[Any] = []
+    for _ in range(80):
+        tower = [tower]
+    assert through(sample_envs.Holder(tower)).thing == tower
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_no_generator_and_no_record_of_it_is_in_the_text(name):
+    env = STACKS[name]()
+    env.reset(seed=123456789)
+    text = encode(env).text
+    assert "_np_random" not in text
+    assert "123456789" not in text

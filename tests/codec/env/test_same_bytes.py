@@ -1,8 +1,10 @@
 """One configuration is one text; another configuration is another."""
 
 import copy
+import functools
 import subprocess
 import sys
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -13,13 +15,15 @@ from tests.codec.env import sample_envs
 from tupli_repo.codec.env import encode
 from tupli_repo.codec.env.document import EnvDocument
 
+make_env: Any = gymnasium.make
+
 IDS = [
     "CartPole-v1", "Pendulum-v1", "MountainCar-v0", "MountainCarContinuous-v0", "Acrobot-v1",
     "FrozenLake-v1", "FrozenLake8x8-v1", "Taxi-v4", "Blackjack-v1", "CliffWalking-v1",
 ]  # fmt: skip
 
-STACKS = {
-    **{env_id: (lambda env_id=env_id: gymnasium.make(env_id)) for env_id in IDS},
+STACKS: dict[str, Any] = {
+    **{env_id: functools.partial(make_env, env_id) for env_id in IDS},
     "windy": lambda: sample_envs.WindyMountainCar(np.linspace(-1, 1, 50)),
     "windy-limited": lambda: wrappers.TimeLimit(sample_envs.WindyMountainCar(np.ones(9)), 20),
     "everything": sample_envs.Everything,
@@ -27,18 +31,18 @@ STACKS = {
     "counting": lambda: sample_envs.Counting(sample_envs.Recorded(3), ["a", "b"]),
     "counting-snapshot": lambda: sample_envs.Counting(sample_envs.Base(), ["a", "b"]),
     "scaled": lambda: sample_envs.Scaled(sample_envs.Base(), 3.0),
-    "doubled": lambda: sample_envs.Doubled(gymnasium.make("CartPole-v1")),
+    "doubled": lambda: sample_envs.Doubled(make_env("CartPole-v1")),
     "function": lambda: wrappers.TransformReward(sample_envs.Base(), sample_envs.double),
     "statistics": lambda: wrappers.NormalizeObservation(
-        wrappers.RecordEpisodeStatistics(gymnasium.make("CartPole-v1"))
+        wrappers.RecordEpisodeStatistics(make_env("CartPole-v1"))
     ),
     "stacked": lambda: wrappers.FrameStackObservation(
-        wrappers.TimeAwareObservation(gymnasium.make("MountainCar-v0")), 3
+        wrappers.TimeAwareObservation(make_env("MountainCar-v0")), 3
     ),
     "actions": lambda: wrappers.ClipAction(
-        wrappers.RescaleAction(gymnasium.make("Pendulum-v1", g=9.0), np.float32(-1), np.float32(1))
+        wrappers.RescaleAction(make_env("Pendulum-v1", g=9.0), np.float32(-1), np.float32(1))
     ),
-    "sticky": lambda: wrappers.Autoreset(wrappers.StickyAction(gymnasium.make("Taxi-v4"), 0.2)),
+    "sticky": lambda: wrappers.Autoreset(wrappers.StickyAction(make_env("Taxi-v4"), 0.2)),
 }
 
 
@@ -71,7 +75,8 @@ def test_use_does_not_change_the_text(name):
 
 def test_another_process_with_another_hash_seed_writes_the_same():
     program = (
-        "from tests.codec.env.test_same_bytes import STACKS\nfrom tupli_repo.codec.env import encode\n"
+        "from tests.codec.env.test_same_bytes import STACKS\n"
+        "from tupli_repo.codec.env import encode\n"
         "for name, make in STACKS.items(): print(name, encode(make()).sha256)"
     )
     found = []
@@ -90,18 +95,15 @@ def test_another_process_with_another_hash_seed_writes_the_same():
     "env_id", [i for i in IDS if i not in ("FrozenLake8x8-v1", "Blackjack-v1")]
 )
 def test_made_by_id_and_built_directly_are_the_same(env_id):
-    made = gymnasium.make(env_id).unwrapped
+    made = make_env(env_id).unwrapped
     assert encode(type(made)()).text == encode(made).text
 
 
 def test_arguments_given_by_hand_are_the_same_as_through_make():
-    made = gymnasium.make("Pendulum-v1", g=9.81)
+    made = make_env("Pendulum-v1", g=9.81)
     built = wrappers.TimeLimit(wrappers.OrderEnforcing(type(made.unwrapped)(g=9.81)), 200)
     assert encode(made).text == encode(built).text
-    assert (
-        encode(gymnasium.make("Pendulum-v1", g=10.0)).text
-        == encode(gymnasium.make("Pendulum-v1")).text
-    )
+    assert encode(make_env("Pendulum-v1", g=10.0)).text == encode(make_env("Pendulum-v1")).text
 
 
 def test_positional_and_named_arguments_are_the_same():
@@ -111,24 +113,24 @@ def test_positional_and_named_arguments_are_the_same():
 
 
 def test_watching_and_checking_are_not_part_of_it():
-    plain = gymnasium.make("CartPole-v1")
-    unchecked = gymnasium.make("CartPole-v1", disable_env_checker=True)
+    plain = make_env("CartPole-v1")
+    unchecked = make_env("CartPole-v1", disable_env_checker=True)
     assert encode(plain).text == encode(unchecked).text
     watched = sample_envs.WindyMountainCar(np.ones(3), render_mode="rgb_array")
     assert encode(watched).text == encode(sample_envs.WindyMountainCar(np.ones(3))).text
-    assert "render_mode" not in encode(gymnasium.make("CartPole-v1", render_mode="rgb_array")).text
+    assert "render_mode" not in encode(make_env("CartPole-v1", render_mode="rgb_array")).text
 
 
 DIFFERENT = [
-    lambda: gymnasium.make("Pendulum-v1"),
-    lambda: gymnasium.make("Pendulum-v1", g=9.0),
-    lambda: gymnasium.make("Pendulum-v1", max_episode_steps=50),
-    lambda: gymnasium.make("CartPole-v1"),
-    lambda: gymnasium.make("CartPole-v1", sutton_barto_reward=True),
-    lambda: gymnasium.make("CartPole-v1").unwrapped,
-    lambda: gymnasium.make("FrozenLake-v1"),
-    lambda: gymnasium.make("FrozenLake-v1", is_slippery=False),
-    lambda: gymnasium.make("FrozenLake-v1", desc=["SF", "FG"]),
+    lambda: make_env("Pendulum-v1"),
+    lambda: make_env("Pendulum-v1", g=9.0),
+    lambda: make_env("Pendulum-v1", max_episode_steps=50),
+    lambda: make_env("CartPole-v1"),
+    lambda: make_env("CartPole-v1", sutton_barto_reward=True),
+    lambda: make_env("CartPole-v1").unwrapped,
+    lambda: make_env("FrozenLake-v1"),
+    lambda: make_env("FrozenLake-v1", is_slippery=False),
+    lambda: make_env("FrozenLake-v1", desc=["SF", "FG"]),
     lambda: sample_envs.WindyMountainCar(np.ones(4)),
     lambda: sample_envs.WindyMountainCar(np.ones(4, dtype=np.float32)),
     lambda: sample_envs.WindyMountainCar(np.ones(5)),
@@ -169,7 +171,8 @@ def test_an_alias_is_not_the_same_as_an_equal_twin():
 
 
 def test_the_order_in_which_things_were_put_in_does_not_matter():
-    one, two = sample_envs.Holder({}), sample_envs.Holder({})
+    one: Any = sample_envs.Holder({})
+    two: Any = sample_envs.Holder({})
     one.thing = {"b": 1, "a": {9, 8, "x", "y"}, 3: 0, (1, 2): 0}
     two.thing = {(1, 2): 0, 3: 0, "a": {"y", "x", 8, 9}, "b": 1}
     two.later, two.earlier = 1, 2

@@ -1,8 +1,8 @@
 """The attributes of one object, read and written without running any of its code.
 
 Invariant: nothing here calls a method, a property, ``__setattr__`` or ``__getattr__`` of the
-    object. What a rendering window, a random generator or a cache left in it is not among its
-    attributes.
+object. What a rendering window, a random generator or a cache left in it is not among its
+attributes.
 """
 
 import fnmatch

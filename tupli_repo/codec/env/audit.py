@@ -1,7 +1,7 @@
 """The audit of a document: its structure and every name in it, with nothing imported.
 
 Invariant: a tree that passes holds only the nodes this package writes, and ``wanted_names`` lists
-    every class and function that decoding it would look up. Imports no third party's module.
+every class and function that decoding it would look up. Imports no third party's module.
 """
 
 import re

@@ -1,9 +1,9 @@
 """The canonical pickler: a value becomes one JSON tree, or an error with a path.
 
 Invariant: equal values give equal trees, whatever the order their attributes, keys or set elements
-    were made in; nothing is dropped in silence. Every list, dict, set and ``py/object`` node takes
-    the next number in the order the sorted document shows them, and a ``py/id`` refers to that
-    number.
+were made in; nothing is dropped in silence. Every list, dict, set and ``py/object`` node takes
+the next number in the order the sorted document shows them, and a ``py/id`` refers to that
+number.
 
 The global registry of jsonpickle's handlers is never read: it is the user's to change.
 """
@@ -351,7 +351,7 @@ class ComparingPickler(CanonicalPickler):
         return self._leaf(path, {"!": mark})
 
     def _leaf(self, path: str, node: Node) -> Node:
-        self.leaves[path] = dump_json(node)
+        self.leaves[path] = dump_json(node) if isinstance(node, dict | list) else repr(node)
         return node
 
     def _container(self, path: str, kind: str) -> None:

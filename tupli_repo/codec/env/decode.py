@@ -2,8 +2,8 @@
 
 Invariant: no name is imported before every name of the document was allowed; no code runs but the
 constructors, ``__setstate__`` and imports of allowed names; whatever the text holds, the outcome is
-an environment or one of our errors. Each gate (strict parse and audit, the policy, the closed
-unpickler) is enough alone.
+an environment or one of our errors. The gates are the strict parse and audit, the policy
+over all names at once, and the closed unpickler, which asks the policy again for each.
 """
 
 import copy

@@ -1,7 +1,7 @@
 """The text of an environment document: canonical JSON, written one way and read strictly.
 
 Invariant: ``load_json`` accepts exactly the texts that ``dump_json`` writes, within fixed limits of
-    size, depth and count; whatever else it is given raises ``CorruptObjectError``.
+size, depth and count; whatever else it is given raises ``CorruptObjectError``.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """From a live environment to its document.
 
 Invariant: the live environment is never changed, reset or stepped; the same configuration gives the
-    same text in any process, and ``parse`` accepts every text that leaves here.
+same text in any process, and ``parse`` accepts every text that leaves here.
 """
 
 from collections.abc import Callable, Mapping, Sequence

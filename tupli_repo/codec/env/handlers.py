@@ -1,8 +1,8 @@
 """The value types a document may hold: the standard library's, with the others joined in.
 
 Invariant: ``from_fields`` of each type only computes. Given any fields it returns a value of its
-    type or raises, and runs no code but constructors of the standard library, numpy and
-    gymnasium.spaces.
+type or raises, and runs no code but constructors of the standard library, numpy and
+gymnasium.spaces.
 
 Another package's types (pandas frames, torch tensors) join by adding their ``ValueType`` to the
 tables.

@@ -1,8 +1,8 @@
 """Dotted names of classes and functions: from an object to its name, and from a name to its object.
 
 Invariant: ``name_of(x)`` is a name that ``resolve`` turns back into ``x``; ``resolve`` imports
-    nothing before the trust policy allowed the name, and returns only an object that is defined
-    under exactly that name and is of the kind that is due.
+nothing before the trust policy allowed the name, and returns only an object that is defined
+under exactly that name and is of the kind that is due.
 """
 
 import importlib

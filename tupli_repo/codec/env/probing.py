@@ -1,8 +1,8 @@
 """What of an environment is configuration, and what an episode or its use leaves behind.
 
 Invariant: only private copies are reset, stepped and closed here; the live environment is read.
-    What changes when a copy runs is *volatile* and no part of the document, and what a reset
-    overwrites is not configuration either.
+What changes when a copy runs is *volatile* and no part of the document, and what a reset
+overwrites is not configuration either.
 """
 
 import copy

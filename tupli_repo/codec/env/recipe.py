@@ -5,8 +5,8 @@ again from a ``Recipe`` (a class or function, and its arguments), or else copied
 (a ``Snapshot``).
 
 Invariant: a recipe returned by ``plan_layers`` has been tried: it built layers of the right
-    classes. What it does not reproduce is for the comparison of attributes to find. The live
-    environment is only read.
+classes. What it does not reproduce is for the comparison of attributes to find. The live
+environment is only read.
 """
 
 import copy

@@ -1,9 +1,9 @@
 """The closed unpickler: trees become values, and nothing else jsonpickle could do is left.
 
 Invariant: the only names ever looked up go through ``names.resolve``; the only code of a resolved
-    class that runs is ``__setstate__``, and only where the user vouched for the class. Instances
-    are made by ``object.__new__`` and written attribute by attribute, never through ``__init__``,
-    ``__setattr__``, a property, ``append``, ``add`` or a foreign ``__hash__``.
+class that runs is ``__setstate__``, and only where the user vouched for the class. Instances
+are made by ``object.__new__`` and written attribute by attribute, never through ``__init__``,
+``__setattr__``, a property, ``append``, ``add`` or a foreign ``__hash__``.
 """
 
 import base64

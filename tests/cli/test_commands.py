@@ -1,0 +1,368 @@
+"""The command line as a user sees it: what it prints, its JSON, its failures."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+import pytest
+
+from tupli_repo import FileStorage, TupliEnvWrapper
+from tupli_repo.cli import run
+from tupli_repo.schema import ArtifactMetadata
+
+
+class Outcome(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Tupli = Callable[..., Outcome]
+
+
+@pytest.fixture(autouse=True)
+def settings_of_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user's settings are in a folder of this test."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
+
+
+@pytest.fixture
+def tupli(capfd: pytest.CaptureFixture[str]) -> Tupli:
+    def call(*arguments: object) -> Outcome:
+        capfd.readouterr()
+        status = run([str(argument) for argument in arguments])
+        return Outcome(status, *capfd.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FileStorage:
+    """A project with a benchmark, two episodes and an artifact, as the working folder."""
+    folder = tmp_path / "project"
+    storage = FileStorage(folder)
+    monkeypatch.chdir(folder)
+    env = TupliEnvWrapper(gymnasium.make("CartPole-v1"), storage)
+    env.store("cartpole", description="balance", difficulty="easy", version="1.2")
+    for seed in (3, 4):
+        env.reset(seed=seed)
+        while not any(env.step(1)[2:4]):
+            pass
+    env.close()
+    storage.store_artifact(b"wind\n\xff\n", ArtifactMetadata(name="wind.csv"))
+    storage.close()
+    return storage
+
+
+def test_init_makes_a_repository_and_says_where(tupli: Tupli, tmp_path: Path):
+    done = tupli("init", tmp_path / "new" / "project")
+    assert done.status == 0
+    assert done.out == f"made an empty repository in '{tmp_path / 'new' / 'project' / '.tupli'}'\n"
+    assert (tmp_path / "new" / "project" / ".tupli" / ".gitignore").read_text() == "*\n"
+
+
+def test_init_as_json_tells_id_and_role(tupli: Tupli, tmp_path: Path):
+    done = tupli("init", "--bare", "--json", tmp_path)
+    assert done.json["role"] == "bare"
+    assert json.loads((tmp_path / ".tupli" / "format.json").read_text())["id"] == done.json["id"]
+
+
+def test_init_twice_is_an_error_that_changes_nothing(tupli: Tupli, tmp_path: Path):
+    tupli("init", tmp_path)
+    before = (tmp_path / ".tupli" / "format.json").read_text()
+    done = tupli("init", tmp_path)
+    assert (done.status, done.out) == (1, "")
+    assert "there is a repository in" in done.err
+    assert (tmp_path / ".tupli" / "format.json").read_text() == before
+
+
+def test_init_where_a_file_is_says_so(tupli: Tupli, tmp_path: Path):
+    (tmp_path / "file").write_text("x")
+    done = tupli("init", tmp_path / "file")
+    assert done.status == 2
+    assert done.err.startswith(f"error: '{tmp_path / 'file'}' is not a folder")
+
+
+@pytest.mark.parametrize("command", [["list"], ["show", "abcdefa"], ["cat", "abcdefa"]])
+def test_without_a_repository_the_error_names_nested_ones(
+    tupli: Tupli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+):
+    FileStorage(tmp_path / "deep" / "er")
+    monkeypatch.chdir(tmp_path)
+    done = tupli(*command)
+    assert (done.status, done.out) == (10, "")
+    assert "error: there is no repository at or above" in done.err
+    assert f"hint: there is one in '{tmp_path / 'deep' / 'er'}'" in done.err
+
+
+def test_list_in_a_pipe_is_tab_separated(tupli: Tupli, project: FileStorage):
+    (header,) = project.list_benchmarks()
+    done = tupli("list")
+    names, row = (line.split("\t") for line in done.out.splitlines())
+    assert names == ["id", "name", "version", "difficulty", "episodes", "by", "at"]
+    assert row[:5] == [header.id[:12], "cartpole", "1.2", "easy", "2"]
+
+
+def test_list_from_elsewhere(tupli: Tupli, project: FileStorage, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir("/")
+    assert tupli("-C", project.storage_dir, "list").out.count("\n") == 2
+
+
+def test_list_episodes_as_json_is_one_array_of_headers(tupli: Tupli, project: FileStorage):
+    done = tupli("list", "episodes", "--json")
+    headers = project.list_episodes()
+    assert done.json == [header.model_dump(mode="json") for header in headers]
+    assert [header["seed"] for header in done.json] == [3, 4]
+
+
+def test_list_episodes_of_one_benchmark(tupli: Tupli, project: FileStorage):
+    (benchmark,) = project.list_benchmarks()
+    env = TupliEnvWrapper(gymnasium.make("Acrobot-v1"), project)
+    other = env.store("other")
+    assert len(tupli("list", "episodes", "--benchmark", benchmark.id[:9], "--json").json) == 2
+    assert tupli("list", "episodes", "--benchmark", other, "--json").json == []
+    assert tupli("list", "artifacts", "--benchmark", other).status == 2
+
+
+def test_list_artifacts(tupli: Tupli, project: FileStorage):
+    assert tupli("list", "artifacts").out.splitlines()[1].split("\t")[1:3] == ["wind.csv", "7 B"]
+
+
+def test_list_on_a_terminal_is_a_table(project: FileStorage):
+    pty = pytest.importorskip("pty")
+    seen = bytearray()
+
+    def read(descriptor: int) -> bytes:
+        part = os.read(descriptor, 4096)
+        seen.extend(part)
+        return part
+
+    arguments = [sys.executable, "-m", "tupli_repo", "-C", str(project.storage_dir), "list"]
+    assert pty.spawn(arguments, read) == 0
+    assert b"cartpole" in seen
+    assert b"\t" not in seen
+
+
+def test_show_each_kind(tupli: Tupli, project: FileStorage):
+    (benchmark,) = project.list_benchmarks()
+    episode = project.list_episodes()[0]
+    (artifact,) = project.list_artifacts()
+
+    shown = tupli("show", benchmark.id[:7], "--json").json
+    assert (shown["kind"], shown["metadata"]["name"], shown["episodes"]) == (
+        "benchmark",
+        "cartpole",
+        2,
+    )
+
+    shown = tupli("show", episode.id, "--json").json
+    assert shown["return"] == episode.n_tuples
+    assert shown["columns"]["observations"] == f"float32 [{episode.n_tuples + 1}, 4]"
+
+    shown = tupli("show", artifact.id[:12], "--json").json
+    assert (shown["kind"], shown["name"], shown["size"]) == ("artifact", "wind.csv", 7)
+    assert "wind.csv" in tupli("show", artifact.id[:12]).out
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "message"),
+    [
+        ("../../etc/passwd", 2, "'../../etc/passwd' is not an id"),
+        ("abc", 2, "'abc' is not an id"),
+        ("ABCDEFA", 2, "'ABCDEFA' is not an id"),
+        ("a\nb\x1b[31m", 2, "'a\\nb\\x1b[31m' is not an id"),
+        ("0" * 64, 1, "is not in this repository"),
+    ],
+)
+def test_a_wrong_id_is_told_in_one_line(
+    tupli: Tupli, project: FileStorage, text: str, status: int, message: str
+):
+    for command in ("show", "cat", "remove"):
+        done = tupli(command, text)
+        assert (done.status, done.out) == (status, "")
+        error, hint = done.err.splitlines()
+        assert error.startswith("error: ")
+        assert message in error
+        assert hint.startswith("hint: ")
+
+
+def test_errors_are_json_where_json_is_asked_for(tupli: Tupli, project: FileStorage):
+    done = tupli("show", "--json", "0000000")
+    assert done.status == done.json["error"]["exit_status"] == 1
+    assert done.json["error"]["message"].startswith("benchmark, artifact or episode '0000000'")
+    assert done.json["error"]["hint"]
+    assert done.err == ""
+    assert tupli("list", "nonsense", "--json").json["error"]["exit_status"] == 2
+
+
+def test_cat_writes_an_artifact_as_it_is(project: FileStorage):
+    (artifact,) = project.list_artifacts()
+    arguments = [sys.executable, "-m", "tupli_repo", "cat", artifact.id[:7]]
+    done = subprocess.run(arguments, cwd=project.storage_dir, capture_output=True, check=True)
+    assert done.stdout == b"wind\n\xff\n"
+
+
+def test_cat_to_a_file_replaces_nothing(tupli: Tupli, project: FileStorage, tmp_path: Path):
+    (artifact,) = project.list_artifacts()
+    target = tmp_path / "out.csv"
+    assert tupli("cat", artifact.id, "-o", target).status == 0
+    assert target.read_bytes() == b"wind\n\xff\n"
+    again = tupli("cat", artifact.id, "-o", target)
+    assert (again.status, target.read_bytes()) == (1, b"wind\n\xff\n")
+    assert "file exists" in again.err
+
+
+def test_cat_of_any_object_as_json(tupli: Tupli, project: FileStorage):
+    (benchmark,) = project.list_benchmarks()
+    found = tupli("cat", benchmark.id, "--json").json
+    assert (found["kind"], found["links"]) == ("benchmark", [benchmark.env])
+    assert json.loads(found["text"])["name"] == "cartpole"
+    document = json.loads(tupli("cat", benchmark.env).out)
+    assert document["format"] == "tupli.env/1"
+    (artifact,) = project.list_artifacts()
+    assert tupli("cat", artifact.id, "--json").json["base64"] == "d2luZAr/Cg=="
+
+
+def test_remove_hides_and_storing_again_brings_back(tupli: Tupli, project: FileStorage):
+    (benchmark,) = project.list_benchmarks()
+    first = project.list_episodes()[0].id
+    done = tupli("remove", benchmark.id[:8], first, first, "--json")
+    assert done.json == [
+        {"kind": "benchmark", "id": benchmark.id},
+        {"kind": "episode", "id": first},
+    ]
+    assert tupli("list", "--json").json == []
+    assert len(tupli("list", "episodes", "--json").json) == 1
+    assert tupli("remove", first).status == 1
+    env = TupliEnvWrapper(gymnasium.make("CartPole-v1"), project)
+    env.store("cartpole", description="balance", difficulty="easy", version="1.2")
+    assert [header["id"] for header in tupli("list", "--json").json] == [benchmark.id]
+
+
+def test_remove_with_one_unknown_id_hides_nothing(tupli: Tupli, project: FileStorage):
+    ids = [header.id for header in project.list_episodes()]
+    assert tupli("remove", *ids, "0000000").status == 1
+    assert len(tupli("list", "episodes", "--json").json) == 2
+
+
+def test_config_sets_shows_and_forgets(tupli: Tupli, project: FileStorage):
+    assert tupli("config", "user.name").status == 1
+    assert tupli("config", "--user", "user.name", "Ada").status == 0
+    assert tupli("config", "user.name", "Grace \u2603 Hopper").status == 0
+    assert tupli("config", "user.name").out == "Grace \u2603 Hopper\n"
+    assert tupli("config", "--user", "user.name", "--json").json == {"user.name": "Ada"}
+    assert "user.name\tGrace" in tupli("config").out
+    assert tupli("config", "--json").json == {"user.name": "Grace \u2603 Hopper"}
+    assert tupli("config", "--unset", "user.name").status == 0
+    stored = FileStorage(project.storage_dir).store_artifact(b"1", ArtifactMetadata(name="one"))
+    assert stored.created_by == "Ada"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["config", "user.nam", "x"], "'user.nam' is not a setting"),
+        (["config", "user.nam"], "'user.nam' is not a setting"),
+        (["config", "record.sync_interval_s", "often"], "'often' is not a float"),
+        (["config", "record.sync_interval_s", "--", "-1"], "must be 0 or more"),
+        (["config", "--unset"], "which setting is meant"),
+        (["list", "everything"], "everything"),
+        (["frobnicate"], "no such command 'frobnicate'"),
+        (["show"], "missing argument"),
+        (["--nonsense"], "no such option"),
+    ],
+)
+def test_wrong_usage_is_exit_2_with_a_hint(
+    tupli: Tupli, project: FileStorage, arguments: list[str], message: str
+):
+    done = tupli(*arguments)
+    assert (done.status, done.out) == (2, "")
+    assert message in done.err
+    assert "hint: " in done.err
+
+
+def test_a_damaged_object_is_exit_12_and_names_the_file(tupli: Tupli, project: FileStorage):
+    (pack,) = (project.root / "packs").glob("*.pack")
+    damaged = bytearray(pack.read_bytes())
+    damaged[60] ^= 0x80
+    pack.chmod(0o644)
+    pack.write_bytes(damaged)
+    episode = project.list_episodes()[0].id
+    done = tupli("show", episode)
+    assert (done.status, done.out) == (12, "")
+    assert str(pack) in done.err
+
+
+def test_a_newer_repository_is_refused(tupli: Tupli, project: FileStorage):
+    file = project.root / "format.json"
+    file.chmod(0o644)
+    file.write_text(json.dumps({**json.loads(file.read_text()), "tupli": 7}))
+    done = tupli("list")
+    assert done.status == 1
+    assert "has format 7; this version reads format 0" in done.err
+    assert "pip install -U tupli-repo" in done.err
+
+
+def test_the_help_of_every_command_ends_with_its_exit_statuses(tupli: Tupli):
+    overview = tupli("--help").out
+    assert overview.rstrip().splitlines()[-2].strip().startswith("Exit status: 0")
+    commands = re.findall(r"^  (\w+)  ", overview.split("Commands:")[1], re.MULTILINE)
+    assert len(commands) >= 7
+    for command in commands:
+        done = tupli(command, "--help")
+        assert done.status == 0
+        assert "--json" in done.out
+        assert done.out.rstrip().split("\n\n")[-1].strip().startswith("Exit status: 0")
+
+
+def test_a_closed_pipe_ends_quietly(project: FileStorage):
+    program = f"{sys.executable} -m tupli_repo list episodes --json | head -c 1"
+    done = subprocess.run(
+        ["bash", "-c", program], cwd=project.storage_dir, capture_output=True, check=True
+    )
+    assert (done.stdout, done.stderr) == (b"[", b"")
+
+
+def test_the_demo_leaves_a_repository_that_can_be_used(tupli: Tupli, tmp_path: Path):
+    done = tupli("demo", tmp_path / "tour")
+    assert done.status == 0
+    assert done.out.count("the same, bit for bit; the loaded environment steps as it did") == 2
+    repositories = list((tmp_path / "tour").rglob(".tupli"))
+    assert repositories
+    assert all(len(found.relative_to(tmp_path / "tour").parts) <= 3 for found in repositories)
+    listed = tupli("-C", repositories[0].parent, "list", "episodes", "--json").json
+    assert len(listed) >= 50
+    ((_, name),) = [
+        (item["id"], item["name"])
+        for item in tupli("-C", repositories[0].parent, "list", "artifacts", "--json").json
+    ]
+    assert name == "wind.csv"
+    assert tupli("demo", tmp_path / "tour").status == 1
+
+
+def test_the_demo_as_json(tupli: Tupli, tmp_path: Path):
+    found = tupli("demo", tmp_path, "--json").json
+    assert found["equal"] is True
+    assert sum(benchmark["episodes"] for benchmark in found["benchmarks"]) >= 50
+    assert np.all([benchmark["data_equal"] for benchmark in found["benchmarks"]])
+
+
+def test_an_unexpected_error_is_one_line_unless_asked(
+    tupli: Tupli, project: FileStorage, monkeypatch: pytest.MonkeyPatch
+):
+    (project.root / "config.toml").mkdir()
+    done = tupli("list")
+    assert done.status == 1
+    assert len(done.err.splitlines()) <= 2
+    assert "Traceback" not in done.err

@@ -1,0 +1,125 @@
+"""What every command shares: which repository, and how results and errors are shown.
+
+Results go to stdout, everything else to stderr. With ``--json``, stdout holds exactly one document:
+the result or the error.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol, Self, TypeVar
+
+import click
+from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
+
+_CommandT = TypeVar("_CommandT", bound=Callable[..., Any])
+
+
+class _Closing(Protocol):
+    def close(self) -> None: ...
+
+
+class App:
+    """The state of one command.
+
+    Args:
+        as_json: Whether result and error are JSON.
+    """
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.path: str | None = None
+        self.as_json = as_json
+        self._opened: list[_Closing] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        while self._opened:
+            self._opened.pop().close()
+
+    def keep(self, resource: _Closing) -> None:
+        """Close something when the command ends."""
+        self._opened.append(resource)
+
+    @property
+    def repository_path(self) -> Path | None:
+        """Where to look for the repository; None for the working folder and above."""
+        return None if self.path is None else Path(self.path)
+
+    def emit(self, document: object, text: str) -> None:
+        """Print a result: ``document`` as JSON, or ``text``."""
+        if self.as_json:
+            click.echo(_json(document))
+        elif text:
+            click.echo(text)
+
+    def emit_table(
+        self, document: object, columns: Sequence[str], rows: Sequence[Sequence[str]]
+    ) -> None:
+        """Print a table: aligned on a terminal, tab-separated in a pipe, or as JSON."""
+        if self.as_json:
+            click.echo(_json(document))
+        elif sys.stdout.isatty():
+            _print_rich(columns, rows)
+        else:
+            for row in [columns, *rows]:
+                click.echo("\t".join(" ".join(cell.split()) for cell in row))
+
+    def tell(self, text: str) -> None:
+        """Say something that is no result."""
+        click.echo(text, err=True)
+
+    def fail(self, message: str, hint: str, exit_status: int) -> int:
+        """Tell an error in one line and a hint, and return the exit status."""
+        if self.as_json:
+            error = {"message": message, "hint": hint, "exit_status": exit_status}
+            click.echo(_json({"error": error}))
+        else:
+            click.echo(f"{click.style('error:', fg='red')} {message}", err=True)
+            if hint:
+                click.echo(f"{click.style('hint:', fg='yellow')} {hint}", err=True)
+        return exit_status
+
+
+def json_option(command: _CommandT) -> _CommandT:
+    """Give a command ``--json``."""
+
+    def set_json(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001
+        ctx.obj.as_json = value
+
+    return click.option(
+        "--json",
+        is_flag=True,
+        expose_value=False,
+        callback=set_json,
+        help="Print one JSON document instead.",
+    )(command)
+
+
+def _json(document: object) -> str:
+    def plain(value: object) -> object:
+        if isinstance(value, BaseModel):
+            return value.model_dump(mode="json")
+        if isinstance(value, (list, tuple)):
+            return [plain(item) for item in value]
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        return to_jsonable_python(value, inf_nan_mode="strings")
+
+    return json.dumps(plain(document), ensure_ascii=False, indent=2, allow_nan=False)
+
+
+def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold", no_wrap=column == "id")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)

@@ -1,0 +1,102 @@
+"""Commands that change a repository or its settings: init, remove, config."""
+
+import click
+
+from tupli_repo.cli.app import App, json_option
+from tupli_repo.config import SETTINGS, SettingsFile, user_settings_file
+from tupli_repo.errors import InvalidInputError, NotFoundError
+from tupli_repo.odb.files import replace_file
+from tupli_repo.repository import Repository, find
+
+
+@click.command(
+    "init",
+    short_help="Make a repository",
+    epilog="Exit status: 0 made, 1 there is one already or the disk refused, 2 FOLDER is a file",
+)
+@click.argument("folder", default=".", type=click.Path())
+@click.option("--bare", is_flag=True, help="One that others push to: only published names count.")
+@json_option
+@click.pass_obj
+def init_command(app: App, folder: str, bare: bool) -> None:  # noqa: FBT001
+    """Make an empty repository: a .tupli in FOLDER, the working folder by default."""
+    repository = Repository.init(folder, bare=bare)
+    app.keep(repository)
+    app.emit(
+        {"root": str(repository.root), **repository.format.model_dump()},
+        f"made an empty repository in '{repository.root}'",
+    )
+
+
+@click.command(
+    "remove",
+    short_help="Hide benchmarks, episodes or artifacts here",
+    epilog="Exit status: 0 all are hidden, 1 an ID is unknown or ambiguous (nothing was hidden), "
+    "10 no repository here",
+)
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@json_option
+@click.pass_obj
+def remove_command(app: App, ids: tuple[str, ...]) -> None:
+    """Hide each benchmark, episode or artifact whose id begins with ID.
+
+    What was recorded in a benchmark stays; storing a benchmark or artifact again brings it back.
+    An artifact that a benchmark needs stays until that is removed too.
+    """
+    repository = Repository(app.repository_path)
+    app.keep(repository)
+    found = [repository.resolve(text) for text in dict.fromkeys(ids)]
+    removed = []
+    for kind, oid in dict.fromkeys(found):
+        repository.delete(kind, oid)
+        removed.append({"kind": kind.value, "id": oid})
+    app.emit(removed, "\n".join(f"removed {item['kind']} {item['id'][:12]}" for item in removed))
+
+
+@click.command(
+    "config",
+    short_help="Show or change settings",
+    epilog="Exit status: 0 done, 1 KEY is not set, 2 no such setting, 10 no repository here",
+)
+@click.argument("key", required=False)
+@click.argument("value", required=False)
+@click.option("--unset", is_flag=True, help="Forget the setting KEY.")
+@click.option("--user", is_flag=True, help="Your own settings instead of this repository's.")
+@json_option
+@click.pass_obj
+def config_command(
+    app: App,
+    key: str | None,
+    value: str | None,
+    unset: bool,  # noqa: FBT001
+    user: bool,  # noqa: FBT001
+) -> None:
+    """Show every setting, show KEY, or set KEY to VALUE.
+
+    A repository's settings go before your own.
+    'tupli config user.name "Ada"' sets who records here.
+    """
+    file = user_settings_file() if user else SettingsFile(find(app.repository_path) / "config.toml")
+    if value is not None or unset:
+        if key is None or (unset and value is not None):
+            raise InvalidInputError(
+                "which setting is meant is not clear", hint="'tupli config --unset KEY'"
+            )
+        replace_file(file.path, file.changed(key, None if unset else value))
+        app.emit({key: value}, "")
+        return
+    values = file.read()
+    if key is not None:
+        if key not in SETTINGS:
+            file.changed(key, None)  # tells that there is no such setting
+        if key not in values:
+            raise NotFoundError(
+                f"'{key}' is not set in '{file.path}'", hint=f"'tupli config {key} VALUE' sets it"
+            )
+        app.emit({key: values[key]}, str(values[key]))
+        return
+    if app.as_json:
+        app.emit(values, "")
+        return
+    rows = [[s.key, str(values.get(s.key, "")), s.meaning] for s in SETTINGS.values()]
+    app.emit_table(values, ["setting", "value", "meaning"], rows)
