@@ -14,4 +14,19 @@ from tupli_repo.storage import TupliStorageError as TupliStorageError
 
 __version__: str
 
-__all__: list[str]
+__all__ = [
+    "BaseTupleParser",
+    "EpisodeData",
+    "FileStorage",
+    "NumpyTupleParser",
+    "Repository",
+    "Steps",
+    "TensorflowTupleParser",
+    "TorchTupleParser",
+    "TupliDataset",
+    "TupliEnvWrapper",
+    "TupliError",
+    "TupliStorage",
+    "TupliStorageError",
+    "__version__",
+]

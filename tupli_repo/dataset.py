@@ -42,7 +42,7 @@ class TupliDataset:
     """The episodes of the benchmarks and episodes that pass the filters, in canonical order.
 
     Filters return a new dataset and add to those there are. Nothing is read before it is needed;
-    `load` reads everything at once. Episodes come by time, then id; steps in the order they happened.
+    `load` reads everything at once. Episodes come by time, then id; steps in the order they were.
 
     Args:
         storage: Where the episodes are.
@@ -189,9 +189,9 @@ class TupliDataset:
         """Return the N steps as arrays in D4RL's names, in the dtypes they were recorded in.
 
         Returns:
-            ``observations`` (N, *obs), ``actions`` (N, *act), ``next_observations`` (N, *obs; within
-            the episode, never the next episode's first), ``rewards`` (N,), ``terminals`` (N,) bool,
-            ``timeouts`` (N,) bool. Where the observation after the last action was never known, an
+            ``observations`` (N, *obs), ``actions`` (N, *act), ``next_observations`` (N, *obs;
+            within the episode, never the next episode's first), ``rewards`` (N,), ``terminals``
+            (N,) bool, ``timeouts`` (N,) bool. Where the observation after the last action was never known, an
             episode that terminated repeats its last observation (nothing is bootstrapped from it)
             and one that did not loses its last step.
 

@@ -31,12 +31,16 @@ class _Home(NamedTuple):
 
 _COMMANDS = {
     "cat": _Home("inspect", "Write an artifact's bytes, or any object's body, to stdout"),
+    "completion": _Home("upkeep", "Print what makes a shell complete tupli's commands"),
     "config": _Home("edit", "Show or change settings"),
     "demo": _Home("demo", "Take the tour: real episodes, recorded and loaded back"),
+    "du": _Home("upkeep", "Tell what takes how much space"),
     "init": _Home("edit", "Make a repository"),
     "list": _Home("inspect", "List benchmarks, episodes or artifacts"),
     "remove": _Home("edit", "Hide benchmarks, episodes or artifacts here"),
+    "restore": _Home("edit", "Bring back what was removed"),
     "show": _Home("inspect", "Show one benchmark, episode or artifact"),
+    "status": _Home("upkeep", "Tell what the repository holds"),
 }
 
 

@@ -99,6 +99,20 @@ def json_option(command: _CommandT) -> _CommandT:
     )(command)
 
 
+def size_text(size_bytes: int) -> str:
+    """Return a size as people read it.
+
+    >>> size_text(12), size_text(3 << 20)
+    ('12 B', '3.0 MiB')
+    """
+    size, unit = float(size_bytes), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if size < 1024:
+            break
+        size, unit = size / 1024, larger
+    return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+
+
 def _json(document: object) -> str:
     def plain(value: object) -> object:
         if isinstance(value, BaseModel):
@@ -122,4 +136,9 @@ def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         table.add_column(column, overflow="fold", no_wrap=column == "id")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+    console = Console()
+    if len(rows) < console.height - 2 or not sys.stdin.isatty():
+        console.print(table)
+        return
+    with console.pager(styles=True):
+        console.print(table)

@@ -54,6 +54,27 @@ def remove_command(app: App, ids: tuple[str, ...]) -> None:
 
 
 @click.command(
+    "restore",
+    short_help="Bring back what was removed",
+    epilog="Exit status: 0 all are back, 1 an ID is unknown or ambiguous (nothing was brought back), "
+    "10 no repository here",
+)
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@json_option
+@click.pass_obj
+def restore_command(app: App, ids: tuple[str, ...]) -> None:
+    """Bring back each benchmark, episode or artifact that was removed; without ID, list them."""
+    repository = Repository(app.repository_path)
+    app.keep(repository)
+    found = repository.restore(ids) if ids else repository.removed()
+    document = [{"kind": kind.value, "id": oid} for kind, oid in found]
+    if ids:
+        app.emit(document, "\n".join(f"restored {kind} {oid[:12]}" for kind, oid in found))
+    else:
+        app.emit_table(document, ["kind", "id"], [[kind.value, oid] for kind, oid in found])
+
+
+@click.command(
     "config",
     short_help="Show or change settings",
     epilog="Exit status: 0 done, 1 KEY is not set, 2 no such setting, 10 no repository here",

@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
-from tupli_repo.cli.app import App, json_option
+from tupli_repo.cli.app import App, json_option, size_text
+from tupli_repo.cli.where import parse_where, where_option
+from tupli_repo.codec.tuples import tuples_from_steps
 from tupli_repo.odb.objects import Kind
 from tupli_repo.repository import Repository
 from tupli_repo.schema import BaseFilter, FilterEQ
@@ -25,28 +27,40 @@ _KINDS = ["benchmarks", "episodes", "artifacts"]
 )
 @click.argument("kind", default="benchmarks", type=click.Choice(_KINDS))
 @click.option("--benchmark", metavar="ID", help="Only the episodes of this benchmark.")
+@where_option
+@click.option("--limit", type=click.IntRange(min=0), help="At most so many.")
+@click.option("--skip", type=click.IntRange(min=0), default=0, help="Leave out so many first.")
 @json_option
 @click.pass_obj
-def list_command(app: App, kind: str, benchmark: str | None) -> None:
+def list_command(
+    app: App, kind: str, benchmark: str | None, where: tuple[str, ...], limit: int | None, skip: int
+) -> None:
     """List benchmarks (the default), episodes or artifacts.
 
     On a terminal it is a table, in a pipe tab-separated lines, with --json one array of headers.
     """
     repository = Repository(app.repository_path)
     app.keep(repository)
-    if benchmark is not None and kind != "episodes":
-        raise click.UsageError("--benchmark goes with 'tupli list episodes'")
-    if kind == "benchmarks":
-        _list_benchmarks(app, repository)
-    elif kind == "artifacts":
-        _list_artifacts(app, repository)
-    else:
-        chosen = None if benchmark is None else repository.benchmark(benchmark).id
-        _list_episodes(app, repository, chosen)
+    chosen = parse_where(where)
+    page = slice(skip, None if limit is None else skip + limit)
+    if benchmark is not None:
+        if kind != "episodes":
+            raise click.UsageError("--benchmark goes with 'tupli list episodes'")
+        of_it = FilterEQ(key="benchmark_id", value=repository.benchmark(benchmark).id)
+        chosen = of_it if chosen is None else of_it & chosen
+    match kind:
+        case "benchmarks":
+            _list_benchmarks(app, repository, chosen, page)
+        case "artifacts":
+            _list_artifacts(app, repository, chosen, page)
+        case _:
+            _list_episodes(app, repository, chosen, page)
 
 
-def _list_benchmarks(app: App, repository: Repository) -> None:
-    headers = repository.list_benchmarks()
+def _list_benchmarks(
+    app: App, repository: Repository, chosen: BaseFilter | None, page: slice
+) -> None:
+    headers = repository.list_benchmarks(chosen)[page]
     counts = Counter(header.benchmark_id for header in repository.episode_headers())
     rows = [
         [
@@ -64,13 +78,15 @@ def _list_benchmarks(app: App, repository: Repository) -> None:
     app.emit_table(headers, columns, rows)
 
 
-def _list_artifacts(app: App, repository: Repository) -> None:
-    items = repository.list_artifacts()
+def _list_artifacts(
+    app: App, repository: Repository, chosen: BaseFilter | None, page: slice
+) -> None:
+    items = repository.list_artifacts(chosen)[page]
     rows = [
         [
             item.id[:_ID_DIGITS],
             item.name,
-            _size(item.size or 0),
+            size_text(item.size or 0),
             item.description,
             item.created_by,
             _minute(item.created_at),
@@ -80,11 +96,10 @@ def _list_artifacts(app: App, repository: Repository) -> None:
     app.emit_table(items, ["id", "name", "size", "description", "by", "at"], rows)
 
 
-def _list_episodes(app: App, repository: Repository, benchmark_id: str | None) -> None:
-    chosen: BaseFilter | None = None
-    if benchmark_id is not None:
-        chosen = FilterEQ(key="benchmark_id", value=benchmark_id)
-    headers = repository.episode_headers(chosen)
+def _list_episodes(
+    app: App, repository: Repository, chosen: BaseFilter | None, page: slice
+) -> None:
+    headers = repository.episode_headers(chosen)[page]
     rows = [
         [
             header.id[:_ID_DIGITS],
@@ -107,9 +122,10 @@ def _list_episodes(app: App, repository: Repository, benchmark_id: str | None) -
     "here, 12 damaged",
 )
 @click.argument("uri", metavar="ID")
+@click.option("--steps", type=click.IntRange(min=0), help="Of an episode, also the first N steps.")
 @json_option
 @click.pass_obj
-def show_command(app: App, uri: str) -> None:
+def show_command(app: App, uri: str, steps: int | None) -> None:
     """Show the benchmark, episode or artifact whose id begins with ID."""
     repository = Repository(app.repository_path)
     app.keep(repository)
@@ -122,20 +138,25 @@ def show_command(app: App, uri: str) -> None:
         case Kind.ARTIFACT:
             fields = repository.artifact(oid).model_dump(mode="json")
         case _:
-            fields = _episode_fields(repository, oid)
+            fields = _episode_fields(repository, oid, steps or 0)
     fields = {"kind": kind.value, **fields}
     app.emit(fields, "\n".join(_lines(fields)))
 
 
-def _episode_fields(repository: Repository, oid: str) -> dict[str, Any]:
+def _episode_fields(repository: Repository, oid: str, n_steps: int) -> dict[str, Any]:
     header, data = repository.read_episode(oid)
-    return {
-        **header.model_dump(mode="json"),
-        "return": float(data.rewards.sum(dtype="f8")),
-        "columns": {
-            name: f"{column.dtype} {list(column.shape)}" for name, column in data.columns.items()
-        },
+    columns = {
+        name: f"{column.dtype} {list(column.shape)}" for name, column in data.columns.items()
     }
+    fields: dict[str, Any] = {**header.model_dump(mode="json"), "columns": columns}
+    if data.rewards.ndim == 1 and data.rewards.dtype.kind in "biuf":
+        fields["return"] = float(data.rewards.sum(dtype="f8"))
+    if n_steps:
+        fields["steps"] = {
+            str(t): step.model_dump(mode="json")
+            for t, step in enumerate(tuples_from_steps(data)[:n_steps])
+        }
+    return fields
 
 
 @click.command(
@@ -195,12 +216,3 @@ def _ending(*, terminated: bool, truncated: bool) -> str:
 
 def _minute(created_at: str) -> str:
     return created_at[:16].replace("T", " ")
-
-
-def _size(size_bytes: int) -> str:
-    size = float(size_bytes)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024 or unit == "GiB":
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    raise AssertionError

@@ -2,8 +2,9 @@
 
 From the ground up:
 
-- `values`: canonical JSON. `spaces`: a space as JSON, its samples as named columns. `columns`:
-  columns as blobs. `trust`: which names an environment may bring to life.
+- `values`: canonical JSON. `spaces`: a space as JSON. `arrays`: many values as one array.
+  `columns`: columns as blobs. `trust`: which names an environment may bring to life.
+- `samples`: samples of a space as named columns.
 - `infos`: info dictionaries as columns. `records`: the bodies of benchmarks, artifacts, provenance
   and tombstones.
 - `episode`: an episode as record, layout and data. `env`: an environment as canonical text.

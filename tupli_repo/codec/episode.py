@@ -19,6 +19,7 @@ import numpy as np
 from gymnasium import Space
 from numpy.typing import NDArray
 
+from tupli_repo.codec.arrays import stack
 from tupli_repo.codec.columns import (
     ColumnSpec,
     blobs_of,
@@ -27,18 +28,15 @@ from tupli_repo.codec.columns import (
     encode_columns,
 )
 from tupli_repo.codec.infos import INFO_TEXT, info_columns, infos_from_columns, storable_items
-from tupli_repo.codec.spaces import (
+from tupli_repo.codec.samples import (
     Columns,
     Samples,
-    Tree,
-    build_space,
     column_names,
     columns_from_samples,
-    describe_space,
-    infer_tree,
+    free_columns,
     samples_from_columns,
-    stack,
 )
+from tupli_repo.codec.spaces import Tree, build_space, describe_space, infer_tree
 from tupli_repo.codec.values import dtype_name, dump_json, load_json, parse_dtype
 from tupli_repo.errors import CorruptObjectError, EncodingError, InvalidInputError
 
@@ -282,12 +280,14 @@ class EpisodeData:
     @property
     def observations(self) -> Samples:
         """The observations: T+1 samples, or T where the last is not known."""
-        return samples_from_columns(self.layout.observation, self.columns, "observations")
+        length = self.n_steps + self.record["final_observation"]
+        tree = self.layout.observation
+        return samples_from_columns(tree, self.columns, "observations", length)
 
     @property
     def actions(self) -> Samples:
         """The T actions."""
-        return samples_from_columns(self.layout.action, self.columns, "actions")
+        return samples_from_columns(self.layout.action, self.columns, "actions", self.n_steps)
 
     @property
     def rewards(self) -> NDArray[Any]:
@@ -357,13 +357,15 @@ def _rows(record: Mapping[str, Any], layout: Layout) -> list[int]:
         lengths.get(name, _expected_rows(name, record["n_steps"], final_observation=final))
         for name, _, _ in layout.columns
     ]
-    if not lengths.keys() <= {INFO_TEXT} or any(type(n) is not int for n in rows):
+    free = {INFO_TEXT} | free_columns(layout.observation, "observations")
+    free |= free_columns(layout.action, "actions")
+    if not lengths.keys() <= free or any(type(n) is not int for n in rows):
         raise CorruptObjectError("an episode's record has no proper 'lengths'")
     return rows
 
 
 def _expected_rows(name: str, n_steps: int, *, final_observation: bool) -> int:
-    is_observation = name == "observations" or name.startswith("observations/")
+    is_observation = name.startswith(("observations/", "observations#")) or name == "observations"
     return n_steps + 1 if is_observation and final_observation else n_steps
 
 

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tupli_repo.codec.spaces import Columns, escape, stack, unescape
+from tupli_repo.codec.arrays import stack
+from tupli_repo.codec.samples import OFFSETS, Columns, escape, unescape
 from tupli_repo.codec.values import dump_json, load_json
 from tupli_repo.errors import CorruptObjectError, EncodingError
 
 INFO_TEXT = "infos#json"
-_INFO_OFFSETS = "infos#json#offsets"
+_INFO_OFFSETS = INFO_TEXT + OFFSETS
 _INFO_PREFIX = "infos/"
 _PYTHON_SCALARS = {"|b1", "<i8", "<f8"}
 """Dtypes whose scalars are given back as Python's bool, int and float."""

@@ -5,7 +5,8 @@ UTF-8, sorted keys, no spaces. What JSON cannot say is tagged: ``{"#f": "nan"}``
 numpy arrays and scalars, ``{"#t": […]}`` tuples, ``{"#s": …}`` text that is not Unicode, ``{"#d":
 [[key, value], …]}`` dictionaries whose keys are not text or look like a tag.
 
-Invariant: `load_json(dump_json(v))` equals `v` in value and type, for whatever `dump_json` accepts.
+Invariant: `load_json(dump_json(v))` equals `v` in value and type, for whatever `dump_json` accepts;
+an array without dimensions comes back as the scalar it holds, a subclass as its base.
 """
 
 import json
@@ -48,6 +49,10 @@ def dump_json(value: Any, *, name: str = "value") -> bytes:
         raise EncodingError(
             f"'{name}' is {len(data)} bytes of JSON, at most {MAX_BODY_BYTES} may be",
             hint="store large things as an artifact",
+        )
+    if len(data) > 2 * MAX_NODES and _count(tree) > MAX_NODES:  # a value takes two bytes or more
+        raise EncodingError(
+            f"'{name}' has more than {MAX_NODES} values", hint="use arrays in place of long lists"
         )
     return data
 
@@ -154,6 +159,12 @@ def _array_to_tree(value: Any, path: str) -> Any:
     array = np.asarray(value)
     dtype = dtype_name(array.dtype, name=path)
     return {"#np": [dtype, list(array.shape), b64encode(little_endian(array).tobytes()).decode()]}
+
+
+def _count(tree: Any) -> int:
+    if isinstance(tree, dict):
+        return 1 + sum(map(_count, tree.values()))
+    return 1 + sum(map(_count, tree)) if isinstance(tree, list) else 1
 
 
 def _decimal(value: int, path: str) -> str:

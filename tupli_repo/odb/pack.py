@@ -78,17 +78,20 @@ class BlockFile:
             current, raw = -1, b""
             for oid, entry in found:
                 if entry.block != current:
-                    current, raw = entry.block, self._read_block(descriptor, entry.block)
+                    current, raw = entry.block, self._read_block(descriptor, entry)
                 yield oid, entry.kind, self._cut(oid, entry, raw)
 
-    def _read_block(self, descriptor: int, index: int) -> bytes:
-        place = self.directory.blocks[index]
+    def _read_block(self, descriptor: int, entry: Entry) -> bytes:
+        place = self.directory.blocks[entry.block]
         with disk_errors("read", self.path):
             data = self._files.fs.read(descriptor, place.end - place.offset, place.offset)
         try:
+            is_data = not block.decode_block_header(data).records
             raw = block.decode(data)
         except CorruptObjectError as err:
             raise block.in_file(self.path, err) from None
+        if is_data is not entry.kind.is_data:
+            raise self._damaged("a block is not of the class the directory says")
         if len(raw) != place.raw:
             raise self._damaged("a block's size differs from what the directory says")
         return raw

@@ -7,7 +7,7 @@ Names and defaults are PyTupli's. Fields typed ``Any`` hold whatever an environm
 included: models with arrays in them compare by content and become JSON as lists.
 """
 
-# ruff: noqa: ANN401 - what an environment gives can be of any type
+
 
 from abc import ABC, abstractmethod
 from datetime import UTC, datetime

@@ -1,0 +1,292 @@
+"""The catalog answers as `matches()` would over all rows, whatever became of its file."""
+
+import os
+import random
+import sqlite3
+import string
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from filelock import FileLock
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tupli_repo.catalog import Catalog, EpisodeRow, catalog_path
+from tupli_repo.catalog import database as database_module
+from tupli_repo.schema import BaseFilter, FilterAND, FilterEQ, FilterIN, FilterOR, FilterType
+
+KEYS = ["a", "b", "a.b", "", "a.", "%", "ü", "x'y", "*"]
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 3),
+    st.sampled_from([2**53, 2**53 + 1, -(2**63), 2**63 - 1, 2**63, 2**70, -(2**90)]),
+    st.sampled_from(
+        [0.0, -0.0, 1.0, 1.5, float("nan"), float("inf"), float("-inf"), 2.0**53, 1e300]
+    ),
+    st.sampled_from(
+        ["", "a", "b", "true", "1", "Z", "ü", "a\x00b", "\udc80", "'; DROP TABLE packs"]
+    ),
+)
+values = st.recursive(
+    scalars,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=2), st.dictionaries(st.sampled_from(KEYS), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+metadata = st.dictionaries(st.sampled_from(KEYS), values, max_size=4)
+paths = st.one_of(
+    st.lists(st.sampled_from(KEYS), min_size=1, max_size=3).map(
+        lambda p: ".".join(["metadata", *p])
+    ),
+    st.sampled_from(
+        ["id", "benchmark_id", "created_at", "created_by", "n_tuples", "terminated", "timeout"]
+        + ["seed", "published_in", "metadata", "missing", "nonsense", "metadatax"]
+    ),
+)
+COMPARISONS = [t for t in FilterType if t not in (FilterType.AND, FilterType.OR, FilterType.IN)]
+
+
+@st.composite
+def comparisons(draw: st.DrawFn) -> BaseFilter:
+    value = draw(
+        values.filter(lambda v: v is not None) | st.sampled_from(["ada", "0" * 64, "f" * 64])
+    )
+    return BaseFilter(type=draw(st.sampled_from(COMPARISONS)), key=draw(paths), value=value)
+
+
+filters = st.recursive(
+    comparisons() | st.builds(FilterIN, key=paths, value=st.lists(values, max_size=3)),
+    lambda inner: st.one_of(
+        st.builds(FilterAND, filters=st.lists(inner, max_size=3)),
+        st.builds(FilterOR, filters=st.lists(inner, max_size=3)),
+    ),
+    max_leaves=5,
+)
+
+
+def row_of(number: int, said: dict[str, Any], generator: random.Random) -> EpisodeRow:
+    return EpisodeRow(
+        id=f"{generator.getrandbits(256):064x}",
+        benchmark_id=generator.choice(["0" * 64, "f" * 64]),
+        created_at=f"2026-01-01T00:00:{generator.randrange(3):02d}.000000Z",
+        created_by=generator.choice(["ada", "grace", ""]),
+        n_tuples=number % 4 + 1,
+        terminated=generator.random() < 0.5,
+        timeout=generator.random() < 0.5,
+        seed=generator.choice([None, 0, 7, 2**64]),
+        metadata=said,
+        missing=tuple("ab" * 32 for _ in range(number % 2)),
+    )
+
+
+def expected(packs: dict[str, list[EpisodeRow]], chosen: BaseFilter | None) -> list[str]:
+    rows = {row.id: row for rows in packs.values() for row in rows}.values()
+    found = [row for row in rows if chosen is None or chosen.matches(row.record())]
+    return [row.id for row in sorted(found, key=lambda row: (row.created_at, row.id))]
+
+
+class Repository:
+    """Packs in memory, and a catalog of them on the disk; counts what is read."""
+
+    def __init__(self, path: Path, packs: dict[str, list[EpisodeRow]]) -> None:
+        self.path = path
+        self.packs = packs
+        self.reads: list[str] = []
+        self.catalog = Catalog(path, self.read)
+
+    def read(self, name: str) -> list[EpisodeRow]:
+        self.reads.append(name)
+        return self.packs[name]
+
+    def ids(self, chosen: BaseFilter | None = None) -> list[str]:
+        return self.catalog.select(list(self.packs), chosen, lambda row: row.id)
+
+    def check(self, chosen: BaseFilter | None = None) -> None:
+        assert self.ids(chosen) == expected(self.packs, chosen)
+
+
+def some_packs(n_packs: int = 3, n_rows: int = 20) -> dict[str, list[EpisodeRow]]:
+    generator = random.Random(5)
+    return {
+        name: [
+            row_of(i, {"score": i % 5, "name": generator.choice(string.ascii_letters)}, generator)
+            for i in range(n_rows)
+        ]
+        for name in string.ascii_lowercase[:n_packs]
+    }
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    return Repository(tmp_path / "cache" / "catalog.sqlite", some_packs())
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(said=st.lists(metadata, max_size=6), chosen=filters, seed=st.integers(0, 9))
+def test_select_is_what_matches_says(
+    tmp_path_factory: pytest.TempPathFactory,
+    said: list[dict[str, Any]],
+    chosen: BaseFilter,
+    seed: int,
+):
+    generator = random.Random(seed)
+    rows = [row_of(i, words, generator) for i, words in enumerate(said)]
+    path = tmp_path_factory.mktemp("c") / "catalog.sqlite"
+    repository = Repository(path, {"one": rows[:3], "two": rows[2:]})
+    repository.check(chosen)
+    repository.check()
+
+
+def test_rows_come_back_as_they_were(repository: Repository):
+    rows = repository.catalog.select(list(repository.packs), None, lambda row: row)
+    assert {row.id: row for row in rows} == {r.id: r for p in repository.packs.values() for r in p}
+
+
+def test_a_pack_is_read_once_also_by_the_next_process(repository: Repository):
+    repository.check()
+    repository.check(FilterEQ(key="metadata.score", value=3))
+    Repository(repository.path, repository.packs).check()
+    assert sorted(repository.reads) == ["a", "b", "c"]
+
+
+def test_new_packs_are_added_and_gone_ones_forgotten(repository: Repository):
+    repository.check()
+    repository.packs["new"] = some_packs(4)["d"] + repository.packs["a"][:5]
+    del repository.packs["a"]
+    repository.check()
+    assert repository.reads == ["a", "b", "c", "new"]
+    del repository.packs["new"]
+    repository.check()
+
+
+def test_a_large_metadata_is_found_by_any_of_its_keys(tmp_path: Path):
+    generator = random.Random(1)
+    said = {f"k{i}": i for i in range(1000)}
+    repository = Repository(tmp_path / "c.sqlite", {"p": [row_of(0, said, generator)]})
+    assert len(repository.ids(FilterEQ(key="metadata.k999", value=999))) == 1
+    assert repository.ids(FilterEQ(key="metadata.k999", value=998)) == []
+
+
+def test_arrays_in_metadata_can_be_asked_for(tmp_path: Path):
+    generator = random.Random(1)
+    said = {"score": np.float32(0.5), "xs": np.array([1, 2])}
+    repository = Repository(tmp_path / "c.sqlite", {"p": [row_of(0, said, generator)]})
+    assert len(repository.ids(FilterEQ(key="metadata.score", value=0.5))) == 1
+    assert len(repository.ids(FilterEQ(key="metadata.xs", value=[1, 2]))) == 1
+
+
+def _remove(path: Path) -> None:
+    path.unlink()
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _garbage(path: Path) -> None:
+    path.write_bytes(os.urandom(5000))
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _remove_seal(path: Path) -> None:
+    path.with_suffix(".seal").unlink()
+
+
+def _forge_seal(path: Path) -> None:
+    path.with_suffix(".seal").write_bytes(b"\xff\xfe")
+
+
+def _other_version(path: Path) -> None:
+    seal = path.with_suffix(".seal")
+    seal.write_text("0 " + seal.read_text().partition(" ")[2])
+
+
+def _folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _drop_rows(path: Path) -> None:
+    with sqlite3.connect(path) as database:
+        database.execute("DELETE FROM episodes WHERE n_tuples > 1")
+    database.close()
+
+
+DAMAGES = [
+    _remove,
+    _empty,
+    _garbage,
+    _cut,
+    _remove_seal,
+    _forge_seal,
+    _other_version,
+    _folder,
+    _drop_rows,
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda d: d.__name__)
+@pytest.mark.parametrize("fresh", [True, False], ids=["fresh process", "same process"])
+def test_damage_changes_no_answer(
+    repository: Repository, damage: Callable[[Path], None], fresh: bool
+):
+    repository.check()
+    damage(repository.path)
+    after = Repository(repository.path, repository.packs) if fresh else repository
+    after.check(FilterEQ(key="metadata.score", value=2))
+    after.packs["d"] = some_packs(4)["d"]
+    after.check()
+
+
+def test_every_flipped_byte_changes_no_answer(tmp_path: Path):
+    repository = Repository(tmp_path / "c.sqlite", some_packs(1, 2))
+    repository.check()
+    size = repository.path.stat().st_size
+    for at in random.Random(2).sample(range(size), 60):
+        data = bytearray(repository.path.read_bytes())
+        data[at] ^= 0x41
+        repository.path.write_bytes(data)
+        Repository(repository.path, repository.packs).check()
+
+
+def test_a_row_that_was_changed_is_noticed_even_under_a_right_seal(repository: Repository):
+    repository.check()
+    with sqlite3.connect(repository.path) as database:
+        database.execute("UPDATE episodes SET n_tuples = 99")
+    database.close()
+    repository.path.with_suffix(".seal").write_text(repository.catalog._seal_text())
+    repository.check()
+
+
+def test_a_locked_database_changes_no_answer(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(database_module, "_BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(database_module, "LOCK_TIMEOUT_S", 0.05)
+    repository.check()
+    other = sqlite3.connect(repository.path)
+    other.execute("BEGIN EXCLUSIVE")
+    repository.packs["d"] = some_packs(4)["d"]
+    repository.check()
+    other.close()
+    with FileLock(repository.path.with_suffix(".lock")):
+        Repository(repository.path, repository.packs).check()
+
+
+def test_a_cache_that_cannot_be_written_changes_no_answer(tmp_path: Path):
+    (tmp_path / "file").write_text("x")
+    Repository(tmp_path / "file" / "catalog.sqlite", some_packs()).check()
+
+
+def test_copies_of_a_repository_have_catalogs_of_their_own(tmp_path: Path):
+    paths = {catalog_path(tmp_path / name, "same id") for name in ("one", "two")}
+    assert len(paths) == 2
+    assert catalog_path(tmp_path / "one", "other id") not in paths

@@ -1,0 +1,253 @@
+"""File systems that watch, fail, tear and die, and a way to do so at each step of an operation.
+
+`HastyFileSystem` does not wait for the disk. `RecordingFileSystem` tells in which order the
+primitives were called. `FailingFileSystem` raises at the n-th one that changes the disk.
+`each_step` runs a test's body once for every n::
+
+    for attempt in each_step(Killed):
+        files = RepositoryFiles(tmp_path / str(attempt.step), attempt.fs)
+        with attempt:
+            operate(files)
+        # look at what is left, with the real file system
+
+Faults: an `OSError` reaches the code once, or from then on (``lasting``, as a full disk does);
+after `Killed` nothing happens any more, not even the tidying up; any other exception
+(`KeyboardInterrupt`) comes once.
+"""
+
+import errno
+import os
+from collections.abc import Callable, Container, Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from tupli_repo.errors import StorageIOError
+from tupli_repo.odb.files import FileStatus, FileSystem
+
+_NEEDS_SPACE = frozenset({"create", "write", "fsync", "link", "make_folder"})
+_MOST_STEPS = 2000
+
+
+class Killed(BaseException):
+    """The process is dead: whatever it still wants of the disk does not happen."""
+
+
+def full_disk() -> OSError:
+    """Return what a full disk raises."""
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def broken_disk() -> OSError:
+    """Return what a disk that fails raises."""
+    return OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+class HastyFileSystem(FileSystem):
+    """The real file system without waiting for the disk: no test really loses power."""
+
+    def fsync(self, descriptor: int) -> None:
+        os.fstat(descriptor)
+
+    def fsync_folder(self, path: Path) -> None:
+        os.stat(path)
+
+
+class Call(NamedTuple):
+    """One primitive: its name, the file or folder, and whether it changes the disk."""
+
+    name: str
+    path: Path
+    changes: bool
+
+
+class RecordingFileSystem(HastyFileSystem):
+    """The real file system, with a log of every primitive in order; each fsync is logged only."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self._paths: dict[int, Path] = {}
+        self._written: set[int] = set()
+
+    def changes(self) -> list[tuple[str, Path]]:
+        """Return name and path of the primitives that changed the disk, in order."""
+        return [(call.name, call.path) for call in self.calls if call.changes]
+
+    def clear(self) -> None:
+        """Forget the log."""
+        self.calls.clear()
+
+    def release(self) -> None:
+        """Close what is still open, as the end of a process does."""
+        for descriptor in list(self._paths):
+            with suppress(OSError):
+                os.close(descriptor)
+        self._paths.clear()
+
+    def before(self, call: Call) -> None:
+        """Called before each primitive; raises where it is to fail."""
+        self.calls.append(call)
+
+    def create(self, path: Path, *, mode: int) -> int:
+        self.before(Call("create", path, True))
+        descriptor = super().create(path, mode=mode)
+        self._paths[descriptor] = path
+        self._written.add(descriptor)
+        return descriptor
+
+    def write(self, descriptor: int, data: bytes) -> None:
+        self.before(Call("write", self._paths[descriptor], True))
+        super().write(descriptor, data)
+
+    def fsync(self, descriptor: int) -> None:
+        self.before(Call("fsync", self._paths[descriptor], True))
+        super().fsync(descriptor)
+
+    def close(self, descriptor: int) -> None:
+        path, written = self._paths.pop(descriptor), descriptor in self._written
+        self._written.discard(descriptor)
+        super().close(descriptor)  # first: one that fails has closed it all the same
+        self.before(Call("close", path, written))
+
+    def rename(self, source: Path, target: Path) -> None:
+        self.before(Call("rename", target, True))
+        super().rename(source, target)
+
+    def link(self, source: Path, target: Path) -> None:
+        self.before(Call("link", target, True))
+        super().link(source, target)
+
+    def remove(self, path: Path) -> None:
+        self.before(Call("remove", path, True))
+        super().remove(path)
+
+    def make_folder(self, path: Path, *, mode: int) -> None:
+        self.before(Call("make_folder", path, True))
+        super().make_folder(path, mode=mode)
+
+    def remove_folder(self, path: Path) -> None:
+        self.before(Call("remove_folder", path, True))
+        super().remove_folder(path)
+
+    def fsync_folder(self, path: Path) -> None:
+        self.before(Call("fsync_folder", path, True))
+        super().fsync_folder(path)
+
+    def open_read(self, path: Path) -> int:
+        self.before(Call("open_read", path, False))
+        descriptor = super().open_read(path)
+        self._paths[descriptor] = path
+        return descriptor
+
+    def read(self, descriptor: int, size: int, offset: int) -> bytes:
+        self.before(Call("read", self._paths[descriptor], False))
+        return super().read(descriptor, size, offset)
+
+    def list_folder(self, path: Path) -> list[str]:
+        self.before(Call("list_folder", path, False))
+        return super().list_folder(path)
+
+    def status(self, path: Path) -> FileStatus:
+        self.before(Call("status", path, False))
+        return super().status(path)
+
+
+class FailingFileSystem(RecordingFileSystem):
+    """Fails at one step; a step is a primitive that changes the disk.
+
+    Args:
+        step: Which one, counted from 1; 0 is none (`fail_at` sets it later).
+        fault: What it raises.
+        torn: Where that step is a write: the part of the data that reaches the file before, 0 to 1.
+        lasting: Whether each later step that needs space fails too.
+    """
+
+    def __init__(
+        self, step: int, fault: BaseException, *, torn: float = 0.0, lasting: bool = False
+    ) -> None:
+        super().__init__()
+        self.fault = fault
+        self.failed: Call | None = None
+        self._torn = torn
+        self._lasting = lasting
+        self._left = step
+
+    def fail_at(self, step: int) -> None:
+        """Fail at the n-th step from now on."""
+        self.failed, self._left = None, step
+
+    def heal(self) -> None:
+        """Fail no more: there is space again. The dead stay dead."""
+        self._left, self._lasting = 0, False
+
+    def before(self, call: Call) -> None:
+        super().before(call)
+        if self.failed is not None:
+            if isinstance(self.fault, Killed) or (self._lasting and call.name in _NEEDS_SPACE):
+                raise self.fault
+            return
+        if call.changes:
+            self._left -= 1
+            if self._left == 0:
+                self.failed = call
+                raise self.fault
+
+    def write(self, descriptor: int, data: bytes) -> None:
+        if self.failed is None and self._left == 1:
+            FileSystem.write(self, descriptor, data[: int(len(data) * self._torn)])
+        super().write(descriptor, data)
+
+
+class Attempt:
+    """One run with a fault at one step; as a context manager it takes the fault back in.
+
+    Args:
+        step: The step that fails.
+        fs: The file system that fails there.
+    """
+
+    def __init__(self, step: int, fs: FailingFileSystem) -> None:
+        self.step = step
+        self.fs = fs
+        self.error: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, err: BaseException | None, tb: TracebackType | None
+    ) -> bool:
+        if isinstance(self.fs.fault, Killed):
+            self.fs.release()
+        self.error = err
+        if err is self.fs.fault:
+            return not isinstance(err, OSError)  # a bare OSError must not come through
+        return isinstance(err, StorageIOError) and err.__cause__ is self.fs.fault
+
+
+def each_step(
+    fault: Callable[[], BaseException],
+    *,
+    torn: float = 0.0,
+    lasting: bool = False,
+    skip: Container[int] = (),
+) -> Iterator[Attempt]:
+    """Give an attempt that fails at step 1, one that fails at step 2, and so on.
+
+    The one that meets no fault any more, because the operation has fewer steps, is the last; the
+    loop's body is run for it too, so what holds after a fault is seen to hold without one.
+
+    Args:
+        fault: Makes what is raised.
+        torn: The part of the data that a write that fails lets through, 0 to 1.
+        lasting: Whether each later step that needs space fails too.
+        skip: Steps that are like others.
+    """
+    for step in (n for n in range(1, _MOST_STEPS) if n not in skip):
+        fs = FailingFileSystem(step, fault(), torn=torn, lasting=lasting)
+        yield Attempt(step, fs)
+        if fs.failed is None:
+            assert step > 1, "the operation has no step at which it could fail"
+            return
+    raise AssertionError(f"the operation has more than {_MOST_STEPS} steps")

@@ -1,0 +1,52 @@
+"""Blocks: the bytes of the format, its limits, and nothing but objects inside."""
+
+import struct
+from contextlib import suppress
+from zlib import crc32
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.odb.samples import (
+    blob,
+    encoded,
+    objects,
+)
+from tupli_repo.errors import CorruptObjectError
+from tupli_repo.odb import block, frames
+from tupli_repo.odb.objects import MAX_OBJECT_BYTES
+
+
+@pytest.mark.parametrize(
+    ("stored", "raw"),
+    [(10, MAX_OBJECT_BYTES + 1), (2 * MAX_OBJECT_BYTES, 10), (2**32 - 1, 2**32 - 1)],
+)
+def test_a_block_header_over_the_limits_is_refused(stored: int, raw: int) -> None:
+    header = struct.pack("<4sBII", b"BLK1", 0, stored, raw)
+    with pytest.raises(CorruptObjectError, match="impossible values"):
+        block.decode_block_header(header + struct.pack("<I", crc32(header)))
+
+
+def test_a_block_has_the_bytes_the_format_describes() -> None:
+    raw = encoded(blob(1))[2]
+    frame = frames.compress(raw)
+    header = struct.pack("<4sBII", b"BLK1", 0, len(frame), len(raw))
+    assert block.encode(raw, records=False) == header + struct.pack("<I", crc32(header)) + frame
+
+
+@given(st.binary(max_size=120))
+@settings(deadline=None)
+def test_bytes_that_are_no_block_raise_nothing_else(data: bytes) -> None:
+    for candidate in (data, b"BLK1" + data):
+        with pytest.raises(CorruptObjectError):
+            block.decode(candidate)
+
+
+@given(st.binary(max_size=200) | objects().map(lambda obj: encoded(obj)[2][:-1]))
+@settings(deadline=None)
+def test_objects_that_do_not_fill_their_block_are_told(raw: bytes) -> None:
+    found = []
+    with suppress(CorruptObjectError):
+        found = list(block.split(raw, records=False))
+        assert sum(length for *_, length in found) == len(raw)

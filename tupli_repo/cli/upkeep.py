@@ -1,0 +1,78 @@
+"""Commands about the repository as a whole: status, du, completion."""
+
+import click
+from click.shell_completion import get_completion_class
+
+from tupli_repo.cli.app import App, json_option, size_text
+from tupli_repo.repository import Repository
+
+_SHELLS = ["bash", "zsh", "fish"]
+
+
+@click.command(
+    "status",
+    short_help="Tell what the repository holds",
+    epilog="Exit status: 0 told, 10 no repository here, 12 something is damaged",
+)
+@json_option
+@click.pass_obj
+def status_command(app: App) -> None:
+    """Tell what the repository holds: counts, what is hidden, what is pending, who is writing."""
+    repository = Repository(app.repository_path)
+    app.keep(repository)
+    found = repository.status()
+    lines = [
+        f"repository in '{found.root}' ({found.role})",
+        f"  {found.benchmarks} benchmarks, {found.artifacts} artifacts,"
+        f" {found.episodes} episodes of {found.steps} steps",
+        f"  {size_text(found.size_bytes)} in {found.packs} packs, {found.journals} journals"
+        " and loose objects",
+    ]
+    if found.hidden:
+        lines.append(f"  {found.hidden} removed here; 'tupli restore' lists them")
+    if found.pending:
+        lines.append(f"  {found.pending} pending: what they need is not here (yet)")
+    app.emit(found, "\n".join(lines))
+
+
+@click.command(
+    "du",
+    short_help="Tell what takes how much space",
+    epilog="Exit status: 0 told, 10 no repository here, 12 something is damaged",
+)
+@json_option
+@click.pass_obj
+def du_command(app: App) -> None:
+    """Tell what each benchmark, with its episodes, and each artifact takes on the disk."""
+    repository = Repository(app.repository_path)
+    app.keep(repository)
+    items = repository.usage()
+    rows = [
+        [
+            item.kind,
+            item.id[:12],
+            item.name,
+            str(item.episodes) if item.kind == "benchmark" else "",
+            size_text(item.raw_bytes),
+            size_text(item.stored_bytes),
+        ]
+        for item in items
+    ]
+    app.emit_table(items, ["kind", "id", "name", "episodes", "raw", "stored"], rows)
+
+
+@click.command(
+    "completion",
+    short_help="Print what makes a shell complete tupli's commands",
+    epilog="Exit status: 0 printed, 2 no such shell",
+)
+@click.argument("shell", type=click.Choice(_SHELLS))
+@json_option
+@click.pass_obj
+def completion_command(app: App, shell: str) -> None:
+    """Print a script for SHELL; for bash: eval "$(tupli completion bash)" in ~/.bashrc."""
+    found = get_completion_class(shell)
+    assert found is not None
+    root = click.get_current_context().find_root().command
+    source = found(root, {}, "tupli", "_TUPLI_COMPLETE").source()
+    app.emit({"shell": shell, "script": source}, source)

@@ -1,0 +1,93 @@
+"""Many values as one array, exactly.
+
+Invariant: each row of what `stack` returns holds its value without loss, or it raises.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tupli_repo.codec.values import dtype_name
+from tupli_repo.errors import EncodingError
+
+
+def stack(
+    samples: Sequence[Any],
+    name: str,
+    *,
+    prefer: str | None = None,
+    shape: tuple[int, ...] | None = None,
+) -> NDArray[Any]:
+    """Return arrays or scalars as one array with a row for each, in the dtype they have.
+
+    Args:
+        samples: N arrays, numpy scalars, Python numbers, bools, or nested lists of those.
+        name: What they are called in an error's message.
+        prefer: The dtype for plain Python values, where it holds them exactly; with ``shape``, what
+            an empty array has.
+        shape: The shape of an item, for N = 0.
+
+    Raises:
+        EncodingError: They differ in shape, or cannot be stored; the message says at which step.
+    """
+    if not samples:
+        return np.empty((0, *(shape or ())), dtype=prefer or "<f8")
+    arrays = [_as_array(sample, f"{name}[{i}]", prefer) for i, sample in enumerate(samples)]
+    first = arrays[0]
+    dtype = first.dtype
+    for i, array in enumerate(arrays):
+        if array.shape != first.shape:
+            raise EncodingError(
+                f"'{name}' has shape {first.shape} at step 0 and {array.shape} at step {i}",
+                hint="every step of an episode has the same shape",
+            )
+        dtype_name(array.dtype, name=f"{name}[{i}]")
+        if array.dtype != dtype:
+            dtype = _common(dtype, array.dtype, name)
+    stacked = np.stack(arrays).astype(dtype, copy=False)
+    if any(array.dtype != dtype for array in arrays):
+        _check_exact(arrays, stacked, name)
+    return stacked.astype(dtype.newbyteorder("<"), copy=False)
+
+
+def _common(one: np.dtype[Any], other: np.dtype[Any], name: str) -> np.dtype[Any]:
+    try:
+        return np.result_type(one, other)
+    except TypeError:
+        raise EncodingError(
+            f"'{name}' has dtypes {one} and {other} in one episode",
+            hint="give every step the same dtype",
+        ) from None
+
+
+def _as_array(sample: Any, name: str, prefer: str | None) -> NDArray[Any]:
+    if isinstance(sample, (np.ndarray, np.generic)):
+        return np.asarray(sample)
+    if sample is None or isinstance(sample, (str, bytes, Mapping)):
+        kind = "None" if sample is None else f"a '{type(sample).__name__}'"
+        raise EncodingError(f"'{name}' is {kind}, where a number or an array is due")
+    try:
+        array = np.asarray(sample)
+    except (ValueError, OverflowError):
+        raise EncodingError(f"'{name}' is no array of numbers, and cannot be stored") from None
+    if prefer is not None and array.dtype.kind in "biuf" and array.dtype.str != prefer:
+        with np.errstate(all="ignore"):
+            narrow = array.astype(prefer)
+            same = narrow.astype(array.dtype).tobytes() == array.tobytes()
+        if same:
+            return narrow
+    return array
+
+
+def _check_exact(arrays: Sequence[NDArray[Any]], stacked: NDArray[Any], name: str) -> None:
+    for i, array in enumerate(arrays):
+        with np.errstate(all="ignore"):
+            back = stacked[i].astype(array.dtype)
+        if back.tobytes() != array.tobytes():
+            raise EncodingError(
+                f"'{name}' has dtype {arrays[0].dtype} at step 0 and {array.dtype} at step {i},"
+                f" and {stacked.dtype} does not hold both exactly",
+                hint="give every step the same dtype",
+            )
