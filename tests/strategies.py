@@ -43,11 +43,7 @@ def same(one: Any, other: Any) -> bool:
             and all(same(value, other[key]) for key, value in one.items())
         )
     if isinstance(one, (list, tuple)):
-        return (
-            type(one) is type(other)
-            and len(one) == len(other)
-            and all(map(same, one, other))
-        )
+        return type(one) is type(other) and len(one) == len(other) and all(map(same, one, other))
     if isinstance(one, float) and isinstance(other, float):
         nan = math.isnan(one) and math.isnan(other)
         return nan or (one == other and math.copysign(1, one) == math.copysign(1, other))
@@ -133,7 +129,7 @@ def samples(space: Any) -> st.SearchStrategy[Any]:
     """Samples of a space as environments give them."""
     match space:
         case spaces.Box():
-            return arrays(space.dtype, space.shape)
+            return arrays(space.dtype, space.shape).map(lambda array: array[()])
         case spaces.Discrete():
             first = int(space.start)
             return st.integers(first, first + int(space.n) - 1).map(space.dtype.type)

@@ -4,7 +4,7 @@ Invariant: the same repository, filters and seed give the same episodes, batches
 same order.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from copy import deepcopy
 from functools import cached_property
 from typing import Any, TypeVar
@@ -12,9 +12,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tupli_repo.codec.columns import concatenate
-from tupli_repo.codec.episode import EpisodeData
 from tupli_repo.codec.tuples import tuples_from_steps
+from tupli_repo.codec.views import View
 from tupli_repo.errors import InvalidInputError
 from tupli_repo.optional import require
 from tupli_repo.parsers import (
@@ -24,6 +23,7 @@ from tupli_repo.parsers import (
     TorchTupleParser,
 )
 from tupli_repo.repository.episodes import episode_item
+from tupli_repo.repository.loading import LoadedEpisodes
 from tupli_repo.schema import BaseFilter, BenchmarkHeader, EpisodeHeader, EpisodeItem, RLTuple
 from tupli_repo.storage import TupliStorage
 
@@ -56,7 +56,7 @@ class TupliDataset:
         self._episode_filter: BaseFilter | None = None
         self._tuple_filters: tuple[Callable[[RLTuple], bool], ...] = ()
         self._generator = np.random.default_rng()
-        self._data: list[tuple[EpisodeHeader, EpisodeData]] | None = None
+        self._data: LoadedEpisodes | None = None
 
     def __repr__(self) -> str:
         if self._data is None:
@@ -78,7 +78,7 @@ class TupliDataset:
         """Return a dataset that has only the steps for which ``filter_fcn`` is true too."""
         return self._narrowed(_tuple_filters=(*self._tuple_filters, filter_fcn))
 
-    def preview(self) -> list[EpisodeHeader] | list[EpisodeItem]:
+    def preview(self) -> Sequence[EpisodeHeader]:
         """Return the headers of the episodes; once loaded, the episodes with their tuples.
 
         Raises:
@@ -93,24 +93,26 @@ class TupliDataset:
             CorruptObjectError: One is damaged.
         """
         if self._data is None:
-            ids = [header.id for header in self._headers]
-            self._data = list(self.storage.read_episodes(ids))
+            self._data = self.storage.load_episodes(header.id for header in self._headers)
 
     @cached_property
     def benchmarks(self) -> list[BenchmarkHeader]:
         """The benchmarks that pass the filter, by name and id."""
         return self.storage.list_benchmarks(self._benchmark_filter)
 
-    @cached_property
-    def episodes(self) -> list[EpisodeItem]:
-        """The episodes with their tuples; step filters do not shorten them."""
-        return [episode_item(header, data) for header, data in self._loaded()]
+    @property
+    def episodes(self) -> View[EpisodeItem]:
+        """The episodes with all their tuples, each made when it is asked for."""
+        data = self._loaded()
+        return View(lambda index: episode_item(*data[index]), len(data))
 
-    @cached_property
-    def tuples(self) -> list[RLTuple]:
-        """The steps of all episodes that pass the step filters."""
-        kept = self._kept_steps()
-        return [step for step, keep in zip(self._all_tuples(), kept, strict=True) if keep]
+    @property
+    def tuples(self) -> View[RLTuple]:
+        """The steps of all episodes that pass the step filters, each made when asked for."""
+        if not self._tuple_filters:
+            return self._all_steps
+        kept = np.flatnonzero(self._kept_steps).tolist()
+        return View(lambda index: self._all_steps[kept[index]], len(kept))
 
     # ---- as lists
 
@@ -146,16 +148,20 @@ class TupliDataset:
 
     # ---- as arrays
 
-    def columns(self) -> dict[str, NDArray[Any]]:
-        """Return every column, episodes end to end, in the dtypes they were recorded in.
+    def columns(self, only: Collection[str] | None = None) -> dict[str, NDArray[Any]]:
+        """Return columns, episodes end to end, in the dtypes they were recorded in.
+
+        Args:
+            only: The columns that are wanted, or parents of them (``observations`` for
+                ``observations/camera``): nothing else is read. All where None.
 
         Returns:
             For E episodes of T_1 … T_E steps, N their sum: ``observations`` of N+E rows (T_i+1 per
-            episode, the last one being the observation after the last action; N where it was never
-            known), ``actions``, ``rewards``, ``terminated``, ``truncated`` and ``infos/KEY`` of N
-            rows. Parts of composite spaces have columns of their own, such as
+            episode, the last one being the observation after the last action; T_i where it was
+            never known), ``actions``, ``rewards``, ``terminated``, ``truncated`` and
+            ``infos/KEY`` of N rows. Parts of composite spaces have columns of their own, such as
             ``observations/camera``. Empty where there are no episodes. `episode_lengths` tells
-            where episodes begin.
+            where episodes begin. The arrays may be shared with the dataset: copy before writing.
 
         Raises:
             InvalidInputError: A step filter is set (the rows of an episode would not line up), or
@@ -166,14 +172,21 @@ class TupliDataset:
                 "columns() gives whole episodes, and this dataset has a step filter",
                 hint="convert_to_d4rl_format() gives the steps that pass it",
             )
-        parts = [data.columns for _, data in self._loaded()]
-        self._check_alike(list(parts[0]) if parts else [])
-        return concatenate(parts)
+        if only is None or self._data is not None:
+            found = self._loaded().columns()
+        else:
+            ids = (header.id for header in self._headers)
+            found = self.storage.load_episodes(ids, only=only).columns()
+        return {
+            name: column
+            for name, column in found.items()
+            if only is None or name in only or name.startswith(tuple(f"{o}/" for o in only))
+        }
 
     @property
     def episode_lengths(self) -> NDArray[np.int64]:
         """The number of steps of each episode, shape (E,)."""
-        return np.asarray([data.n_steps for _, data in self._loaded()], dtype=np.int64)
+        return np.array([header.n_tuples for header in self._headers], dtype=np.int64)
 
     def convert_to_tensors(self, parser: type[BaseTupleParser] = NumpyTupleParser) -> Any:
         """Return observations, actions, rewards, terminals and timeouts of the N steps.
@@ -191,34 +204,27 @@ class TupliDataset:
         Returns:
             ``observations`` (N, *obs), ``actions`` (N, *act), ``next_observations`` (N, *obs;
             within the episode, never the next episode's first), ``rewards`` (N,), ``terminals``
-            (N,) bool, ``timeouts`` (N,) bool. Where the observation after the last action was never known, an
-            episode that terminated repeats its last observation (nothing is bootstrapped from it)
-            and one that did not loses its last step.
+            (N,) bool, ``timeouts`` (N,) bool. Where the observation after the last action was never
+            known, an episode that terminated repeats its last observation (nothing is bootstrapped
+            from it) and one that did not loses its last step.
 
         Raises:
             InvalidInputError: The spaces are composite, or the episodes have different shapes.
         """
-        names = ("observations", "actions", "rewards", "terminated", "truncated")
-        self._check_alike(names)
+        self._check_alike(("observations", *_D4RL_COLUMNS.values()))
         parts: dict[str, list[NDArray[Any]]] = {name: [] for name in _D4RL}
-        kept, at = self._kept_steps(), 0
+        kept, at = self._kept_steps, 0
         for _, data in self._loaded():
             columns, n = data.columns, data.n_steps
-            keep = np.asarray(kept[at : at + n], dtype=bool)
+            keep = kept[at : at + n].copy()
             at += n
             observations = columns["observations"]
             if len(observations) == n:
-                if not columns["terminated"][-1]:
-                    keep[-1] = False
+                keep[-1] &= columns["terminated"][-1]
                 observations = np.concatenate([observations, observations[-1:]])
             parts["observations"].append(observations[:-1][keep])
             parts["next_observations"].append(observations[1:][keep])
-            for target, name in (
-                ("actions", "actions"),
-                ("rewards", "rewards"),
-                ("terminals", "terminated"),
-                ("timeouts", "truncated"),
-            ):
+            for target, name in _D4RL_COLUMNS.items():
                 parts[target].append(columns[name][keep])
         return {name: np.concatenate(p) if p else np.empty(0) for name, p in parts.items()}
 
@@ -251,10 +257,9 @@ class TupliDataset:
         """
         if batch_size < 1:
             raise InvalidInputError(f"a batch of {batch_size} steps is not possible")
-        steps = self.tuples
-        if shuffle:
-            steps = _taken(steps, self._generator.permutation(len(steps)))
-        return (steps[at : at + batch_size] for at in range(0, len(steps), batch_size))
+        steps, n = self.tuples, len(self.tuples)
+        order = self._generator.permutation(n) if shuffle else np.arange(n)
+        return (_taken(steps, order[at : at + batch_size]) for at in range(0, n, batch_size))
 
     def sample_episodes(self, n_samples: int) -> list[EpisodeHeader] | list[EpisodeItem]:
         """Return random episodes, each at most once; headers, or episodes once loaded.
@@ -262,12 +267,10 @@ class TupliDataset:
         Args:
             n_samples: How many; all in random order where there are fewer.
         """
+        order = self._generator.permutation(len(self._headers))[: max(0, n_samples)]
         if self._data is None:
-            return _taken(self._headers, self._choice(len(self._headers), n_samples))
-        return _taken(self.episodes, self._choice(len(self.episodes), n_samples))
-
-    def _choice(self, n: int, n_samples: int) -> NDArray[np.int64]:
-        return self._generator.permutation(n)[: max(0, n_samples)]
+            return _taken(self._headers, order)
+        return _taken(self.episodes, order)
 
     @cached_property
     def _headers(self) -> list[EpisodeHeader]:
@@ -275,18 +278,34 @@ class TupliDataset:
         headers = self.storage.list_episodes(self._episode_filter)
         return [header for header in headers if header.benchmark_id in ids]
 
-    def _loaded(self) -> list[tuple[EpisodeHeader, EpisodeData]]:
+    def _loaded(self) -> LoadedEpisodes:
         self.load()
         assert self._data is not None
         return self._data
 
-    def _all_tuples(self) -> Iterator[RLTuple]:
-        return (step for _, data in self._loaded() for step in tuples_from_steps(data))
+    @cached_property
+    def _all_steps(self) -> View[RLTuple]:
+        """The steps of all episodes; the episode that was asked for last is kept at hand."""
+        data = self._loaded()
+        ends = np.cumsum(self.episode_lengths)
+        last: tuple[int, Sequence[RLTuple]] = (-1, ())
 
-    def _kept_steps(self) -> list[bool]:
+        def read(index: int) -> RLTuple:
+            nonlocal last
+            number = int(np.searchsorted(ends, index, side="right"))
+            if number != last[0]:
+                last = number, tuples_from_steps(data[number][1])
+            return last[1][index - int(ends[number])]
+
+        return View(read, int(ends[-1]) if len(ends) else 0)
+
+    @cached_property
+    def _kept_steps(self) -> NDArray[np.bool_]:
+        """Whether each step passes the step filters, shape (N,)."""
         if not self._tuple_filters:
-            return [True] * int(self.episode_lengths.sum())
-        return [all(keep(s) for keep in self._tuple_filters) for s in self._all_tuples()]
+            return np.ones(len(self._all_steps), dtype=bool)
+        passes = (all(keep(step) for keep in self._tuple_filters) for step in self._all_steps)
+        return np.fromiter(passes, dtype=bool, count=len(self._all_steps))
 
     def _check_alike(self, names: tuple[str, ...] | list[str]) -> None:
         """Check that the episodes have these columns, with items of the same shape."""
@@ -319,11 +338,17 @@ class TupliDataset:
 
 
 _D4RL = ("observations", "actions", "next_observations", "rewards", "terminals", "timeouts")
+_D4RL_COLUMNS = {
+    "actions": "actions",
+    "rewards": "rewards",
+    "terminals": "terminated",
+    "timeouts": "truncated",
+}
 
 
 def _both(one: BaseFilter | None, other: BaseFilter) -> BaseFilter:
     return other if one is None else one & other
 
 
-def _taken(items: list[_Item], order: NDArray[np.int64]) -> list[_Item]:
+def _taken(items: Sequence[_Item], order: NDArray[np.int64]) -> list[_Item]:
     return [items[index] for index in order.tolist()]

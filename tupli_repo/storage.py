@@ -4,16 +4,18 @@
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 from gymnasium import Space
 
-from tupli_repo.codec.episode import EpisodeData, Steps
+from tupli_repo.codec.episode import Steps
 from tupli_repo.errors import RepositoryNotFoundError, TupliError
 from tupli_repo.repository import Repository, find
+from tupli_repo.repository.artifacts import Content
 from tupli_repo.repository.episodes import Recorded
+from tupli_repo.repository.loading import LoadedEpisodes
 from tupli_repo.schema import (
     ArtifactMetadata,
     ArtifactMetadataItem,
@@ -59,8 +61,8 @@ class TupliStorage(ABC):
         """Publish a benchmark in a group."""
 
     @abstractmethod
-    def store_artifact(self, artifact: bytes, metadata: ArtifactMetadata) -> ArtifactMetadataItem:
-        """Store a file's bytes."""
+    def store_artifact(self, artifact: Content, metadata: ArtifactMetadata) -> ArtifactMetadataItem:
+        """Store a file: bytes, a path, or an open file."""
 
     @abstractmethod
     def load_artifact(self, uri: str, **kwargs: Any) -> bytes:
@@ -101,10 +103,10 @@ class TupliStorage(ABC):
         """Return the episodes that match."""
 
     @abstractmethod
-    def read_episodes(
+    def load_episodes(
         self, uris: Iterable[str], *, only: Collection[str] | None = None
-    ) -> Iterator[tuple[EpisodeHeader, EpisodeData]]:
-        """Iterate over episodes with their columns, in the order asked for."""
+    ) -> LoadedEpisodes:
+        """Return episodes with their columns, in the order asked for."""
 
     @abstractmethod
     def delete_episode(self, uri: str) -> None:

@@ -12,6 +12,7 @@ from tests.odb.samples import (
     blob,
     encoded,
     objects,
+    record,
 )
 from tupli_repo.errors import CorruptObjectError
 from tupli_repo.odb import block, frames
@@ -50,3 +51,10 @@ def test_objects_that_do_not_fill_their_block_are_told(raw: bytes) -> None:
     with suppress(CorruptObjectError):
         found = list(block.split(raw, records=False))
         assert sum(length for *_, length in found) == len(raw)
+
+
+def test_data_and_records_do_not_share_a_block() -> None:
+    data, rec = encoded(blob(1))[2], encoded(record(1))[2]
+    for raw, records in ((data + rec, False), (rec, False), (data, True), (rec + data, True)):
+        with pytest.raises(CorruptObjectError, match="of the other class"):
+            list(block.split(raw, records=records))

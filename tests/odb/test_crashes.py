@@ -267,6 +267,19 @@ def test_a_disk_that_is_full_while_sealing_keeps_the_journal(tmp_path: Path) -> 
     assert not names(tmp_path, ".journal")
 
 
+def test_a_store_that_cannot_seal_still_tidies_up(tmp_path: Path) -> None:
+    fs = FailingFileSystem(0, full_disk())
+    store = new_store(tmp_path, fs)
+    store.write(HELLO)
+    store.append(episode(1))
+    fs.fail_at(2)  # the first is the journal's close
+    with pytest.raises(StorageIOError):
+        store.close()
+    assert list((tmp_path / ".tupli" / "staging").iterdir()) == []
+    store.close()
+    assert everything(reopen(tmp_path)) == by_id([HELLO, *episode(1)])
+
+
 def test_a_pack_whose_first_bytes_find_no_space_leaves_nothing(tmp_path: Path) -> None:
     store = new_store(tmp_path)
     fs = FailingFileSystem(3, full_disk(), torn=0.5)

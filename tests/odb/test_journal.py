@@ -176,6 +176,24 @@ def test_zeros_in_the_middle_are_damage(files: RepositoryFiles, start: int) -> N
     assert isinstance(read_journal(files, written.path), str)
 
 
+def test_damage_before_a_torn_end_is_told(files: RepositoryFiles) -> None:
+    """A power loss excuses the zeros at the end, nothing before them."""
+    written = Written(files, [episode(n) for n in range(4)])
+    for at in range(8, written.ends[1]):
+        damaged = bytearray(written.bytes + bytes(5000))
+        damaged[at] ^= 1
+        overwrite(written.path, bytes(damaged))
+        assert isinstance(read_journal(files, written.path), str), at
+
+
+def test_one_last_byte_that_became_zero_is_damage_not_a_torn_end(files: RepositoryFiles) -> None:
+    for n in range(5):
+        written = Written(files, [episode(n)])
+        if written.bytes[-1]:
+            overwrite(written.path, written.bytes[:-1] + b"\0")
+            assert isinstance(read_journal(files, written.path), str)
+
+
 @given(part=st.binary(min_size=1, max_size=60), at=st.floats(0, 1))
 @settings(deadline=None, max_examples=60)
 def test_bytes_changed_anywhere_never_become_other_data(

@@ -252,6 +252,13 @@ LIES: list[Callable[[Lie], None]] = [
 ]  # fmt: skip
 
 
+TOLD_BY_BLOCKS = [
+    wrong_kind, data_called_a_record, another_id, swapped_ids, stored_sizes_shifted,
+    class_of_the_other_kind,
+]  # fmt: skip
+"""Only the blocks themselves can tell these: whoever reads one finds out."""
+
+
 def test_the_pack_the_lies_are_made_of_is_right(files: RepositoryFiles) -> None:
     path = Lie(FEW).write(files)
     assert path.read_bytes() == write_pack(files, FEW).read_bytes()
@@ -264,6 +271,20 @@ def test_a_pack_that_lies_is_damaged(files: RepositoryFiles, tell: Callable[[Lie
     tell(lie)
     path = lie.write(files)
     assert isinstance(checked(files, path), str)
+    path.unlink()
+
+
+@pytest.mark.parametrize(
+    "tell", [tell for tell in LIES if tell not in TOLD_BY_BLOCKS], ids=lambda tell: tell.__name__
+)
+def test_a_lie_about_structure_is_found_at_opening(
+    files: RepositoryFiles, tell: Callable[[Lie], None]
+) -> None:
+    lie = Lie(FEW)
+    tell(lie)
+    path = lie.write(files)
+    with pytest.raises(CorruptObjectError, match=path.name):
+        open_pack(files, path)
     path.unlink()
 
 

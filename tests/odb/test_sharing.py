@@ -87,6 +87,23 @@ def test_a_journal_sealed_between_listing_and_looking_is_not_lost(tmp_path: Path
     assert sorted(reader.ids()) == sorted(by_id(episode(1)))
 
 
+def test_a_listing_that_misses_both_journal_and_pack_is_made_up_for(tmp_path: Path) -> None:
+    """A folder is not listed in one moment: the pack may come behind, the journal go ahead."""
+    writer = new_store(tmp_path)
+    writer.append(episode(1))
+
+    class Moving(RecordingFileSystem):
+        def list_folder(self, path: Path) -> list[str]:
+            if path.name == "packs" and names(tmp_path, ".journal"):
+                writer.seal()
+                return []
+            return super().list_folder(path)
+
+    reader = ObjectStore(RepositoryFiles(tmp_path / ".tupli", Moving()))
+    reader.refresh()
+    assert sorted(reader.ids()) == sorted(by_id(episode(1)))
+
+
 def test_a_pack_superseded_between_two_looks_is_found_again(tmp_path: Path) -> None:
     store = new_store(tmp_path)
     store.append(episode(1))

@@ -63,7 +63,7 @@ def test_every_public_name_is_there_once() -> None:
             {"name"},
             {"description": "", "difficulty": None, "version": None, "extra": {}},
         ),
-        (BenchmarkQuery, {"hash", "serialized", "metadata"}, {}),
+        (BenchmarkQuery, {"hash", "serialized", "metadata"}, {"wrapper": ""}),
         (
             ArtifactMetadataItem,
             {"id", "created_by", "created_at", "name", "hash"},
@@ -79,12 +79,12 @@ def test_every_public_name_is_there_once() -> None:
         (
             BenchmarkHeader,
             {"id", "created_by", "created_at", "hash", "metadata"},
-            {"published_in": [], "env": "", "env_format": ""},
+            {"published_in": [], "env": "", "env_format": "", "wrapper": ""},
         ),
         (
             Benchmark,
             {"id", "created_by", "created_at", "hash", "metadata", "serialized"},
-            {"published_in": [], "env": "", "env_format": ""},
+            {"published_in": [], "env": "", "env_format": "", "wrapper": ""},
         ),
         (
             RLTuple,

@@ -56,7 +56,7 @@ def remove_command(app: App, ids: tuple[str, ...]) -> None:
 @click.command(
     "restore",
     short_help="Bring back what was removed",
-    epilog="Exit status: 0 all are back, 1 an ID is unknown or ambiguous (nothing was brought back), "
+    epilog="Exit status: 0 all are back, 1 an ID is unknown or ambiguous (nothing was done), "
     "10 no repository here",
 )
 @click.argument("ids", metavar="[ID]...", nargs=-1)

@@ -46,7 +46,8 @@ def stack(
         dtype_name(array.dtype, name=f"{name}[{i}]")
         if array.dtype != dtype:
             dtype = _common(dtype, array.dtype, name)
-    stacked = np.stack(arrays).astype(dtype, copy=False)
+    with np.errstate(all="ignore"):  # what a cast would lose is found below
+        stacked = np.stack(arrays).astype(dtype, copy=False)
     if any(array.dtype != dtype for array in arrays):
         _check_exact(arrays, stacked, name)
     return stacked.astype(dtype.newbyteorder("<"), copy=False)

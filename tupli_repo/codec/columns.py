@@ -9,7 +9,8 @@ nothing.
 Invariant: `decode_columns(specs, encode_columns(columns))` gives the same arrays, bit for bit.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from tupli_repo.errors import CorruptObjectError
 
 SHARED_BELOW_BYTES = 64 << 10
 PIECE_BYTES = 1 << 20
+MAX_BLOB_BYTES = 32 << 20
 MAX_COLUMN_BYTES = 1 << 40
 
 
@@ -57,51 +59,93 @@ def encode_columns(columns: Sequence[NDArray[Any]]) -> list[bytes]:
     arrays = [little_endian(column) for column in columns]
     specs = [ColumnSpec("", array.dtype, array.shape[1:]) for array in arrays]
     blobs: dict[int, list[bytes]] = {}
-    for piece in _pieces(specs, [len(array) for array in arrays]):
+    for piece in _pieces(tuple(specs), tuple(len(array) for array in arrays)):
         rows = arrays[piece.column][piece.start : piece.stop]
         blobs.setdefault(piece.blob, []).append(_to_planes(rows))
     return [b"".join(blobs[index]) for index in sorted(blobs)]
 
 
-def decode_columns(
-    specs: Sequence[ColumnSpec],
-    rows: Sequence[int],
-    blobs: Sequence[bytes],
-    *,
-    only: Collection[str] | None = None,
-) -> dict[str, NDArray[Any]]:
-    """Return columns by name.
+class ColumnFiller:
+    """Fills the columns of one episode from its blobs, in any order.
 
     Args:
         specs: Every column of the layout, in order.
         rows: How many rows each has.
-        blobs: What `encode_columns` returned; blobs that hold none of ``only`` may be empty.
-        only: The names that are wanted; all where None.
+        n_blobs: How many blobs there are.
+        into: By name, the arrays to fill, of shape (rows, *item); others are passed over.
+
+    Raises:
+        CorruptObjectError: So many blobs cannot hold these columns; the caller knows the episode.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[ColumnSpec],
+        rows: Sequence[int],
+        n_blobs: int,
+        into: Mapping[str, NDArray[Any]],
+    ) -> None:
+        check_rows(specs, rows, n_blobs)
+        self._targets = [into.get(spec.name) for spec in specs]
+        self._pieces: dict[int, list[_Piece]] = {}
+        for piece in _pieces(tuple(specs), tuple(rows)):
+            self._pieces.setdefault(piece.blob, []).append(piece)
+
+    def fill(self, number: int, blob: bytes) -> None:
+        """Fill what lies in one blob.
+
+        Raises:
+            CorruptObjectError: It is not a blob of these columns; the caller knows the episode.
+        """
+        pieces = self._pieces[number]
+        if len(blob) != pieces[-1].offset + pieces[-1].size:
+            raise CorruptObjectError("a blob has another size than its columns")
+        for piece in pieces:
+            target = self._targets[piece.column]
+            if target is not None:
+                data = memoryview(blob)[piece.offset : piece.offset + piece.size]
+                _from_planes(data, target[piece.start : piece.stop])
+
+
+def empty_columns(
+    specs: Sequence[ColumnSpec], rows: Sequence[int], only: Collection[str] | None = None
+) -> dict[str, NDArray[Any]]:
+    """Return arrays for columns, not filled yet; all columns where ``only`` is None."""
+    return {
+        spec.name: np.empty((n, *spec.shape), spec.dtype)
+        for spec, n in zip(specs, rows, strict=True)
+        if only is None or spec.name in only
+    }
+
+
+def decode_columns(
+    specs: Sequence[ColumnSpec], rows: Sequence[int], blobs: Sequence[bytes]
+) -> dict[str, NDArray[Any]]:
+    """Return all columns by name.
+
+    Args:
+        specs: Every column of the layout, in order.
+        rows: How many rows each has.
+        blobs: What `encode_columns` returned.
 
     Raises:
         CorruptObjectError: The blobs are not those of these columns; the caller knows the episode.
     """
     check_rows(specs, rows, len(blobs))
-    wanted = [only is None or spec.name in only for spec in specs]
-    arrays = {
-        i: np.empty((rows[i], *spec.shape), spec.dtype) for i, spec in enumerate(specs) if wanted[i]
-    }
-    ends = dict.fromkeys(range(len(blobs)), 0)
-    for piece in _pieces(specs, rows):
-        ends[piece.blob] = piece.offset + piece.size
-        if wanted[piece.column]:
-            data = memoryview(blobs[piece.blob])[piece.offset : piece.offset + piece.size]
-            if len(data) != piece.size:
-                raise CorruptObjectError("a blob is shorter than its columns")
-            _from_planes(data, arrays[piece.column][piece.start : piece.stop])
-    if only is None and any(len(blob) != ends[i] for i, blob in enumerate(blobs)):
-        raise CorruptObjectError("a blob is longer than its columns")
-    return {specs[i].name: array for i, array in arrays.items()}
+    columns = empty_columns(specs, rows)
+    filler = ColumnFiller(specs, rows, len(blobs), columns)
+    for number, blob in enumerate(blobs):
+        filler.fill(number, blob)
+    return columns
 
 
 def blobs_of(specs: Sequence[ColumnSpec], rows: Sequence[int], only: Collection[str]) -> set[int]:
     """Return the numbers of the blobs that hold some columns."""
-    return {piece.blob for piece in _pieces(specs, rows) if specs[piece.column].name in only}
+    return {
+        piece.blob
+        for piece in _pieces(tuple(specs), tuple(rows))
+        if specs[piece.column].name in only
+    }
 
 
 def check_rows(specs: Sequence[ColumnSpec], rows: Sequence[int], n_blobs: int) -> None:
@@ -113,27 +157,31 @@ def check_rows(specs: Sequence[ColumnSpec], rows: Sequence[int], n_blobs: int) -
     sizes = [spec.row_bytes * n for spec, n in zip(specs, rows, strict=True)]
     if any(n < 0 for n in rows) or max(sizes, default=0) > MAX_COLUMN_BYTES:
         raise CorruptObjectError("a column has an impossible size")
-    if sum(sizes) > n_blobs * (32 << 20):
+    if sum(sizes) > n_blobs * MAX_BLOB_BYTES:
         raise CorruptObjectError("the columns are larger than their blobs can be")
-    needed = {piece.blob for piece in _pieces(specs, rows)}
+    needed = {piece.blob for piece in _pieces(tuple(specs), tuple(rows))}
     if needed != set(range(n_blobs)):
         raise CorruptObjectError(f"{n_blobs} blobs are there, {len(needed)} are due")
 
 
-def _pieces(specs: Sequence[ColumnSpec], rows: Sequence[int]) -> Iterator[_Piece]:
+@lru_cache(maxsize=256)
+def _pieces(specs: tuple[ColumnSpec, ...], rows: tuple[int, ...]) -> tuple[_Piece, ...]:
+    """Where everything lies; kept, because many episodes of a benchmark have the same sizes."""
     sizes = [spec.row_bytes * n for spec, n in zip(specs, rows, strict=True)]
+    found: list[_Piece] = []
     offset = 0
     blob = 1 if any(size < SHARED_BELOW_BYTES for size in sizes) else 0
     for i, (spec, size) in enumerate(zip(specs, sizes, strict=True)):
         if size < SHARED_BELOW_BYTES:
-            yield _Piece(i, 0, rows[i], 0, offset, size)
+            found.append(_Piece(i, 0, rows[i], 0, offset, size))
             offset += size
             continue
         step = max(1, PIECE_BYTES // spec.row_bytes)
         for start in range(0, rows[i], step):
             stop = min(start + step, rows[i])
-            yield _Piece(i, start, stop, blob, 0, (stop - start) * spec.row_bytes)
+            found.append(_Piece(i, start, stop, blob, 0, (stop - start) * spec.row_bytes))
             blob += 1
+    return tuple(found)
 
 
 def _to_planes(rows: NDArray[Any]) -> bytes:

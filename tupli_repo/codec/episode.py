@@ -11,7 +11,7 @@ dtype and shape; what is left is JSON text, one per step.
 Invariant: `decode` gives back what `encode` was given: values, dtypes, missing things.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,17 +20,10 @@ from gymnasium import Space
 from numpy.typing import NDArray
 
 from tupli_repo.codec.arrays import stack
-from tupli_repo.codec.columns import (
-    ColumnSpec,
-    blobs_of,
-    check_rows,
-    decode_columns,
-    encode_columns,
-)
+from tupli_repo.codec.columns import ColumnSpec, decode_columns, encode_columns
 from tupli_repo.codec.infos import INFO_TEXT, info_columns, infos_from_columns, storable_items
 from tupli_repo.codec.samples import (
     Columns,
-    Samples,
     column_names,
     columns_from_samples,
     free_columns,
@@ -38,10 +31,23 @@ from tupli_repo.codec.samples import (
 )
 from tupli_repo.codec.spaces import Tree, build_space, describe_space, infer_tree
 from tupli_repo.codec.values import dtype_name, dump_json, load_json, parse_dtype
+from tupli_repo.codec.views import View
 from tupli_repo.errors import CorruptObjectError, EncodingError, InvalidInputError
 
 FORMAT = 0
 MAX_STEPS = 1 << 40
+_DEFAULTS: dict[str, Any] = {
+    "final_observation": False,
+    "lengths": {},
+    "metadata": {},
+    "options": None,
+    "reset_info": {},
+    "rng": None,
+    "seed": None,
+    "terminated": False,
+    "truncated": False,
+}
+"""What a record's body leaves out; each is false."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,10 +155,10 @@ def encode(
             for name, column in columns.items()
             if len(column) != _expected_rows(name, n_steps, final_observation=final_observation)
         },
-        "metadata": storable_items(steps.metadata, "metadata", problems),
+        "metadata": storable_items(steps.metadata, "metadata", problems) or {},
         "n_steps": n_steps,
         "options": storable_items(steps.options, "options", problems),
-        "reset_info": storable_items(steps.reset_info, "reset_info", problems),
+        "reset_info": storable_items(steps.reset_info, "reset_info", problems) or {},
         "rng": storable_items(steps.rng, "rng", problems),
         "seed": None if steps.seed is None else int(steps.seed),
         "terminated": bool(columns["terminated"][-1]),
@@ -168,7 +174,7 @@ def encode(
         "observation_space": observation,
     }
     return EncodedEpisode(
-        record=record,
+        record=storable_items(record, "episode", problems),
         layout=dump_json(layout, name="layout"),
         data=encode_columns(list(columns.values())),
         problems=problems,
@@ -176,8 +182,8 @@ def encode(
 
 
 def encode_record(record: Mapping[str, Any]) -> bytes:
-    """Return the body of an episode object; what is empty is left out."""
-    kept = {key: value for key, value in record.items() if not _is_empty(value)}
+    """Return the body of an episode object; what has its default is left out."""
+    kept = {key: value for key, value in record.items() if not _is_default(key, value)}
     return dump_json(kept, name="episode")
 
 
@@ -188,20 +194,9 @@ def decode_record(body: bytes) -> dict[str, Any]:
         CorruptObjectError: It is no such body; the caller knows the object.
     """
     record = load_json(body)
-    defaults: dict[str, Any] = {
-        "final_observation": False,
-        "lengths": {},
-        "metadata": {},
-        "options": None,
-        "reset_info": {},
-        "rng": None,
-        "seed": None,
-        "terminated": False,
-        "truncated": False,
-    }
     if not isinstance(record, dict):
         raise CorruptObjectError("an episode's record is malformed")
-    record = {**defaults, **record}
+    record = {**_DEFAULTS, **record}
     expected: dict[str, type | tuple[type, ...]] = {
         "created_at": str,
         "created_by": str,
@@ -278,14 +273,14 @@ class EpisodeData:
         return n
 
     @property
-    def observations(self) -> Samples:
+    def observations(self) -> View[Any]:
         """The observations: T+1 samples, or T where the last is not known."""
         length = self.n_steps + self.record["final_observation"]
         tree = self.layout.observation
         return samples_from_columns(tree, self.columns, "observations", length)
 
     @property
-    def actions(self) -> Samples:
+    def actions(self) -> View[Any]:
         """The T actions."""
         return samples_from_columns(self.layout.action, self.columns, "actions", self.n_steps)
 
@@ -305,7 +300,7 @@ class EpisodeData:
         return self.columns["truncated"]
 
     @property
-    def infos(self) -> list[dict[str, Any]]:
+    def infos(self) -> View[dict[str, Any]]:
         """The T info dictionaries."""
         return infos_from_columns(self.columns, self.n_steps)
 
@@ -314,44 +309,27 @@ class EpisodeData:
         return f"EpisodeData(n_steps={self.n_steps}, {shapes})"
 
 
-def decode(
-    record: Mapping[str, Any],
-    layout: Layout,
-    data: Sequence[bytes],
-    *,
-    only: Collection[str] | None = None,
-) -> EpisodeData:
+def decode(record: Mapping[str, Any], layout: Layout, data: Sequence[bytes]) -> EpisodeData:
     """Return an episode from its parts.
 
     Args:
         record: What `decode_record` returned.
         layout: What `decode_layout` returned.
-        data: The bodies of the data blobs, in order; those not in `blobs_needed` may be empty.
-        only: The names of the columns that are wanted; all where None.
+        data: The bodies of the data blobs, in order.
 
     Raises:
         CorruptObjectError: The parts do not belong together; the caller knows the object.
     """
-    columns = decode_columns(layout.columns, _rows(record, layout), data, only=only)
+    columns = decode_columns(layout.columns, rows_of(record, layout), data)
     return EpisodeData(record, layout, columns)
 
 
-def blobs_needed(
-    record: Mapping[str, Any], layout: Layout, n_blobs: int, *, only: Collection[str] | None = None
-) -> set[int]:
-    """Return the numbers of the data blobs that hold the wanted columns.
+def rows_of(record: Mapping[str, Any], layout: Layout) -> list[int]:
+    """Return how many rows each column of the layout has in an episode.
 
     Raises:
-        CorruptObjectError: So many blobs cannot hold this episode.
+        CorruptObjectError: The record does not say so properly; the caller knows the object.
     """
-    rows = _rows(record, layout)
-    check_rows(layout.columns, rows, n_blobs)
-    if only is None:
-        return set(range(n_blobs))
-    return blobs_of(layout.columns, rows, only)
-
-
-def _rows(record: Mapping[str, Any], layout: Layout) -> list[int]:
     lengths, final = record["lengths"], record["final_observation"]
     rows = [
         lengths.get(name, _expected_rows(name, record["n_steps"], final_observation=final))
@@ -392,8 +370,10 @@ def _tree(space: Space[Any] | None, sample: Any) -> Tree:
     return infer_tree(sample) if space is None else describe_space(space)
 
 
-def _is_empty(value: Any) -> bool:
-    return value is None or value is False or (isinstance(value, Mapping) and not value)
+def _is_default(key: str, value: Any) -> bool:
+    if key not in _DEFAULTS or type(value) is not type(_DEFAULTS[key]):
+        return False
+    return not value
 
 
 def _column_spec(name: Any, dtype: Any, shape: Any) -> ColumnSpec:

@@ -7,6 +7,7 @@ Invariant: `infos_from_columns(info_columns(infos))` equals `infos`, minus what 
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from tupli_repo.codec.arrays import stack
 from tupli_repo.codec.samples import OFFSETS, Columns, escape, unescape
 from tupli_repo.codec.values import dump_json, load_json
+from tupli_repo.codec.views import View
 from tupli_repo.errors import CorruptObjectError, EncodingError
 
 INFO_TEXT = "infos#json"
@@ -28,13 +30,29 @@ def storable_items(value: Any, name: str, problems: list[EncodingError]) -> Any:
     """Return the part of a dictionary that can be stored; the rest goes to ``problems``."""
     if value is None:
         return None
-    kept = {}
+    if not isinstance(value, Mapping):
+        kind = type(value).__name__
+        problems.append(EncodingError(f"'{name}' is a '{kind}', where a dictionary is due"))
+        return {}
+    kept, sizes = dict(value), {}
+    with suppress(EncodingError):
+        dump_json(kept, name=name)
+        return kept
     for key, item in value.items():
         try:
-            dump_json({key: item}, name=name)
-            kept[key] = item
+            sizes[key] = len(dump_json({key: item}, name=name))
         except EncodingError as err:
             problems.append(err)
+            del kept[key]
+    while len(kept) > 1:
+        try:
+            dump_json(kept, name=name)
+        except EncodingError as err:  # each alone is small enough
+            largest = max(kept, key=sizes.__getitem__)
+            problems.append(EncodingError(f"'{name}.{largest}' left out: {err.message}"))
+            del kept[largest]
+        else:
+            break
     return kept
 
 
@@ -46,6 +64,8 @@ def info_columns(infos: Sequence[Mapping[Any, Any]], problems: list[EncodingErro
         problems: Items that cannot be stored are left out and added here.
     """
     columns: Columns = {}
+    if any(not isinstance(info, Mapping) for info in infos):
+        infos = [storable_items(x, f"infos[{i}]", problems) or {} for i, x in enumerate(infos)]
     for key in sorted(k for k in infos[0] if isinstance(k, str)):
         column = _typed_column([info.get(key) for info in infos])
         if column is not None:
@@ -79,29 +99,36 @@ def _typed_column(values: list[Any]) -> NDArray[Any] | None:
         return None
 
 
-def infos_from_columns(columns: Mapping[str, NDArray[Any]], n_steps: int) -> list[dict[str, Any]]:
-    """Return the T dictionaries of columns.
+def infos_from_columns(columns: Mapping[str, NDArray[Any]], n_steps: int) -> View[dict[str, Any]]:
+    """Return the T dictionaries of columns, each made when it is asked for.
 
     Raises:
         CorruptObjectError: The columns are not those of infos; the caller knows the episode.
     """
-    infos: list[dict[str, Any]] = [{} for _ in range(n_steps)]
-    for name, column in columns.items():
-        if name.startswith(_INFO_PREFIX):
-            key = unescape(name.removeprefix(_INFO_PREFIX))
-            values: Any = column.tolist() if _is_python_scalar(column) else column
-            for info, value in zip(infos, values, strict=True):
-                info[key] = value
-    if INFO_TEXT in columns:
-        text, start = columns[INFO_TEXT].tobytes(), 0
-        for info, end in zip(infos, columns[_INFO_OFFSETS].tolist(), strict=True):
-            if end > start:
-                rest = load_json(text[start:end])
-                if not isinstance(rest, dict):
-                    raise CorruptObjectError("an episode's infos are malformed")
-                info.update(rest)
-            start = end
-    return infos
+    typed = [
+        (unescape(name.removeprefix(_INFO_PREFIX)), column, _is_python_scalar(column))
+        for name, column in columns.items()
+        if name.startswith(_INFO_PREFIX)
+    ]
+    text = columns.get(INFO_TEXT)
+    ends = columns[_INFO_OFFSETS] if text is not None else np.zeros(n_steps, np.int64)
+    if text is not None and (len(ends) != n_steps or ends[-1] != len(text)):
+        raise CorruptObjectError("an episode's infos are malformed")
+
+    def read(step: int) -> dict[str, Any]:
+        info: dict[str, Any] = {}
+        for key, column, as_python in typed:
+            value = column[step]
+            info[key] = value.item() if as_python else value
+        start, end = (int(ends[step - 1]) if step else 0), int(ends[step])
+        if text is not None and end > start:
+            rest = load_json(text[start:end].tobytes())
+            if not isinstance(rest, dict):
+                raise CorruptObjectError("an episode's infos are malformed")
+            info.update(rest)
+        return info
+
+    return View(read, n_steps)
 
 
 def _is_python_scalar(column: NDArray[Any]) -> bool:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from tupli_repo.codec.arrays import stack
 from tupli_repo.codec.spaces import LEAVES, Tree, leaf_shape
+from tupli_repo.codec.views import View
 from tupli_repo.errors import CorruptObjectError, EncodingError
 
 Columns = dict[str, NDArray[Any]]
@@ -74,7 +75,10 @@ def columns_from_samples(tree: Tree, samples: Sequence[Any], name: str) -> Colum
         case "Dict" | "Tuple":
             columns: Columns = {}
             for key, sub, parts in _parts_of_samples(tree, samples, name):
-                columns |= columns_from_samples(sub, parts, f"{name}/{escape(key)}")
+                part = columns_from_samples(sub, parts, f"{name}/{escape(key)}")
+                if not columns.keys().isdisjoint(part):
+                    raise EncodingError(f"'{name}' has two keys that read '{key}'")
+                columns |= part
             return columns
     return {name: stack(samples, name, prefer=tree.get("dtype"), shape=leaf_shape(tree))}
 
@@ -106,15 +110,17 @@ def column_names(tree: Tree, name: str) -> list[str]:
 
 def samples_from_columns(
     tree: Tree, columns: Mapping[str, NDArray[Any]], name: str, length: int
-) -> "Samples":
-    """Return the ``length`` samples of columns.
+) -> View[Any]:
+    """Return the ``length`` samples of columns, each made when it is asked for.
+
+    A leaf's sample is a row of its column: an array of the item's shape, or a numpy scalar.
 
     Raises:
         CorruptObjectError: The columns do not belong together; the caller knows the episode.
     """
     try:
         _check_count(tree, columns, name, length)
-        return Samples(_reader(tree, columns, name), length)
+        return View(_reader(tree, columns, name), length)
     except (KeyError, IndexError, ValueError, TypeError) as err:
         raise CorruptObjectError(f"its columns do not belong together: {err}") from None
 
@@ -134,25 +140,6 @@ def free_columns(tree: Tree, name: str) -> set[str]:
             subs = [free_columns(sub, f"{name}/{escape(key)}") for key, sub in _children(tree)]
             return set().union(*subs)
     return set()
-
-
-class Samples(Sequence[Any]):
-    """The samples of one episode, made from its columns when they are asked for.
-
-    A leaf's sample is a row of its column: an array of the item's shape, or a numpy scalar.
-    """
-
-    def __init__(self, read: Callable[[int], Any], length: int) -> None:
-        self._read = read
-        self._length = length
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self._read(i) for i in range(*index.indices(self._length))]
-        return self._read(range(self._length)[index])
 
 
 # ---- writing
@@ -381,7 +368,7 @@ def _spans(ends: NDArray[Any]) -> Callable[[int], tuple[int, int]]:
 
 
 def _elements_of(tree: Tree, name: str) -> str:
-    """Where a sequence's elements lie: leaves under its own name, others have names of their own."""
+    """Where a sequence's elements lie: leaves under its own name, others below it."""
     return name if tree["type"] in LEAVES else f"{name}/items"
 
 

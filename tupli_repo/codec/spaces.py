@@ -24,19 +24,19 @@ LEAVES = frozenset({"Array", "Box", "Discrete", "MultiBinary", "MultiDiscrete"})
 
 
 def describe_space(space: Space[Any]) -> Tree:
-    """Return the tree of a space.
+    """Return the tree of a space; a subclass is described as the space it derives from.
 
     Raises:
         EncodingError: It is of a type that cannot be stored.
     """
-    describe = _DESCRIBE.get(type(space))
-    if describe is None:
+    base = next((cls for cls in type(space).__mro__ if cls in _DESCRIBE), None)
+    if base is None:
         kind = f"{type(space).__module__}.{type(space).__qualname__}"
         raise EncodingError(
             f"a space of type '{kind}' cannot be stored",
             hint="use one of Gymnasium's fundamental or composite spaces",
         )
-    return {"type": type(space).__name__, **describe(space)}
+    return {"type": base.__name__, **_DESCRIBE[base](space)}
 
 
 def build_space(tree: Tree) -> Space[Any] | None:

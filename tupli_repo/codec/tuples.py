@@ -7,6 +7,7 @@ is ``Episode.final_state``.
 from typing import Any
 
 from tupli_repo.codec.episode import EpisodeData, Steps
+from tupli_repo.codec.views import View
 from tupli_repo.schema import Episode, RLTuple
 from tupli_repo.schema.plain import plain
 
@@ -31,27 +32,25 @@ def steps_from_tuples(episode: Episode) -> Steps:
     )
 
 
-def tuples_from_steps(steps: Steps | EpisodeData) -> list[RLTuple]:
-    """Return the T tuples of an episode, with Python's own values in place of arrays."""
-    columns: tuple[Any, ...] = (
-        steps.observations[: len(steps.actions)],
-        steps.actions,
-        steps.rewards,
-        steps.infos,
-        steps.terminated,
-        steps.truncated,
-    )
-    return [
-        RLTuple.model_construct(
-            state=plain(state),
-            action=plain(action),
-            reward=plain(reward),
-            info=dict(info),
-            terminal=bool(terminal),
-            timeout=bool(timeout),
+def tuples_from_steps(steps: Steps | EpisodeData) -> View[RLTuple]:
+    """Return the T tuples of an episode, each made when it is asked for.
+
+    They hold Python's own values in place of arrays.
+    """
+    observations, actions, infos = steps.observations, steps.actions, steps.infos
+    rewards, terminated, truncated = steps.rewards, steps.terminated, steps.truncated
+
+    def read(step: int) -> RLTuple:
+        return RLTuple.model_construct(
+            state=plain(observations[step]),
+            action=plain(actions[step]),
+            reward=plain(rewards[step]),
+            info=dict(infos[step]),
+            terminal=bool(terminated[step]),
+            timeout=bool(truncated[step]),
         )
-        for state, action, reward, info, terminal, timeout in zip(*columns, strict=True)
-    ]
+
+    return View(read, len(actions))
 
 
 def final_state_of(steps: Steps | EpisodeData) -> Any:

@@ -369,6 +369,19 @@ class RepositoryFiles:
             with disk_errors("read", path):
                 raise err from None
 
+    def size_bytes(self) -> int:
+        """Return the size of all files of the repository."""
+        total, folders = 0, [self.root]
+        while folders:
+            folder = folders.pop()
+            for name in self.list_folder(folder):
+                status = self.status(folder / name)
+                if status is not None and status.is_folder:
+                    folders.append(folder / name)
+                elif status is not None and status.is_file:
+                    total += status.size_bytes
+        return total
+
     def move_to_trash(self, path: Path, *, reason: str) -> None:
         """Move one superseded file into a trash run of its own, unless somebody else did."""
         run = self.root / "trash" / uuid4().hex

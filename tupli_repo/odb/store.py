@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import RLock
+from typing import NamedTuple
 from weakref import finalize
 
 from tupli_repo.errors import CorruptObjectError, InvalidInputError, NotFoundError
@@ -38,6 +39,14 @@ _FAN_OUT_NAME = re.compile(r"[0-9a-f]{2}")
 _PEEK_BYTES = 64
 _HEAD_BYTES = 256 << 10  # the first block of any zstd frame is shorter
 _TRIES = 3
+_PACK = ".pack"
+
+
+class StoredSize(NamedTuple):
+    """What an object takes, in bytes: encoded, and its part of the file it lies in."""
+
+    raw: int
+    stored: float
 
 
 class ObjectStore:
@@ -136,11 +145,7 @@ class ObjectStore:
                 yield oid, obj
             if not missing:
                 return
-        first = next(iter(missing))
-        raise NotFoundError(
-            f"object '{first[:12]}' is not in this repository",
-            hint="a copy of the repository may still be under way",
-        )
+        raise _not_found(next(iter(missing)))
 
     def contains(self, oid: ObjectId) -> bool:
         """Return whether an object is here, as of the last `refresh`."""
@@ -160,6 +165,35 @@ class ObjectStore:
                 if oid not in seen:
                     seen.add(oid)
                     yield oid
+
+    def size_of(self, oid: ObjectId) -> StoredSize:
+        """Return what one object takes, as of the last `refresh`.
+
+        Raises:
+            NotFoundError: It is not here.
+        """
+        for _, file in self._block_items():
+            entry = file.directory.get(oid)
+            if entry is not None:
+                place = file.directory.blocks[entry.block]
+                share = entry.length / place.raw if place.raw else 1.0
+                return StoredSize(entry.length, place.stored * share)
+        status = self._files.status(self._loose_path(oid))
+        if status is None:
+            raise _not_found(oid)
+        return StoredSize(len(encode(self.read(oid))), float(status.size_bytes))
+
+    def pack_names(self) -> list[str]:
+        """Return the file names of the sealed packs, as of the last `refresh`."""
+        return [name for name, _ in self._block_items() if name.endswith(_PACK)]
+
+    def pack(self, name: str) -> BlockFile:
+        """Return one sealed pack by its file's name."""
+        return dict(self._block_items())[name]
+
+    def journals(self) -> list[BlockFile]:
+        """Return the journals of all writers, as of the last `refresh`."""
+        return [file for name, file in self._block_items() if not name.endswith(_PACK)]
 
     def refresh(self) -> None:
         """Look for what other processes have added or superseded since.
@@ -248,6 +282,10 @@ class ObjectStore:
         with self._lock:
             return list(self._block_files.values())
 
+    def _block_items(self) -> list[tuple[str, BlockFile]]:
+        with self._lock:
+            return list(self._block_files.items())
+
     def _by_file(self, ids: Iterable[ObjectId]) -> Iterator[tuple[BlockFile, list[ObjectId]]]:
         left = list(ids)
         for file in self._snapshot():
@@ -263,6 +301,13 @@ def _close(writer: Writer, files: RepositoryFiles) -> None:
         writer.seal()
     finally:
         files.close()
+
+
+def _not_found(oid: ObjectId) -> NotFoundError:
+    return NotFoundError(
+        f"object '{oid[:12]}' is not in this repository",
+        hint="a copy of the repository may still be under way",
+    )
 
 
 def _loose_damage(path: Path, err: Exception) -> CorruptObjectError:

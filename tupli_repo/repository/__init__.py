@@ -4,8 +4,9 @@
 
 - `location`: where a repository is, and how one comes to be.
 - `records`: benchmarks, artifacts, provenance and tombstones, parsed once.
-- `episodes`: episodes between store and codec.
-- `facade`: `Repository` itself.
+- `loading`: many episodes decoded into arrays; `episodes`: episodes between store and codec.
+- `artifacts`: files as pieces. `shelf`: which records are visible.
+- `upkeep`: the repository as a whole. `opening`: opening, durability. `facade`: `Repository`.
 """
 
 from tupli_repo.repository.facade import Repository

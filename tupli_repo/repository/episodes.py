@@ -6,23 +6,39 @@ is appended to the writer's journal in one write.
 Invariant: an episode that is listed has everything it links.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from secrets import token_hex
-from typing import Any, NamedTuple
+from sys import intern
+from typing import Any, NamedTuple, TypeVar
 
 from gymnasium import Space
 
+from tupli_repo.catalog import Catalog, EpisodeRow
 from tupli_repo.codec import episode as codec
 from tupli_repo.codec.episode import EpisodeData, Layout, Steps
 from tupli_repo.codec.tuples import final_state_of, tuples_from_steps
 from tupli_repo.errors import CorruptObjectError, EncodingError
 from tupli_repo.odb.objects import Kind, Object, ObjectId, encode, object_id
+from tupli_repo.odb.pack import BlockFile
 from tupli_repo.odb.store import ObjectStore
-from tupli_repo.schema import EpisodeHeader, EpisodeItem, utc_now
+from tupli_repo.repository.loading import (
+    LoadedEpisodes,
+    StoredEpisode,
+    in_episode,
+    load_episodes,
+)
+from tupli_repo.schema import BaseFilter, EpisodeHeader, EpisodeItem, utc_now
 
+_HEADER_FIELDS = set(EpisodeHeader.model_fields)  # one for all: there may be a million headers
 _FIRST_DATA_LINK = 2  # behind the benchmark and the layout
 _CHUNK = 256
+_TRIES = 5
+_Made = TypeVar("_Made")
+
+
+class _PackGoneError(Exception):
+    """A pack was superseded by another while it was to be read."""
 
 
 class Recorded(NamedTuple):
@@ -32,23 +48,19 @@ class Recorded(NamedTuple):
     problems: list[EncodingError]
 
 
-class _Record(NamedTuple):
-    header: EpisodeHeader
-    fields: dict[str, Any]
-    layout: ObjectId
-    data: tuple[ObjectId, ...]
-
-
 class Episodes:
     """The episodes of a repository.
 
     Args:
         store: Where they are.
+        catalog_file: Where the catalog of sealed packs is kept; it may vanish.
     """
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(self, store: ObjectStore, catalog_file: Path) -> None:
         self._store = store
+        self._catalog = Catalog(catalog_file, self._rows_of_pack)
         self._layouts: dict[ObjectId, Layout] = {}
+        self._journals: dict[str, dict[ObjectId, EpisodeRow]] = {}
 
     def add(
         self,
@@ -86,80 +98,149 @@ class Episodes:
         body = codec.encode_record(fields)
         record = Object(kind=Kind.EPISODE, links=links, body=body)
         oid = self._store.append([*blobs, record])[-1]
-        return Recorded(_header(oid, benchmark_id, codec.decode_record(body)), encoded.problems)
+        header = _header(_row(oid, benchmark_id, codec.decode_record(body)))
+        return Recorded(header, encoded.problems)
 
-    def headers(self, ids: Iterable[ObjectId] | None = None) -> Iterator[EpisodeHeader]:
-        """Iterate over the headers of episodes, all that are complete where ``ids`` is None.
+    def select(
+        self, chosen: BaseFilter | None, *, hidden: Collection[str] = ()
+    ) -> list[EpisodeHeader]:
+        """Return the headers of the complete episodes that match, by time and id.
+
+        As of the store's last refresh.
+
+        Args:
+            chosen: The filter; all match where None.
+            hidden: Ids to leave out.
 
         Raises:
             CorruptObjectError: One is malformed.
-            NotFoundError: One of ``ids`` is not here.
         """
-        wanted = self._store.ids(Kind.EPISODE) if ids is None else ids
-        for oid, obj in self._store.read_many(wanted):
-            if ids is not None or all(self._store.contains(link) for link in obj.links):
-                yield _parse(oid, obj).header
+        is_complete = self._completeness()
+
+        def make(row: EpisodeRow) -> EpisodeHeader | None:
+            return None if row.id in hidden or not is_complete(row) else _header(row)
+
+        packed = self._select_packed(chosen, make)
+        fresh = [
+            made
+            for row in self._rows_of_journals()
+            if chosen is None or chosen.matches(row.record())
+            if (made := make(row)) is not None
+        ]
+        if not fresh:
+            return packed
+        both = {header.id: header for header in (*packed, *fresh)}
+        return sorted(both.values(), key=lambda header: (header.created_at, header.id))
+
+    def count_pending(self) -> int:
+        """Return how many episodes lack something they link, as of the store's last refresh."""
+        is_complete = self._completeness()
+
+        def make(row: EpisodeRow) -> str | None:
+            return None if is_complete(row) else row.id
+
+        pending = self._select_packed(None, make)
+        return len({*pending, *(row.id for row in self._rows_of_journals() if make(row))})
 
     def is_complete(self, oid: ObjectId) -> bool:
         """Return whether everything an episode links is here, as of the last refresh."""
         return all(self._store.contains(link) for link in self._store.read(oid).links)
 
-    def read(
+    def load(
         self, ids: Sequence[ObjectId], *, only: Collection[str] | None = None
-    ) -> Iterator[tuple[EpisodeHeader, EpisodeData]]:
-        """Iterate over episodes with their columns, in the order of ``ids``.
+    ) -> LoadedEpisodes:
+        """Return episodes with their columns, in the order of ``ids``.
 
         Args:
             ids: Ids of episodes that are here.
-            only: The columns that are wanted; all where None.
+            only: The columns that are wanted, or parents of them; all where None.
 
         Raises:
             CorruptObjectError: One is damaged.
             NotFoundError: One, or a part of it, is not here.
         """
-        rest = iter(ids)
-        while chunk := list(islice(rest, _CHUNK)):
-            records = {oid: _parse(oid, obj) for oid, obj in self._store.read_many(chunk)}
-            self._load_layouts({record.layout for record in records.values()})
-            needed = {oid: self._needed(oid, record, only) for oid, record in records.items()}
-            blobs = {
-                oid: obj.body
-                for oid, obj in self._store.read_many(
-                    {blob for wanted in needed.values() for blob in wanted}
-                )
-            }
-            for oid in chunk:
-                yield records[oid].header, self._decode(oid, records[oid], blobs, only)
+        found = {oid: self._stored(oid, obj) for oid, obj in self._store.read_many(ids)}
+        return load_episodes(self._store, [found[oid] for oid in ids], self._layout_of, only=only)
 
-    def _load_layouts(self, ids: set[ObjectId]) -> None:
-        for oid, obj in self._store.read_many(ids - self._layouts.keys()):
+    def read(
+        self, ids: Sequence[ObjectId], *, only: Collection[str] | None = None
+    ) -> Iterator[tuple[EpisodeHeader, EpisodeData]]:
+        """Iterate over episodes as `load` gives them, some at a time."""
+        for at in range(0, len(ids), _CHUNK):
+            yield from self.load(ids[at : at + _CHUNK], only=only)
+
+    def _stored(self, oid: ObjectId, obj: Object) -> StoredEpisode:
+        fields = _fields(oid, obj)
+        benchmark_id, layout_id, *data = obj.links
+        layout = self._layout_of(layout_id)
+        try:
+            rows = codec.rows_of(fields, layout)
+        except CorruptObjectError as err:
+            raise in_episode(oid, err) from None
+        header = _header(_row(oid, benchmark_id, fields))
+        return StoredEpisode(header, obj.body, layout_id, tuple(data), rows)
+
+    def _layout_of(self, oid: ObjectId) -> Layout:
+        if oid not in self._layouts:
+            body = self._store.read(oid).body
             try:
-                self._layouts[oid] = codec.decode_layout(obj.body)
+                self._layouts[oid] = codec.decode_layout(body)
             except CorruptObjectError as err:
-                raise CorruptObjectError(f"layout '{oid[:12]}': {err.reason}") from None
+                raise CorruptObjectError(f"layout '{oid[:12]}' is damaged: {err.reason}") from None
+        return self._layouts[oid]
 
-    def _needed(
-        self, oid: ObjectId, record: _Record, only: Collection[str] | None
-    ) -> set[ObjectId]:
-        layout, n_blobs = self._layouts[record.layout], len(record.data)
-        try:
-            numbers = codec.blobs_needed(record.fields, layout, n_blobs, only=only)
-        except CorruptObjectError as err:
-            raise _in_episode(oid, err) from None
-        return {record.data[number] for number in numbers}
+    def _completeness(self) -> Callable[[EpisodeRow], bool]:
+        """A test that looks for each benchmark once."""
+        here: dict[str, bool] = {}
 
-    def _decode(
-        self,
-        oid: ObjectId,
-        record: _Record,
-        blobs: Mapping[ObjectId, bytes],
-        only: Collection[str] | None,
-    ) -> EpisodeData:
-        data = [blobs.get(blob, b"") for blob in record.data]
+        def is_complete(row: EpisodeRow) -> bool:
+            if row.benchmark_id not in here:
+                here[row.benchmark_id] = self._store.contains(ObjectId(row.benchmark_id))
+            return here[row.benchmark_id] and all(
+                self._store.contains(ObjectId(link)) for link in row.missing
+            )
+
+        return is_complete
+
+    def _select_packed(
+        self, chosen: BaseFilter | None, make: Callable[[EpisodeRow], _Made | None]
+    ) -> list[_Made]:
+        for _ in range(_TRIES):
+            try:
+                return self._catalog.select(self._store.pack_names(), chosen, make)
+            except _PackGoneError:  # superseded since the last refresh
+                self._store.refresh()
+        return self._catalog.select(self._store.pack_names(), chosen, make)
+
+    def _rows_of_pack(self, name: str) -> Iterator[EpisodeRow]:
         try:
-            return codec.decode(record.fields, self._layouts[record.layout], data, only=only)
-        except CorruptObjectError as err:
-            raise _in_episode(oid, err) from None
+            file = self._store.pack(name)
+            yield from self._rows_in(file, file.directory.ids(Kind.EPISODE))
+        except (FileNotFoundError, KeyError):
+            raise _PackGoneError(name) from None
+
+    def _rows_of_journals(self) -> Iterator[EpisodeRow]:
+        """The rows of all journals; what was read before is not read again."""
+        present = {}
+        for journal in self._store.journals():
+            rows = self._journals.get(journal.path.name, {})
+            new = [oid for oid in journal.directory.ids(Kind.EPISODE) if oid not in rows]
+            try:
+                rows |= {ObjectId(row.id): row for row in self._rows_in(journal, new)}
+            except FileNotFoundError:  # sealed meanwhile: ask again
+                self._store.refresh()
+                yield from self._rows_of_journals()
+                return
+            present[journal.path.name] = rows
+        self._journals = present
+        for rows in present.values():
+            yield from rows.values()
+
+    def _rows_in(self, file: BlockFile, ids: Iterable[ObjectId]) -> Iterator[EpisodeRow]:
+        for oid, obj in file.read_many(ids):
+            row = _row(oid, obj.links[0], _fields(oid, obj))
+            missing = tuple(link for link in obj.links[1:] if link not in file.directory)
+            yield row._replace(missing=missing)
 
 
 def episode_item(header: EpisodeHeader, data: EpisodeData) -> EpisodeItem:
@@ -167,38 +248,49 @@ def episode_item(header: EpisodeHeader, data: EpisodeData) -> EpisodeItem:
     fields = {name: getattr(header, name) for name in type(header).model_fields}
     return EpisodeItem.model_construct(
         **fields,
-        tuples=tuples_from_steps(data),
+        tuples=list(tuples_from_steps(data)),
         final_state=final_state_of(data),
         options=data.record["options"],
         reset_info=data.record["reset_info"],
     )
 
 
-def _parse(oid: ObjectId, obj: Object) -> _Record:
+def _fields(oid: ObjectId, obj: Object) -> dict[str, Any]:
     if obj.kind is not Kind.EPISODE or len(obj.links) <= _FIRST_DATA_LINK:
-        raise _in_episode(oid, CorruptObjectError("it is not an episode"))
+        raise in_episode(oid, CorruptObjectError("it is not an episode"))
     try:
-        fields = codec.decode_record(obj.body)
+        return codec.decode_record(obj.body)
     except CorruptObjectError as err:
-        raise _in_episode(oid, err) from None
-    benchmark_id, layout, *data = obj.links
-    return _Record(_header(oid, benchmark_id, fields), fields, layout, tuple(data))
+        raise in_episode(oid, err) from None
 
 
-def _header(oid: ObjectId, benchmark_id: ObjectId, fields: Mapping[str, Any]) -> EpisodeHeader:
-    return EpisodeHeader.model_construct(
+def _row(oid: ObjectId, benchmark_id: str, fields: Mapping[str, Any]) -> EpisodeRow:
+    return EpisodeRow(
         id=oid,
-        created_by=fields["created_by"],
-        published_in=[],
-        created_at=fields["created_at"],
         benchmark_id=benchmark_id,
-        metadata=fields["metadata"],
+        created_at=fields["created_at"],
+        created_by=fields["created_by"],
         n_tuples=fields["n_steps"],
         terminated=fields["terminated"],
         timeout=fields["truncated"],
         seed=fields["seed"],
+        metadata=fields["metadata"],
+        missing=(),
     )
 
 
-def _in_episode(oid: ObjectId, err: CorruptObjectError) -> CorruptObjectError:
-    return CorruptObjectError(f"episode '{oid[:12]}' is damaged: {err.reason}")
+def _header(row: EpisodeRow) -> EpisodeHeader:
+    """The header of a row; the row was checked, so that pydantic need not do it again."""
+    return EpisodeHeader.model_construct(
+        _HEADER_FIELDS,
+        id=row.id,
+        created_by=intern(row.created_by),
+        published_in=[],
+        created_at=row.created_at,
+        benchmark_id=intern(row.benchmark_id),
+        metadata=row.metadata,
+        n_tuples=row.n_tuples,
+        terminated=row.terminated,
+        timeout=row.timeout,
+        seed=row.seed,
+    )

@@ -5,9 +5,7 @@ Invariant: a verb that stores has made it durable when it returns (`record` alon
 """
 
 from collections.abc import Collection, Iterable, Iterator
-from hashlib import sha256
-from pathlib import Path
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn
 
 from gymnasium import Space
 
@@ -16,28 +14,22 @@ from tupli_repo.codec.env.document import FORMAT as ENV_FORMAT
 from tupli_repo.codec.episode import EpisodeData, Steps
 from tupli_repo.codec.records import ArtifactBody, BenchmarkBody
 from tupli_repo.codec.tuples import steps_from_tuples
-from tupli_repo.config import RepositoryFormat, Settings, SettingsFile, effective_settings
 from tupli_repo.errors import (
-    CorruptObjectError,
     UnavailableError,
 )
-from tupli_repo.odb.files import FileSystem, RepositoryFiles
 from tupli_repo.odb.objects import (
     Kind,
     Object,
-    ObjectId,
     parse_object_id,
 )
-from tupli_repo.odb.store import ObjectStore
-from tupli_repo.repository import location
-from tupli_repo.repository.episodes import Episodes, Recorded, episode_item
+from tupli_repo.repository.artifacts import Content, read_pieces, store_pieces
+from tupli_repo.repository.episodes import Recorded, episode_item
+from tupli_repo.repository.loading import LoadedEpisodes
+from tupli_repo.repository.opening import OpenRepository
 from tupli_repo.repository.records import Record
 from tupli_repo.repository.shelf import (
-    Shelf,
     artifact_item,
     benchmark_header,
-    check_prefix,
-    single,
 )
 from tupli_repo.schema import (
     ArtifactMetadata,
@@ -53,10 +45,9 @@ from tupli_repo.schema import (
 
 OPAQUE = "opaque"
 """The ``env_format`` of a text that is no environment document of ours: kept, never decoded."""
-_PIECE_BYTES = 8 << 20
 
 
-class Repository:
+class Repository(OpenRepository):
     """A content-addressed repository of benchmarks, episodes and artifacts.
 
     Safe to use from several threads, and on one folder from any number of processes. Closing it
@@ -70,65 +61,6 @@ class Repository:
         RepositoryNotFoundError: There is none.
         UnsupportedFormatError: A newer version wrote it.
     """
-
-    def __init__(self, path: str | Path | None = None, *, fs: FileSystem | None = None) -> None:
-        root = location.find(None if path is None else Path(path))
-        self._files = RepositoryFiles(root, fs)
-        self._format = location.read_format(self._files)
-        self._store = ObjectStore(self._files)
-        self._episodes = Episodes(self._store)
-        self._shelf = Shelf(self._store, self._episodes)
-        self._known_benchmarks: set[str] = set()
-        self.settings_file = SettingsFile(root / "config.toml")
-        self.settings: Settings = effective_settings(self.settings_file)
-
-    @classmethod
-    def init(
-        cls, path: str | Path = ".", *, bare: bool = False, fs: FileSystem | None = None
-    ) -> Self:
-        """Make an empty repository in a folder and open it.
-
-        Raises:
-            RepositoryExistsError: There is one already.
-            StorageIOError: The operating system refused.
-        """
-        root = location.create(Path(path), role="bare" if bare else "work", fs=fs)
-        return cls(root, fs=fs)
-
-    @property
-    def root(self) -> Path:
-        """The `.tupli` folder."""
-        return self._files.root
-
-    @property
-    def format(self) -> RepositoryFormat:
-        """What `format.json` says: id, role, format."""
-        return self._format
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}('{self.root.parent}')"
-
-    def flush(self) -> None:
-        """Return when every episode recorded by this process is on the disk itself.
-
-        Raises:
-            StorageIOError: It may not be.
-        """
-        self._store.sync()
-
-    def close(self) -> None:
-        """Seal this process's journal. The repository stays usable.
-
-        Raises:
-            StorageIOError: The disk refused; what was recorded stays readable.
-        """
-        self._store.close()
 
     # ---- benchmarks
 
@@ -203,25 +135,24 @@ class Repository:
 
     # ---- artifacts
 
-    def store_artifact(self, artifact: bytes, metadata: ArtifactMetadata) -> ArtifactMetadataItem:
-        """Store a file's bytes; durable when this returns.
+    def store_artifact(self, artifact: Content, metadata: ArtifactMetadata) -> ArtifactMetadataItem:
+        """Store a file; durable when this returns.
 
         The same bytes with the same metadata are the artifact that is here already.
 
+        Args:
+            artifact: Bytes, a path, or a file opened for reading bytes; files are streamed.
+            metadata: What is said of it.
+
         Raises:
             EncodingError: Its metadata cannot be stored.
+            StorageIOError: The file cannot be read, or the disk refused.
         """
-        body = ArtifactBody(
-            **{name: getattr(metadata, name) for name in ArtifactMetadata.model_fields},
-            hash=sha256(artifact).hexdigest(),
-            size=len(artifact),
-        )
-        body.dump()
-        pieces = [
-            self._store.write(Object(kind=Kind.BLOB, body=artifact[at : at + _PIECE_BYTES]))
-            for at in range(0, len(artifact), _PIECE_BYTES)
-        ]
-        oid = self._shelf.artifacts.add(body, links=pieces)
+        words = {name: getattr(metadata, name) for name in ArtifactMetadata.model_fields}
+        ArtifactBody(**words, hash="0" * 64, size=0).dump()  # tell first what cannot be stored
+        pieces = store_pieces(self._store, artifact)
+        body = ArtifactBody(**words, hash=pieces.hash, size=pieces.size)
+        oid = self._shelf.artifacts.add(body, links=pieces.ids)
         self._store.refresh()
         self._shelf.tombstones.reveal([oid], user=self.settings.user_name)
         first = self._shelf.provenance.first()
@@ -240,13 +171,17 @@ class Repository:
             NotFoundError: It is not here.
             CorruptObjectError: It is damaged.
         """
+        return b"".join(self.read_artifact(uri))
+
+    def read_artifact(self, uri: str) -> Iterator[bytes]:
+        """Iterate over an artifact's bytes, piece by piece, verified.
+
+        Raises:
+            NotFoundError: It is not here.
+            CorruptObjectError: It is damaged; told at the end at the latest.
+        """
         oid = self._shelf.resolve(uri, Kind.ARTIFACT)
-        links, body = self._shelf.artifacts.all()[oid]
-        pieces = {piece: obj.body for piece, obj in self._store.read_many(links)}
-        data = b"".join([pieces[link] for link in links])
-        if sha256(data).hexdigest() != body.hash:
-            raise CorruptObjectError(f"artifact '{oid[:12]}' has other bytes than it says")
-        return data
+        return read_pieces(self._store, oid, *self._shelf.artifacts.all()[oid])
 
     def artifact(self, uri: str) -> ArtifactMetadataItem:
         """Return the header of one artifact, by id or unique prefix.
@@ -276,7 +211,7 @@ class Repository:
     # ---- episodes
 
     def record_episode(self, episode: Episode) -> EpisodeHeader:
-        """Record an episode made of ready tuples; durable when this returns.
+        """Record an episode made of ready tuples; durable when this returns (see `batch`).
 
         It is never deduplicated: the same tuples recorded twice are two episodes.
 
@@ -286,7 +221,8 @@ class Repository:
             EncodingError: Something in it cannot be stored; nothing is recorded.
         """
         recorded = self.record(steps_from_tuples(episode), episode.benchmark_id, strict=True)
-        self.flush()
+        if not self._open_batches:
+            self.flush()
         return recorded.header
 
     def record(
@@ -354,13 +290,7 @@ class Repository:
             CorruptObjectError: One is damaged.
         """
         self._store.refresh()
-        hidden = self._shelf.tombstones.hidden()
-        found = [
-            header
-            for header in self._episodes.headers()
-            if header.id not in hidden and _matches(filter, header)
-        ]
-        return sorted(found, key=lambda header: (header.created_at, header.id))
+        return self._episodes.select(filter, hidden=self._shelf.tombstones.hidden())
 
     def read_episodes(
         self, uris: Iterable[str], *, only: Collection[str] | None = None
@@ -376,6 +306,22 @@ class Repository:
             CorruptObjectError: One is damaged.
         """
         return self._episodes.read([parse_object_id(uri) for uri in uris], only=only)
+
+    def load_episodes(
+        self, uris: Iterable[str], *, only: Collection[str] | None = None
+    ) -> LoadedEpisodes:
+        """Return episodes with their columns in arrays that span them all.
+
+        Args:
+            uris: Full ids, in the order the episodes shall have.
+            only: The columns that are wanted, or parents of them (``observations``); all where
+                None.
+
+        Raises:
+            NotFoundError: One is not here.
+            CorruptObjectError: One is damaged.
+        """
+        return self._episodes.load([parse_object_id(uri) for uri in uris], only=only)
 
     def load_episode(self, uri: str) -> EpisodeItem:
         """Return one episode with its tuples, by id or unique prefix.
@@ -430,8 +376,6 @@ class Repository:
         """Take an episode back. Not part of this version."""
         _not_yet("unpublishing", uri, unpublish_from)
 
-    # ---- objects
-
     def delete(self, kind: Kind, uri: str) -> None:
         """Hide a benchmark, artifact or episode here.
 
@@ -444,32 +388,6 @@ class Repository:
             Kind.EPISODE: self.delete_episode,
         }
         verbs[kind](uri)
-
-    def resolve(self, uri: str) -> tuple[Kind, ObjectId]:
-        """Return kind and id of the benchmark, artifact or episode of an id or unique prefix.
-
-        Raises:
-            InvalidInputError: It is neither.
-            NotFoundError: Nothing here begins with it.
-            AmbiguousNameError: Several do.
-        """
-        kinds = (Kind.BENCHMARK, Kind.ARTIFACT, Kind.EPISODE)
-        self._store.refresh()
-        found = {oid: kind for kind in kinds for oid in self._shelf.candidates(uri, kind)}
-        oid = single(uri, "benchmark, artifact or episode", list(found))
-        return found[oid], oid
-
-    def read_object(self, uri: str) -> tuple[ObjectId, Object]:
-        """Return any object by id or unique prefix, verified.
-
-        Raises:
-            NotFoundError: It is not here.
-            CorruptObjectError: It is damaged.
-        """
-        check_prefix(uri)
-        self._store.refresh()
-        oid = single(uri, "object", [oid for oid in self._store.ids() if oid.startswith(uri)])
-        return oid, self._store.read(oid)
 
 
 def _matches(

@@ -61,6 +61,24 @@ class Shelf:
         found = [oid for oid in self._store.ids(kind) if oid.startswith(uri)]
         return [oid for oid in found if oid not in hidden and self._episodes.is_complete(oid)]
 
+    def removed(self) -> list[tuple[Kind, ObjectId]]:
+        """Return what was removed here and can be brought back: kind and id."""
+        hidden = self.tombstones.hidden()
+        shown = {oid for oid, _ in self._visible_artifacts()}
+        kinds = (Kind.BENCHMARK, Kind.ARTIFACT, Kind.EPISODE)
+        return [
+            (kind, oid)
+            for kind in kinds
+            for oid in sorted(self._store.ids(kind))
+            if oid in hidden and oid not in shown
+        ]
+
+    def count_pending(self) -> int:
+        """Return how many benchmarks and artifacts lack something they link."""
+        links = [record.links for record in self.benchmarks.all().values()]
+        links += [record.links for record in self.artifacts.all().values()]
+        return sum(not all(self._store.contains(link) for link in some) for some in links)
+
     def benchmark_headers(self) -> Iterator[BenchmarkHeader]:
         """Iterate over the headers of the benchmarks."""
         first = self.provenance.first()

@@ -7,8 +7,6 @@ Names and defaults are PyTupli's. Fields typed ``Any`` hold whatever an environm
 included: models with arrays in them compare by content and become JSON as lists.
 """
 
-
-
 from abc import ABC, abstractmethod
 from datetime import UTC, datetime
 from typing import Any, Self, SupportsFloat

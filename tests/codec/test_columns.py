@@ -1,0 +1,120 @@
+"""Columns as blobs: the same bits again, in blobs of the promised sizes."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.strategies import BOX_DTYPES, arrays, same, shapes
+from tupli_repo.codec.columns import ColumnSpec, concatenate, decode_columns, encode_columns
+from tupli_repo.errors import CorruptObjectError
+
+KIB, MIB = 1 << 10, 1 << 20
+
+
+def columns():
+    """Columns of any dtype and item shape, with rows or without."""
+    return st.lists(
+        st.tuples(st.sampled_from(BOX_DTYPES), st.integers(0, 4), shapes()).flatmap(
+            lambda found: arrays(found[0], (found[1], *found[2]))
+        ),
+        min_size=1,
+        max_size=4,
+    )
+
+
+def again(found, blobs):
+    """The columns that are read of blobs, in the order of ``found``."""
+    specs = [ColumnSpec(f"c{i}", a.dtype, a.shape[1:]) for i, a in enumerate(found)]
+    return list(decode_columns(specs, [len(a) for a in found], blobs).values())
+
+
+def noise(size, dtype="<f4"):
+    """An array of so many random bytes."""
+    return np.frombuffer(np.random.default_rng(size).bytes(size), dtype)
+
+
+@given(columns())
+def test_small_columns_share_one_blob_and_come_back_bit_for_bit(found):
+    blobs = encode_columns(found)
+    assert [len(blob) for blob in blobs] == [sum(array.nbytes for array in found)]
+    assert same(again(found, blobs), found)
+
+
+@pytest.mark.parametrize(
+    ("array", "sizes"),
+    [
+        (noise(64 * KIB - 4), [64 * KIB - 4]),
+        (noise(64 * KIB), [64 * KIB]),
+        (noise(MIB), [MIB]),
+        (noise(MIB + 4), [MIB, 4]),
+        (noise(3 * MIB, "u1"), [MIB, MIB, MIB]),
+        (noise(7 * 300 * KIB, "<f8").reshape(7, -1), [900 * KIB, 900 * KIB, 300 * KIB]),
+        (noise(2 * 3 * MIB, "<i2").reshape(2, 3, -1), [3 * MIB, 3 * MIB]),
+        (noise(8 * MIB, "<c16"), [MIB] * 8),
+    ],
+    ids=lambda value: "x".join(map(str, value.shape)) if isinstance(value, np.ndarray) else len(value),
+)
+def test_large_columns_are_cut_by_rows_into_pieces(array, sizes):
+    blobs = encode_columns([array])
+    assert [len(blob) for blob in blobs] == sizes
+    assert same(again([array], blobs), [array])
+
+
+def test_small_columns_lie_in_the_first_blob_whatever_their_place():
+    found = [noise(100 * KIB), noise(12), noise(2 * MIB, "u1"), noise(8, "<f8")]
+    blobs = encode_columns(found)
+    assert [len(blob) for blob in blobs] == [20, 100 * KIB, MIB, MIB]
+    assert same(again(found, blobs), found)
+
+
+def test_items_wider_than_a_byte_are_stored_as_byte_planes():
+    assert encode_columns([np.array([[1, 2], [3, 4]], "<u2")]) == [b"\x01\x03\0\0\x02\x04\0\0"]
+    assert encode_columns([np.array([[1, 2], [3, 4]], "u1")]) == [b"\x01\x02\x03\x04"]
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [lambda a: a[::-1], lambda a: a.T, lambda a: a.astype(">f8")],
+    ids=["reversed", "transposed", "big-endian"],
+)
+def test_memory_order_and_byte_order_do_not_show(turn):
+    array = turn(np.arange(9.0).reshape(3, 3))
+    (blob,) = encode_columns([array])
+    assert encode_columns([array.astype("<f8").copy()]) == [blob]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda blobs: blobs[:-1],
+        lambda blobs: [*blobs, b""],
+        lambda blobs: [blobs[0][:-1], *blobs[1:]],
+        lambda blobs: [blobs[0] + b"\0", *blobs[1:]],
+        lambda blobs: [*blobs[:-1], blobs[-1][:-1]],
+        lambda blobs: [],
+    ],
+    ids=["one less", "one more", "short", "long", "last short", "none"],
+)
+def test_blobs_that_do_not_fit_are_damage(change):
+    found = [noise(40), noise(MIB + 40)]
+    with pytest.raises(CorruptObjectError):
+        again(found, change(encode_columns(found)))
+
+
+@pytest.mark.parametrize("rows", [-1, 1 << 50, 1 << 30])
+def test_impossible_sizes_are_refused_before_memory_is_taken(rows):
+    specs = [ColumnSpec("x", np.dtype("<f8"), (1000,)), ColumnSpec("y", np.dtype("u1"), ())]
+    with pytest.raises(CorruptObjectError):
+        decode_columns(specs, [rows, 1], [b"", b""])
+
+
+def test_columns_of_episodes_are_joined_and_offsets_go_on_counting():
+    one = {"x": np.array([1, 2]), "x#offsets": np.array([1, 2]), "y": np.zeros((1, 3))}
+    two = {"x": np.array([3]), "x#offsets": np.array([0, 1]), "y": np.ones((2, 3))}
+    none = {"x": np.array([], int), "x#offsets": np.array([], int), "y": np.ones((0, 3))}
+    joined = concatenate([one, none, two])
+    assert joined["x"].tolist() == [1, 2, 3]
+    assert joined["x#offsets"].tolist() == [1, 2, 2, 3]
+    assert joined["y"].shape == (3, 3)
+    assert concatenate([]) == {}

@@ -1,0 +1,232 @@
+"""Many episodes at once, decoded straight into arrays that span them all.
+
+Sizes are known from the records, so the arrays are made first; then the blobs are read in the order
+in which they lie on the disk, and each is decoded into its place. Memory stays near the arrays'
+size.
+
+Invariant: episodes are in the order asked for, and their views share the arrays' memory.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tupli_repo.codec import episode as codec
+from tupli_repo.codec.columns import (
+    ColumnFiller,
+    blobs_of,
+    check_rows,
+    concatenate,
+    empty_columns,
+)
+from tupli_repo.codec.episode import EpisodeData, Layout
+from tupli_repo.codec.samples import OFFSETS
+from tupli_repo.errors import CorruptObjectError, InvalidInputError
+from tupli_repo.odb.objects import ObjectId
+from tupli_repo.odb.store import ObjectStore
+from tupli_repo.schema import EpisodeHeader
+
+Columns = dict[str, NDArray[Any]]
+
+
+class StoredEpisode(NamedTuple):
+    """An episode's record.
+
+    Attributes:
+        header: What is listed of it.
+        body: The record's body.
+        layout: The id of its layout.
+        data: The ids of its data blobs, in order.
+        rows: How many rows each column of the layout has.
+    """
+
+    header: EpisodeHeader
+    body: bytes
+    layout: ObjectId
+    data: tuple[ObjectId, ...]
+    rows: list[int]
+
+
+class _Group:
+    """The episodes that share a layout, and the arrays that span them.
+
+    Args:
+        layout: The layout.
+        only: The columns that are wanted, or parents of them; all where None.
+    """
+
+    def __init__(self, layout: Layout, only: Collection[str] | None) -> None:
+        self.layout = layout
+        self._episodes: list[StoredEpisode] = []
+        names = [spec.name for spec in layout.columns]
+        self.wanted = [name for name in names if only is None or _is_asked_for(name, only)]
+        self.columns: Columns = {}
+        self._starts: dict[str, NDArray[np.int64]] = {}
+
+    def add(self, episode: StoredEpisode) -> int:
+        """Add an episode and return its number in the group."""
+        self._episodes.append(episode)
+        return len(self._episodes) - 1
+
+    def allocate(self) -> None:
+        """Make the arrays for all episodes that were added."""
+        counts = np.array([episode.rows for episode in self._episodes], dtype=np.int64)
+        ends = np.concatenate([np.zeros((1, counts.shape[1]), np.int64), counts.cumsum(axis=0)])
+        specs = self.layout.columns
+        self._starts = {spec.name: ends[:, i] for i, spec in enumerate(specs)}
+        self.columns = empty_columns(specs, ends[-1].tolist(), self.wanted)
+
+    def part(self, number: int) -> Columns:
+        """Return one episode's columns, as views."""
+        parts = {}
+        for name, column in self.columns.items():
+            start, stop = self._starts[name][number : number + 2]
+            parts[name] = column[start:stop]
+        return parts
+
+    def filler(self, number: int) -> ColumnFiller:
+        """Return what fills one episode's columns from its blobs."""
+        episode = self._episodes[number]
+        specs = self.layout.columns
+        return ColumnFiller(specs, episode.rows, len(episode.data), self.part(number))
+
+    def blobs(self, number: int) -> set[int]:
+        """Return the numbers of the blobs that hold the wanted columns of an episode.
+
+        Raises:
+            CorruptObjectError: Its blobs cannot hold its columns.
+        """
+        episode, specs = self._episodes[number], self.layout.columns
+        try:
+            check_rows(specs, episode.rows, len(episode.data))
+        except CorruptObjectError as err:
+            raise in_episode(episode.header.id, err) from None
+        return blobs_of(specs, episode.rows, self.wanted)
+
+
+class LoadedEpisodes(Sequence[tuple[EpisodeHeader, EpisodeData]]):
+    """Episodes in memory: headers, and columns as views of arrays that span them all.
+
+    Attributes:
+        headers: The episodes' headers.
+        n_steps: The number of steps of each, shape (E,), int64.
+    """
+
+    def __init__(
+        self,
+        episodes: Sequence[StoredEpisode],
+        groups: Sequence[_Group],
+        places: Sequence[tuple[int, int]],
+    ) -> None:
+        self.headers = [episode.header for episode in episodes]
+        self.n_steps = np.array([header.n_tuples for header in self.headers], dtype=np.int64)
+        self._bodies = [episode.body for episode in episodes]
+        self._groups = groups
+        self._places = places
+
+    def __len__(self) -> int:
+        return len(self.headers)
+
+    def __getitem__(self, index: Any) -> Any:  # noqa: ANN401 - an item or a list of them
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        group, number = self._places[index]
+        record = codec.decode_record(self._bodies[index])
+        found = self._groups[group]
+        return self.headers[index], EpisodeData(record, found.layout, found.part(number))
+
+    def columns(self) -> Columns:
+        """Return every loaded column, episodes end to end.
+
+        Raises:
+            InvalidInputError: Episodes have other columns than others, or other shapes.
+        """
+        if len(self._groups) == 1:
+            return self._spanning(self._groups[0])
+        parts = [self._groups[group].part(number) for group, number in self._places]
+        for header, part in zip(self.headers, parts, strict=True):
+            self._check_alike(parts[0], header, part)
+        return concatenate(parts)
+
+    def _spanning(self, group: _Group) -> Columns:
+        """The group's own arrays, but for offsets, which have to go on counting."""
+        if not any(name.endswith(OFFSETS) for name in group.columns):
+            return dict(group.columns)
+        ragged = [
+            {k: v for k, v in group.part(number).items() if k.endswith(OFFSETS)}
+            for _, number in self._places
+        ]
+        return {**group.columns, **concatenate(ragged)}
+
+    def _check_alike(self, first: Columns, header: EpisodeHeader, part: Columns) -> None:
+        one, other = self.headers[0].id[:12], header.id[:12]
+        hint = "filter the dataset by benchmark, or name the columns you want"
+        if part.keys() != first.keys():
+            name = min(part.keys() ^ first.keys())
+            raise InvalidInputError(
+                f"only one of the episodes '{one}' and '{other}' has a column '{name}'", hint=hint
+            )
+        for name, column in part.items():
+            if column.shape[1:] != first[name].shape[1:]:
+                raise InvalidInputError(
+                    f"'{name}' has shape {first[name].shape[1:]} in episode '{one}'"
+                    f" and {column.shape[1:]} in '{other}'",
+                    hint=hint,
+                )
+
+
+def load_episodes(
+    store: ObjectStore,
+    episodes: Sequence[StoredEpisode],
+    layout_of: Callable[[ObjectId], Layout],
+    *,
+    only: Collection[str] | None = None,
+) -> LoadedEpisodes:
+    """Return episodes with their columns.
+
+    Args:
+        store: Where the blobs are.
+        episodes: Which, in the order they shall have.
+        layout_of: Gives a layout by its id.
+        only: The columns that are wanted, or parents of them (``observations``); all where None.
+
+    Raises:
+        CorruptObjectError: An episode is damaged.
+        NotFoundError: A part of one is not here.
+    """
+    groups: list[_Group] = []
+    by_layout: dict[ObjectId, int] = {}
+    places: list[tuple[int, int]] = []
+    wanted: dict[ObjectId, list[tuple[int, int]]] = {}
+    for index, episode in enumerate(episodes):
+        chosen = by_layout.setdefault(episode.layout, len(groups))
+        if chosen == len(groups):
+            groups.append(_Group(layout_of(episode.layout), only))
+        number = groups[chosen].add(episode)
+        places.append((chosen, number))
+        for blob in groups[chosen].blobs(number):
+            wanted.setdefault(episode.data[blob], []).append((index, blob))
+    for group in groups:
+        group.allocate()
+    current, filler = -1, None
+    for oid, obj in store.read_many(wanted):
+        for index, blob in wanted[oid]:
+            if index != current or filler is None:
+                group_index, number = places[index]
+                current, filler = index, groups[group_index].filler(number)
+            try:
+                filler.fill(blob, obj.body)
+            except CorruptObjectError as err:
+                raise in_episode(episodes[index].header.id, err) from None
+    return LoadedEpisodes(episodes, groups, places)
+
+
+def in_episode(oid: str, err: CorruptObjectError) -> CorruptObjectError:
+    """Return ``err`` with the episode it was met in."""
+    return CorruptObjectError(f"episode '{oid[:12]}' is damaged: {err.reason}")
+
+
+def _is_asked_for(name: str, only: Collection[str]) -> bool:
+    return name in only or any(name.startswith((f"{asked}/", f"{asked}#")) for asked in only)

@@ -1,0 +1,176 @@
+"""Opening a repository, making durable what was written, and looking at it as a whole.
+
+Invariant: after `flush`, and after leaving `batch`, what was recorded is on the disk itself.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+from tupli_repo.catalog import catalog_path
+from tupli_repo.config import RepositoryFormat, Settings, SettingsFile, effective_settings
+from tupli_repo.odb.files import FileSystem, RepositoryFiles
+from tupli_repo.odb.objects import (
+    Kind,
+    Object,
+    ObjectId,
+)
+from tupli_repo.odb.store import ObjectStore
+from tupli_repo.repository import location, upkeep
+from tupli_repo.repository.episodes import Episodes
+from tupli_repo.repository.shelf import (
+    Shelf,
+    check_prefix,
+    single,
+)
+from tupli_repo.schema.reports import StatusReport, UsageItem
+
+
+class OpenRepository:
+    """A repository that was opened: see `Repository`, which has the verbs."""
+
+    def __init__(self, path: str | Path | None = None, *, fs: FileSystem | None = None) -> None:
+        root = location.find(None if path is None else Path(path))
+        self._files = RepositoryFiles(root, fs)
+        self._format = location.read_format(self._files)
+        self._store = ObjectStore(self._files)
+        self._episodes = Episodes(self._store, catalog_path(root, self._format.id))
+        self._shelf = Shelf(self._store, self._episodes)
+        self._known_benchmarks: set[str] = set()
+        self._open_batches = 0
+        self.settings_file = SettingsFile(root / "config.toml")
+        self.settings: Settings = effective_settings(self.settings_file)
+
+    @classmethod
+    def init(
+        cls, path: str | Path = ".", *, bare: bool = False, fs: FileSystem | None = None
+    ) -> Self:
+        """Make an empty repository in a folder and open it.
+
+        Raises:
+            RepositoryExistsError: There is one already.
+            StorageIOError: The operating system refused.
+        """
+        root = location.create(Path(path), role="bare" if bare else "work", fs=fs)
+        return cls(root, fs=fs)
+
+    @property
+    def root(self) -> Path:
+        """The `.tupli` folder."""
+        return self._files.root
+
+    @property
+    def format(self) -> RepositoryFormat:
+        """What `format.json` says: id, role, format."""
+        return self._format
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}('{self.root.parent}')"
+
+    def flush(self) -> None:
+        """Return when every episode recorded by this process is on the disk itself.
+
+        Raises:
+            StorageIOError: It may not be.
+        """
+        self._store.sync()
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Record many episodes with one wait for the disk, when the block is left.
+
+        Raises:
+            StorageIOError: Not all of them may be on the disk.
+        """
+        self._open_batches += 1
+        try:
+            yield
+        finally:
+            self._open_batches -= 1
+            if not self._open_batches:
+                self.flush()
+
+    def close(self) -> None:
+        """Seal this process's journal. The repository stays usable.
+
+        Raises:
+            StorageIOError: The disk refused; what was recorded stays readable.
+        """
+        self._store.close()
+
+    # ---- objects
+
+    def removed(self) -> list[tuple[Kind, ObjectId]]:
+        """Return kind and id of what was removed here and can be restored."""
+        self._store.refresh()
+        return self._shelf.removed()
+
+    def restore(self, uris: Iterable[str]) -> list[tuple[Kind, ObjectId]]:
+        """Bring back what was removed, by ids or unique prefixes; returns kinds and ids.
+
+        Raises:
+            NotFoundError: One was not removed here; nothing is brought back.
+            AmbiguousNameError: Several that were removed begin with one; nothing is brought back.
+        """
+        removed = {oid: kind for kind, oid in self.removed()}
+        chosen = {}
+        for uri in uris:
+            check_prefix(uri)
+            found = [oid for oid in removed if oid.startswith(uri)]
+            oid = single(uri, "a removed benchmark, artifact or episode", found)
+            chosen[oid] = removed[oid]
+        self._shelf.tombstones.reveal(chosen, user=self.settings.user_name)
+        return [(kind, oid) for oid, kind in chosen.items()]
+
+    def status(self) -> StatusReport:
+        """Return what the repository holds.
+
+        Raises:
+            CorruptObjectError: A record is damaged.
+        """
+        self._store.refresh()
+        return upkeep.status(
+            self._files, self._store, self._shelf, self._episodes, role=self._format.role
+        )
+
+    def usage(self) -> list[UsageItem]:
+        """Return what each benchmark, with its episodes, and each artifact takes on the disk.
+
+        Raises:
+            CorruptObjectError: A record is damaged.
+        """
+        self._store.refresh()
+        return upkeep.usage(self._store, self._shelf, self._episodes)
+
+    def resolve(self, uri: str) -> tuple[Kind, ObjectId]:
+        """Return kind and id of the benchmark, artifact or episode of an id or unique prefix.
+
+        Raises:
+            InvalidInputError: It is neither.
+            NotFoundError: Nothing here begins with it.
+            AmbiguousNameError: Several do.
+        """
+        kinds = (Kind.BENCHMARK, Kind.ARTIFACT, Kind.EPISODE)
+        self._store.refresh()
+        found = {oid: kind for kind in kinds for oid in self._shelf.candidates(uri, kind)}
+        oid = single(uri, "benchmark, artifact or episode", list(found))
+        return found[oid], oid
+
+    def read_object(self, uri: str) -> tuple[ObjectId, Object]:
+        """Return any object by id or unique prefix, verified.
+
+        Raises:
+            NotFoundError: It is not here.
+            CorruptObjectError: It is damaged.
+        """
+        check_prefix(uri)
+        self._store.refresh()
+        oid = single(uri, "object", [oid for oid in self._store.ids() if oid.startswith(uri)])
+        return oid, self._store.read(oid)

@@ -1,0 +1,77 @@
+"""The repository as a whole: what it holds, and what takes how much space."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+from tupli_repo.odb.files import RepositoryFiles
+from tupli_repo.odb.objects import Kind, ObjectId
+from tupli_repo.odb.store import ObjectStore, StoredSize
+from tupli_repo.repository.episodes import Episodes
+from tupli_repo.repository.shelf import Shelf
+from tupli_repo.schema.reports import StatusReport, UsageItem
+
+
+def status(
+    files: RepositoryFiles, store: ObjectStore, shelf: Shelf, episodes: Episodes, *, role: str
+) -> StatusReport:
+    """Return what a repository holds, as of the store's last refresh.
+
+    Raises:
+        CorruptObjectError: A record is damaged.
+    """
+    hidden = shelf.tombstones.hidden()
+    headers = episodes.select(None, hidden=hidden)
+    return StatusReport(
+        root=str(files.root),
+        role=role,
+        benchmarks=sum(1 for _ in shelf.benchmark_headers()),
+        episodes=len(headers),
+        artifacts=sum(1 for _ in shelf.artifact_items()),
+        steps=sum(header.n_tuples for header in headers),
+        hidden=len(shelf.removed()),
+        pending=episodes.count_pending() + shelf.count_pending(),
+        packs=len(store.pack_names()),
+        journals=len(store.journals()),
+        size_bytes=files.size_bytes(),
+    )
+
+
+def usage(store: ObjectStore, shelf: Shelf, episodes: Episodes) -> list[UsageItem]:
+    """Return what each benchmark, with its episodes, and each artifact takes, the largest first.
+
+    Raises:
+        CorruptObjectError: A record is damaged.
+    """
+    hidden = shelf.tombstones.hidden()
+    ids = [ObjectId(header.id) for header in episodes.select(None, hidden=hidden)]
+    used: dict[str, set[ObjectId]] = defaultdict(set)
+    counts: Counter[str] = Counter()
+    for oid, obj in store.read_many(ids):
+        benchmark = obj.links[0]
+        counts[benchmark] += 1
+        used[benchmark].update((oid, *obj.links[1:]))
+    items = []
+    for header in shelf.benchmark_headers():
+        oid = ObjectId(header.id)
+        env = ObjectId(header.env)
+        objects = used[oid] | {oid, env}
+        items.append(_item(store, Kind.BENCHMARK, oid, header.metadata.name, objects, counts[oid]))
+    for artifact in shelf.artifact_items():
+        oid = ObjectId(artifact.id)
+        links = shelf.artifacts.all()[oid].links
+        items.append(_item(store, Kind.ARTIFACT, oid, artifact.name, {oid, *links}, 0))
+    return sorted(items, key=lambda item: (-item.stored_bytes, item.name, item.id))
+
+
+def _item(
+    store: ObjectStore, kind: Kind, oid: ObjectId, name: str, objects: Iterable[ObjectId], n: int
+) -> UsageItem:
+    sizes: Sequence[StoredSize] = [store.size_of(one) for one in objects]
+    return UsageItem(
+        kind=kind.value,
+        id=oid,
+        name=name,
+        episodes=n,
+        raw_bytes=sum(size.raw for size in sizes),
+        stored_bytes=round(sum(size.stored for size in sizes)),
+    )
