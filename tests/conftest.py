@@ -1,0 +1,26 @@
+"""What every test has: settings and caches of its own, not those of whoever runs it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tupli_repo.storage import FileStorage
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A home without settings, for this process and those it starts."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(home / "config"))
+        patch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+        yield home
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Iterator[FileStorage]:
+    """An empty storage."""
+    found = FileStorage(tmp_path / "lab")
+    yield found
+    found.close()
