@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-
-from tupli_repo.storage import FileStorage
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -19,8 +18,10 @@ def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def storage(tmp_path: Path) -> Iterator[FileStorage]:
+def storage(tmp_path: Path) -> Iterator[Any]:
     """An empty storage."""
+    from tupli_repo.storage import FileStorage  # here: the floors below are tested without it
+
     found = FileStorage(tmp_path / "lab")
     yield found
     found.close()

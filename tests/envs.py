@@ -7,6 +7,8 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from tupli_repo.benchmark import TupliEnvWrapper
+from tupli_repo.schema import ArtifactMetadata
 from tupli_repo.storage import TupliStorage
 
 make_env: Any = gymnasium.make
@@ -121,6 +123,22 @@ class Windy(gymnasium.Env[Any, Any]):
         return np.array([self.wind[self.t]]), 1.0, self.t == 3, False, {}
 
 
+class WindyWrapper(TupliEnvWrapper):
+    """Keeps the series of `Windy` as an artifact."""
+
+    def _serialize(self, env: Any) -> Any:
+        data = np.asarray(env.unwrapped.wind).tobytes()
+        item = self.storage.store_artifact(data, ArtifactMetadata(name="wind"))
+        env.unwrapped.wind = None
+        return env, [item.id]
+
+    @classmethod
+    def _deserialize(cls, env: Any, storage: Any) -> Any:
+        (wind,) = env.unwrapped.related_artifacts
+        env.unwrapped.wind = np.frombuffer(storage.load_artifact(wind))
+        return env
+
+
 @dataclass
 class Seen:
     """What a loop around a bare environment saw, one row per step."""
@@ -187,8 +205,6 @@ def stored(
     storage: TupliStorage, env: Any | None = None, *, cls: Any = None, name: str = "walk", **kw: Any
 ) -> Any:
     """Return a stored wrapper of an environment."""
-    from tupli_repo.benchmark import TupliEnvWrapper
-
     wrapped = (cls or TupliEnvWrapper)(Walk() if env is None else env, storage, **kw)
     wrapped.store(name)
     return wrapped

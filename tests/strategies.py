@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 
 from tupli_repo.codec.episode import Steps
 
-BOX_DTYPES = [np.dtype(code) for code in "f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 u8 ?".split()]
+BOX_DTYPES = [
+    np.dtype(code)
+    for code in ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?"]
+]
 INT64 = st.integers(-(2**63), 2**63 - 1)
 
 

@@ -16,6 +16,13 @@ WRITERS, EPISODES, READERS = 8, 200, 2
 SHORT_WRITERS = 64
 
 
+def finished(process: "subprocess.Popen[str]") -> str:
+    """What a process printed, once it has ended well."""
+    told, _ = process.communicate(timeout=300)
+    assert process.returncode == 0
+    return told
+
+
 def start(program: str, *arguments: object) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(program), *map(str, arguments)],
@@ -65,12 +72,11 @@ def test_many_writers_and_readers_share_a_repository(shared: tuple[Path, str], t
     done = tmp_path / "done"
     readers = [start(READ, folder, done) for _ in range(READERS)]
     writers = [start(WRITE, folder, benchmark, EPISODES) for _ in range(WRITERS)]
-    assert [writer.wait(timeout=300) for writer in writers] == [0] * WRITERS
+    for writer in writers:
+        finished(writer)
     done.touch()
     for reader in readers:
-        told, _ = reader.communicate(timeout=120)
-        assert reader.returncode == 0
-        assert int(told.split()[0]) == WRITERS * EPISODES
+        assert int(finished(reader).split()[0]) == WRITERS * EPISODES
     assert list((folder / ".tupli" / "packs").glob("*.journal")) == []
     assert list((folder / ".tupli" / "staging").iterdir()) == []
 
@@ -87,7 +93,8 @@ def test_many_short_writers_leave_few_files(shared: tuple[Path, str]):
     while pending:
         batch, pending = pending[:8], pending[8:]
         started = [start(WRITE, *arguments) for arguments in batch]
-        assert [process.wait(timeout=120) for process in started] == [0] * len(batch)
+        for process in started:
+            finished(process)
     assert len(list((folder / ".tupli" / "packs").iterdir())) <= 70
     assert len(Repository(folder).list_episodes()) == SHORT_WRITERS
 
@@ -99,7 +106,9 @@ def test_data_is_loaded_without_the_environments_package(tmp_path: Path):
         from gymnasium import spaces
 
         class Env(gymnasium.Env):
-            observation_space = spaces.Dict({"a/b": spaces.Text(5), "g": spaces.Sequence(spaces.Box(0, 1, (2,)))})
+            observation_space = spaces.Dict(
+                {"a/b": spaces.Text(5), "g": spaces.Sequence(spaces.Box(0, 1, (2,)))}
+            )
             action_space = spaces.Discrete(3, start=-1)
 
             def reset(self, *, seed=None, options=None):
@@ -110,7 +119,8 @@ def test_data_is_loaded_without_the_environments_package(tmp_path: Path):
 
             def step(self, action):
                 self.t += 1
-                return self.observation_space.sample(), 1.0, self.t == 5, False, {"odd key/#%": self.t}
+                info = {"odd key/#%": self.t}
+                return self.observation_space.sample(), 1.0, self.t == 5, False, info
         """)
     )
     record = """
@@ -138,10 +148,7 @@ def test_data_is_loaded_without_the_environments_package(tmp_path: Path):
         assert [info["odd key/#%"] for info in data.infos] == [1, 2, 3, 4, 5]
         print(json.dumps([plain(o) for o in data.observations]))
     """
-    told = [
-        start(program, tmp_path / "repo", tmp_path).communicate(timeout=60)[0]
-        for program in (record, load)
-    ]
+    told = [finished(start(p, tmp_path / "repo", tmp_path)) for p in (record, load)]
     assert told[0]
     assert told[0] == told[1]
 
@@ -171,5 +178,5 @@ def test_a_forked_child_records_beside_its_parent(shared: tuple[Path, str]):
         os.waitpid(child, 0)
         storage.close()
     """
-    assert start(program, *shared).wait(timeout=60) == 0
+    finished(start(program, *shared))
     assert len(Repository(shared[0]).list_episodes()) == 5

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from tests.envs import stored
+from tests.envs import Windy, WindyWrapper, stored
 from tests.strategies import same
 from tupli_repo.errors import AmbiguousNameError, EncodingError, InvalidInputError, NotFoundError
 from tupli_repo.schema import (
@@ -86,16 +86,27 @@ def test_without_a_path_the_repository_above_is_found(tmp_path, monkeypatch):
     assert not (tmp_path / "src" / "deep" / "_local_storage").exists()
 
 
-def test_several_processes_may_make_the_same_storage_at_once(tmp_path):
-    code = "import sys; from tupli_repo import FileStorage; print(FileStorage(sys.argv[1]).format.id)"
-    command = [sys.executable, "-c", code, str(tmp_path / "data")]
-    running = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(3)
-    ]
-    outputs = [process.communicate() for process in running]
-    assert [process.returncode for process in running] == [0] * 3, outputs
-    assert len({out for out, _ in outputs}) == 1
+def test_several_processes_may_make_the_same_storages_at_once(tmp_path):
+    code = (
+        "import sys\n"
+        "from tupli_repo import FileStorage\n"
+        "print('ready', flush=True)\n"
+        "for folder in sys.stdin: print(FileStorage(folder.strip()).format.id, flush=True)\n"
+    )
+    command = [sys.executable, "-c", code]
+    pipe = subprocess.PIPE
+    running = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(2)]
+    for process in running:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+    for process in running:
+        assert process.stdin
+        process.stdin.writelines(f"{tmp_path}/{i}\n" for i in range(20))
+        process.stdin.flush()
+    outputs = [process.communicate()[0].split() for process in running]
+    assert [process.returncode for process in running] == [0, 0]
+    assert len(outputs[0]) == 20
+    assert outputs[0] == outputs[1]
 
 
 def test_every_error_is_a_storage_error():
@@ -196,9 +207,6 @@ def test_artifacts_are_filtered_by_flat_keys(storage):
 
 
 def test_an_artifact_that_a_benchmark_needs_stays_until_that_is_gone(storage):
-    from tests.test_benchmark import WindyWrapper
-    from tests.envs import Windy
-
     env = stored(storage, Windy(np.arange(5.0)), cls=WindyWrapper)
     (item,) = storage.list_artifacts()
     storage.delete_artifact(item.id)
@@ -294,7 +302,11 @@ def test_an_episode_that_cannot_be_stored_whole_is_not_recorded(storage, fields)
 def test_episodes_are_filtered_by_nested_keys(storage):
     ids = [storage.store_benchmark(query(hash=str(i))).id for i in range(2)]
     for i, words in enumerate(
-        [{"is_expert": True, "run": {"n": 1}}, {"run": {"n": 2.5}}, {"run": {"n": "2"}, "a.b": None}]
+        [
+            {"is_expert": True, "run": {"n": 1}},
+            {"run": {"n": 2.5}},
+            {"run": {"n": "2"}, "a.b": None},
+        ]
     ):
         storage.record_episode(episode(ids[i % 2], n=i + 1, metadata=words))
     for condition, lengths in [

@@ -47,18 +47,19 @@ class RepositoryFormat(BaseModel):
         try:
             fields = json.loads(data)
             version, requires = fields["tupli"], fields.get("requires", [])
+            needs = ", ".join(map(str, requires))
             newer = version > FORMAT or bool(requires)
             found = None if newer else cls.model_validate(fields)
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise CorruptObjectError(
                 "it does not describe a repository",
                 path=path,
                 hint="restore the file from a copy of the repository",
             ) from None
         if found is None:
-            needs = f", which needs {', '.join(map(str, requires))}" if requires else ""
+            more = f", which needs {needs}" if needs else ""
             raise UnsupportedFormatError(
-                f"'{path.parent}' has format {version}{needs}; this version reads format {FORMAT}",
+                f"'{path.parent}' has format {version}{more}; this version reads format {FORMAT}",
                 hint="pip install -U tupli-repo",
             )
         return found

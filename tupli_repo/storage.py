@@ -3,15 +3,16 @@
 `FileStorage` is a `Repository` under PyTupli's name: the same verbs, opened where PyTupli would.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from gymnasium import Space
 
 from tupli_repo.codec.episode import Steps
-from tupli_repo.errors import RepositoryNotFoundError, TupliError
+from tupli_repo.errors import RepositoryExistsError, RepositoryNotFoundError, TupliError
 from tupli_repo.repository import Repository, find
 from tupli_repo.repository.artifacts import Content
 from tupli_repo.repository.episodes import Recorded
@@ -34,10 +35,11 @@ TupliStorageError = TupliError
 _DEFAULT_FOLDER = "_local_storage"
 
 
-class TupliStorage(ABC):
+@runtime_checkable
+class TupliStorage(Protocol):
     """What `TupliEnvWrapper` and `TupliDataset` need of a storage.
 
-    The verbs are those of `tupli_repo.repository.facade.Repository`, where their meaning stands.
+    The verbs are those of `Repository`, where their meaning stands: a repository is a storage.
     """
 
     @abstractmethod
@@ -147,4 +149,6 @@ def _find_or_make(folder: str | Path | None) -> Path:
     try:
         return find(chosen)
     except RepositoryNotFoundError:
-        return Repository.init(chosen).root
+        with suppress(RepositoryExistsError):  # another process was faster
+            return Repository.init(chosen).root
+    return find(chosen)

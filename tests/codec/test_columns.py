@@ -53,7 +53,9 @@ def test_small_columns_share_one_blob_and_come_back_bit_for_bit(found):
         (noise(2 * 3 * MIB, "<i2").reshape(2, 3, -1), [3 * MIB, 3 * MIB]),
         (noise(8 * MIB, "<c16"), [MIB] * 8),
     ],
-    ids=lambda value: "x".join(map(str, value.shape)) if isinstance(value, np.ndarray) else len(value),
+    ids=lambda value: (
+        "x".join(map(str, value.shape)) if isinstance(value, np.ndarray) else len(value)
+    ),
 )
 def test_large_columns_are_cut_by_rows_into_pieces(array, sizes):
     blobs = encode_columns([array])

@@ -177,7 +177,9 @@ def test_metadata_and_infos_that_are_no_dictionary_cost_only_themselves(value):
 def test_items_that_are_too_large_together_cost_only_some_of_themselves():
     half = "x" * (5 << 20)
     encoded = encode(
-        episode(2, metadata={"a": half, "b": half, "c": 1}, infos=[{"p": half, "q": half}, {"r": 1}])
+        episode(
+            2, metadata={"a": half, "b": half, "c": 1}, infos=[{"p": half, "q": half}, {"r": 1}]
+        )
     )
     found = again(encoded)
     assert found.infos[1] == {"r": 1}

@@ -73,7 +73,11 @@ def test_a_key_comes_back_from_its_escaped_form(key):
         (box(0, 1, (2,), np.float32), [np.array([0.1, 0.2])], "float64"),
         (box(0, 1, (), np.float64), [0.5, 1], "float64"),
         (box(0, 9, (1,), np.int8), [np.array([3], np.int8), np.array([300], np.int16)], "int16"),
-        (box(0, 9, (1,), np.int8), [np.array([3], np.int8), np.array([0.5], np.float16)], "float16"),
+        (
+            box(0, 9, (1,), np.int8),
+            [np.array([3], np.int8), np.array([0.5], np.float16)],
+            "float16",
+        ),
         (spaces.MultiBinary(2), [[0, 1], np.array([1, 1], np.int8)], "int8"),
     ],
     ids=str,
@@ -186,5 +190,3 @@ def test_a_malformed_tree_is_damage_and_nothing_else(tree):
 
 def test_a_space_with_an_unknown_leaf_is_not_known():
     assert build_space(infer_tree({"a": 1, "b": (2, 3)})) is None
-
-

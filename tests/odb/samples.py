@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.faults import HastyFileSystem
 from tupli_repo.odb.files import FileSystem, RepositoryFiles
 from tupli_repo.odb.objects import Kind, Object, ObjectId, encode, object_id
-from tupli_repo.odb.pack import BlockFile
+from tupli_repo.odb.pack import BlockFile, PackFile
 from tupli_repo.odb.store import ObjectStore
 
 HELLO = Object(kind=Kind.BLOB, body=b"hello")
@@ -141,3 +141,10 @@ def read_all(file: BlockFile) -> dict[ObjectId, Object]:
 def named_like_its_bytes(path: Path) -> bool:
     """Return whether a pack's name is the SHA-256 of its bytes."""
     return path.stem == sha256(path.read_bytes()).hexdigest()
+
+
+def opened_pack(files: RepositoryFiles, path: Path) -> PackFile:
+    """The pack at a path, with its directory read and checked."""
+    pack = PackFile(files, path)
+    assert pack.directory is not None
+    return pack

@@ -25,6 +25,7 @@ from tests.odb.samples import (
     named_like_its_bytes,
     new_files,
     objects,
+    opened_pack,
     overwrite,
     read_all,
     record,
@@ -34,7 +35,6 @@ from tupli_repo.odb import block
 from tupli_repo.odb.files import RepositoryFiles
 from tupli_repo.odb.journal import JournalFile, JournalWriter, seal
 from tupli_repo.odb.objects import Kind, Object, ObjectId
-from tupli_repo.odb.pack import open_pack
 
 Objects = dict[ObjectId, Object]
 
@@ -354,10 +354,9 @@ def test_a_failed_sync_of_the_folder_is_made_up_for(tmp_path: Path) -> None:
 
 def test_a_journal_becomes_a_pack_of_the_same_objects(files: RepositoryFiles) -> None:
     written = Written(files, [episode(n) for n in range(5)])
-    path = seal(files, written.path)
-    assert path is not None
+    (path,) = seal(files, written.path)
     assert named_like_its_bytes(path)
-    assert read_all(open_pack(files, path)) == written.after[-1]
+    assert read_all(opened_pack(files, path)) == written.after[-1]
     assert not written.path.exists()
 
 
@@ -367,7 +366,7 @@ def test_an_empty_or_torn_journal_leaves_no_pack(files: RepositoryFiles) -> None
     for data in (b"", b"TUP", b"TUPLIPK\0", whole[:-1], bytes(100)):
         path = files.packs / f"{'c' * 32}.journal"
         path.write_bytes(data)
-        assert seal(files, path) is None
+        assert seal(files, path) == []
         assert not path.exists()
     assert {path for path in files.packs.iterdir() if path.suffix == ".pack"} == before
 
@@ -392,8 +391,7 @@ def test_the_pack_is_durable_before_the_journal_goes(tmp_path: Path) -> None:
     files = new_files(tmp_path, fs)
     written = Written(files, [episode(1)])
     fs.clear()
-    packed = seal(files, written.path)
-    assert packed is not None
+    (packed,) = seal(files, written.path)
     changes = fs.changes()
     trashed = [
         at

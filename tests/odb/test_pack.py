@@ -19,6 +19,7 @@ from tests.odb.samples import (
     named_like_its_bytes,
     new_files,
     objects,
+    opened_pack,
     overwrite,
     read_all,
     record,
@@ -27,7 +28,7 @@ from tupli_repo.errors import CorruptObjectError, EncodingError
 from tupli_repo.odb import block, pack
 from tupli_repo.odb.files import RepositoryFiles
 from tupli_repo.odb.objects import Kind, Object, ObjectId
-from tupli_repo.odb.pack import BlockFile, PackWriter, open_pack
+from tupli_repo.odb.pack import BlockFile, PackWriter
 
 FEW = [*episode(1), *episode(2), record(3)]
 
@@ -56,7 +57,7 @@ def scratch_files(files: RepositoryFiles) -> list[Path]:
 def checked(files: RepositoryFiles, path: Path) -> dict[ObjectId, Object] | str:
     """Read everything back: the objects, or the damage that was told."""
     try:
-        return read_all(open_pack(files, path))
+        return read_all(opened_pack(files, path))
     except CorruptObjectError as err:
         damage = err
     assert str(path) in damage.message
@@ -71,7 +72,7 @@ def checked(files: RepositoryFiles, path: Path) -> dict[ObjectId, Object] | str:
 @settings(deadline=None, max_examples=60)
 def test_objects_come_back_from_a_pack(files: RepositoryFiles, some: list[Object]) -> None:
     path = write_pack(files, some)
-    opened = open_pack(files, path)
+    opened = opened_pack(files, path)
     assert read_all(opened) == by_id(some)
     assert named_like_its_bytes(path)
     assert len(opened.directory) == len(by_id(some))
@@ -82,7 +83,7 @@ def test_objects_come_back_from_a_pack(files: RepositoryFiles, some: list[Object
 
 
 def test_an_empty_pack_is_a_pack(files: RepositoryFiles) -> None:
-    assert read_all(open_pack(files, write_pack(files, []))) == {}
+    assert read_all(opened_pack(files, write_pack(files, []))) == {}
 
 
 def test_equal_objects_make_equal_packs(files: RepositoryFiles, few: Path) -> None:
@@ -99,7 +100,7 @@ def test_all_data_blocks_precede_all_record_blocks(files: RepositoryFiles) -> No
     some = [obj for n in range(40) for obj in episode(n, size=20_000)]
     some += [record(n, kind=Kind.PROVENANCE) for n in range(4000)]
     path = write_pack(files, some)
-    opened = open_pack(files, path)
+    opened = opened_pack(files, path)
     classes = [header.records for header in block_headers(path, opened)]
     assert classes == sorted(classes)
     assert classes.count(False) > 1
@@ -111,7 +112,7 @@ def test_all_data_blocks_precede_all_record_blocks(files: RepositoryFiles) -> No
 
 def test_a_block_holds_128_kib_and_a_larger_object_has_its_own(files: RepositoryFiles) -> None:
     some = [blob(n, size) for n, size in enumerate([60_000, 70_000, 10, 300_000, 20, 131_000, 30])]
-    opened = open_pack(files, write_pack(files, some))
+    opened = opened_pack(files, write_pack(files, some))
     count_by_block: dict[int, int] = {}
     for oid in opened.directory.ids():
         entry = opened.directory.get(oid)
@@ -128,13 +129,13 @@ def test_an_object_that_just_fits_shares_its_block(files: RepositoryFiles) -> No
     head = len(b"tupli blob 0 130000\n")
     for spare, blocks in ((0, 1), (-1, 2)):
         second = Object(kind=Kind.BLOB, body=bytes((128 << 10) - size - head - spare))
-        opened = open_pack(files, write_pack(files, [first, second]))
+        opened = opened_pack(files, write_pack(files, [first, second]))
         assert len(opened.directory.blocks) == blocks
 
 
 def test_objects_are_read_in_file_order_whatever_the_question(files: RepositoryFiles) -> None:
     some = [obj for n in range(10) for obj in episode(n, size=40_000)]
-    opened = open_pack(files, write_pack(files, some))
+    opened = opened_pack(files, write_pack(files, some))
     in_order = list(opened.directory.ids())
     asked = [*reversed(in_order), *in_order[:3]]
     found = [oid for oid, _ in opened.read_many(dict.fromkeys(asked))]
@@ -142,17 +143,17 @@ def test_objects_are_read_in_file_order_whatever_the_question(files: RepositoryF
 
 
 def test_what_is_not_there_is_not_yielded(files: RepositoryFiles, few: Path) -> None:
-    assert list(open_pack(files, few).read_many([id_of(blob(99))])) == []
+    assert list(opened_pack(files, few).read_many([id_of(blob(99))])) == []
 
 
 def test_a_pack_that_went_away_is_missing_not_damaged(files: RepositoryFiles) -> None:
     path = write_pack(files, [blob(77)])
-    opened = open_pack(files, path)
+    opened = opened_pack(files, path)
     path.unlink()
     with pytest.raises(FileNotFoundError):
         read_all(opened)
     with pytest.raises(FileNotFoundError):
-        open_pack(files, path)
+        opened_pack(files, path)
 
 
 def test_a_writer_left_without_commit_leaves_nothing(files: RepositoryFiles) -> None:
@@ -204,11 +205,11 @@ def test_every_cut_and_every_surplus_is_an_error_that_names_the_file(
 def test_damage_in_one_block_leaves_the_others_readable(files: RepositoryFiles) -> None:
     some = [blob(n, 100_000) for n in range(4)]
     path = write_pack(files, some)
-    middle = open_pack(files, path).directory.blocks[1]
+    middle = opened_pack(files, path).directory.blocks[1]
     whole = bytearray(path.read_bytes())
     whole[middle.end - 20] ^= 1
     overwrite(path, bytes(whole))
-    opened = open_pack(files, path)
+    opened = opened_pack(files, path)
     readable = []
     for oid in opened.directory.ids():
         with suppress(CorruptObjectError):
@@ -220,7 +221,7 @@ def test_a_pack_changed_under_an_open_reader_never_yields_other_data(
     files: RepositoryFiles,
 ) -> None:
     path = write_pack(files, FEW)
-    opened = open_pack(files, path)
+    opened = opened_pack(files, path)
     whole = path.read_bytes()
     try:
         for replaced in (b"", whole[:30], write_pack(files, [blob(8)]).read_bytes()):

@@ -13,6 +13,7 @@ from tests.odb.samples import (
     encoded,
     episode,
     new_files,
+    opened_pack,
     read_all,
     record,
 )
@@ -20,7 +21,7 @@ from tupli_repo.errors import CorruptObjectError
 from tupli_repo.odb import block, frames
 from tupli_repo.odb.files import RepositoryFiles
 from tupli_repo.odb.objects import Kind, Object, ObjectId
-from tupli_repo.odb.pack import PackWriter, open_pack
+from tupli_repo.odb.pack import PackWriter
 
 FEW = [*episode(1), *episode(2), record(3)]
 
@@ -49,7 +50,7 @@ def scratch_files(files: RepositoryFiles) -> list[Path]:
 def checked(files: RepositoryFiles, path: Path) -> dict[ObjectId, Object] | str:
     """Read everything back: the objects, or the damage that was told."""
     try:
-        return read_all(open_pack(files, path))
+        return read_all(opened_pack(files, path))
     except CorruptObjectError as err:
         damage = err
     assert str(path) in damage.message
@@ -284,7 +285,7 @@ def test_a_lie_about_structure_is_found_at_opening(
     tell(lie)
     path = lie.write(files)
     with pytest.raises(CorruptObjectError, match=path.name):
-        open_pack(files, path)
+        opened_pack(files, path)
     path.unlink()
 
 
@@ -293,7 +294,7 @@ def test_a_lie_is_not_copied_on(files: RepositoryFiles, tell: Callable[[Lie], No
     lie = Lie(FEW)
     tell(lie)
     path = lie.write(files)
-    opened = open_pack(files, path)
+    opened = opened_pack(files, path)
     with pytest.raises(CorruptObjectError, match=path.name):
         list(opened.read_encoded(opened.directory.ids()))
     path.unlink()

@@ -90,6 +90,7 @@ def test_what_stands_in_place_of_a_file_is_refused(
     late = reopen(root)
     with pytest.raises(StorageIOError, match="not a regular file") as caught:
         late.refresh()
+        list(late.ids())
     assert str(path) in caught.value.message
     with pytest.raises(StorageIOError, match="not a regular file"):
         late.read(id_of(HELLO))

@@ -56,8 +56,8 @@ class FileSystem:
     """The primitives, each one call to the operating system; each may raise `OSError`."""
 
     def create(self, path: Path, *, mode: int) -> int:
-        """Open a new file for writing; a name that exists already is an error."""
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, mode)
+        """Open a new file to write and read; a name that exists already is an error."""
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, mode)
 
     def write(self, descriptor: int, data: bytes) -> None:
         """Write all of ``data`` at the end of what was written before."""
@@ -382,16 +382,24 @@ class RepositoryFiles:
                     total += status.size_bytes
         return total
 
-    def move_to_trash(self, path: Path, *, reason: str) -> None:
-        """Move one superseded file into a trash run of its own, unless somebody else did."""
+    def move_to_trash(self, path: Path, *, reason: str) -> Path | None:
+        """Move one superseded file into a trash run of its own.
+
+        Returns:
+            Where it is now; None where somebody else had moved it.
+        """
         run = self.root / "trash" / uuid4().hex
+        moved = run / path.name
         with disk_errors("move to the trash", path):
             self.fs.make_folder(run, mode=FOLDER_MODE)
             self.write_atomic(run / "stamp", f"{reason}\n".encode())
-            with suppress(FileNotFoundError):
-                self.fs.rename(path, run / path.name)
+            try:
+                self.fs.rename(path, moved)
+            except FileNotFoundError:
+                return None
             self.fs.fsync_folder(run)
             self.fs.fsync_folder(path.parent)
+        return moved
 
     def new_scratch_path(self) -> Path:
         """Return a fresh private name under `staging/`."""

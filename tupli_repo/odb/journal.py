@@ -9,6 +9,7 @@ Invariant: what `append` and then `sync` wrote is found by every later scan, by 
 
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from uuid import uuid4
 
@@ -28,8 +29,14 @@ class JournalFile(BlockFile):
     """A journal as a reader sees it; `refresh` finds what was appended since."""
 
     def __init__(self, files: RepositoryFiles, path: Path) -> None:
-        super().__init__(files, path, Directory())
+        super().__init__(files, path)
+        self._directory = Directory()
         self._end = 0
+
+    @property
+    def directory(self) -> Directory:
+        """What the journal held at the last `refresh`."""
+        return self._directory
 
     def refresh(self) -> None:
         """Scan what was appended since the last scan.
@@ -38,10 +45,7 @@ class JournalFile(BlockFile):
             CorruptObjectError: A block that is whole is damaged.
             FileNotFoundError: The journal is gone: it was sealed.
         """
-        with (
-            self._files.open(self.path) as (descriptor, size_bytes),
-            disk_errors("read", self.path),
-        ):
+        with self._open() as (descriptor, size_bytes), disk_errors("read", self.path):
             try:
                 self._scan(descriptor, size_bytes)
             except CorruptObjectError as err:
@@ -105,6 +109,17 @@ class JournalFile(BlockFile):
         return 0
 
 
+class _OwnJournal(JournalFile):
+    """A journal read through its writer's descriptor: wherever the file has gone meanwhile."""
+
+    def __init__(self, files: RepositoryFiles, path: Path, descriptor: int, size: int) -> None:
+        super().__init__(files, path)
+        self._place = (descriptor, size)
+
+    def _open(self) -> AbstractContextManager[tuple[int, int]]:
+        return nullcontext(self._place)
+
+
 class JournalWriter:
     """This process's own journal.
 
@@ -164,6 +179,23 @@ class JournalWriter:
                 self._files.fs.fsync_folder(self.path.parent)
         self._is_named, self._unsynced = True, False
 
+    def is_gone(self) -> bool:
+        """Whether somebody else has sealed it: what is appended now, nobody would find."""
+        return self._files.status(self.path) is None
+
+    def rescued(self) -> list[tuple[ObjectId, Kind, bytes]]:
+        """Return everything that was appended, wherever the file is now; nothing once closed.
+
+        Raises:
+            CorruptObjectError: A block is damaged.
+            StorageIOError: The disk refused.
+        """
+        if self._descriptor is None:
+            return []
+        own = _OwnJournal(self._files, self.path, self._descriptor, self.size_bytes)
+        own.refresh()
+        return list(own.read_encoded(own.directory.ids()))
+
     def close(self) -> None:
         """Close the file; what it holds stays readable."""
         if self._descriptor is not None:
@@ -172,19 +204,35 @@ class JournalWriter:
                 self._files.fs.close(descriptor)
 
 
-def seal(files: RepositoryFiles, path: Path) -> Path | None:
+def seal(files: RepositoryFiles, path: Path) -> list[Path]:
     """Rewrite a journal as a sealed pack, then move it to the trash.
 
+    Its writer may be alive and append until the journal is gone from its place: what came in
+    between is looked for afterwards, and packed too.
+
     Returns:
-        The pack, durable; None where the journal held nothing.
+        The packs, durable; none where the journal held nothing.
+
+    Raises:
+        FileNotFoundError: It is gone: somebody else sealed it.
     """
     journal = JournalFile(files, path)
     journal.refresh()
-    packed: Path | None = None
-    if len(journal.directory):
-        with PackWriter(files) as writer:
-            for oid, kind, encoded in journal.read_encoded(journal.directory.ids()):
-                writer.add(oid, kind, encoded)
-            packed = writer.commit()
-    files.move_to_trash(path, reason="sealed")
+    packed = _pack(files, journal, set())
+    known = set(journal.directory.ids())
+    moved = files.move_to_trash(path, reason="sealed")
+    if moved is not None:
+        journal.path = moved
+        journal.refresh()
+        packed += _pack(files, journal, known)
     return packed
+
+
+def _pack(files: RepositoryFiles, journal: JournalFile, known: set[ObjectId]) -> list[Path]:
+    new = [oid for oid in journal.directory.ids() if oid not in known]
+    if not new:
+        return []
+    with PackWriter(files) as writer:
+        for oid, kind, encoded in journal.read_encoded(new):
+            writer.add(oid, kind, encoded)
+        return [writer.commit()]

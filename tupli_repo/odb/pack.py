@@ -8,7 +8,10 @@ object that is returned has the SHA-256 that was asked for.
 """
 
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, suppress
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -31,6 +34,7 @@ FORMAT_VERSION = 0
 FILE_MAGIC = b"TUPLIPK" + bytes([FORMAT_VERSION])
 TARGET_BYTES = 64 << 20
 """A journal that has grown to this is sealed."""
+PACK_SUFFIX = ".pack"
 _END_MAGIC = b"TUPLIPKE"
 _TRAILER = struct.Struct("<QQII32s8s")
 _COUNT = struct.Struct("<I")
@@ -39,19 +43,22 @@ _OBJECT_ROW = struct.Struct("<32sBIII")
 _MAX_DIRECTORY_BYTES = 64 << 20
 
 
-class BlockFile:
+class BlockFile(ABC):
     """Objects in a file made of blocks; `directory` says where.
 
     Args:
         files: The repository's files.
         path: The file.
-        directory: What it holds.
     """
 
-    def __init__(self, files: RepositoryFiles, path: Path, directory: Directory) -> None:
+    def __init__(self, files: RepositoryFiles, path: Path) -> None:
         self.path = path
-        self.directory = directory
         self._files = files
+
+    @property
+    @abstractmethod
+    def directory(self) -> Directory:
+        """What the file holds."""
 
     def read_many(self, ids: Iterable[ObjectId]) -> Iterator[tuple[ObjectId, Object]]:
         """Read the objects that are here, in file order, each block once.
@@ -74,12 +81,16 @@ class BlockFile:
         found.sort(key=lambda item: (item[1].block, item[1].offset))
         if not found:
             return
-        with self._files.open(self.path) as (descriptor, _):
+        with self._open() as (descriptor, _):
             current, raw = -1, b""
             for oid, entry in found:
                 if entry.block != current:
                     current, raw = entry.block, self._read_block(descriptor, entry)
                 yield oid, entry.kind, self._cut(oid, entry, raw)
+
+    def _open(self) -> AbstractContextManager[tuple[int, int]]:
+        """A descriptor, and the size of the file."""
+        return self._files.open(self.path)
 
     def _read_block(self, descriptor: int, entry: Entry) -> bytes:
         place = self.directory.blocks[entry.block]
@@ -177,7 +188,7 @@ class PackWriter:
             _END_MAGIC,
         )
         self._write(stored + trailer)
-        final = self._files.packs / f"{self._hash.hexdigest()}.pack"
+        final = self._files.packs / f"{self._hash.hexdigest()}{PACK_SUFFIX}"
         self._scratch.commit(final)
         return final
 
@@ -192,24 +203,42 @@ class PackWriter:
         self._position += len(data)
 
 
-def open_pack(files: RepositoryFiles, path: Path) -> BlockFile:
-    """Return the sealed pack at ``path`` with its directory checked.
+class PackFile(BlockFile):
+    """A sealed pack; its directory is read, and checked, when it is first asked for."""
+
+    @cached_property
+    def directory(self) -> Directory:
+        """What the pack holds.
+
+        Raises:
+            CorruptObjectError: Its magic, trailer or directory is damaged.
+            FileNotFoundError: It is gone.
+        """
+        read = self._files.fs.read
+        with self._open() as (descriptor, size_bytes), disk_errors("read", self.path):
+            magic = read(descriptor, len(FILE_MAGIC), 0)
+            tail = read(descriptor, _TRAILER.size, max(0, size_bytes - _TRAILER.size))
+            try:
+                check_file_magic(magic)
+                trailer = _parse_trailer(tail, size_bytes)
+                stored = read(descriptor, trailer.stored, trailer.offset)
+                return _decode_directory(stored, trailer)
+            except CorruptObjectError as err:
+                raise block.in_file(self.path, err) from None
+
+
+def packed_ids(files: RepositoryFiles) -> set[ObjectId]:
+    """Return the ids of all objects in sealed packs, as of now.
 
     Raises:
-        CorruptObjectError: Its magic, trailer or directory is damaged.
-        FileNotFoundError: It is gone.
+        CorruptObjectError: The directory of one is damaged.
     """
-    with files.open(path) as (descriptor, size_bytes), disk_errors("read", path):
-        magic = files.fs.read(descriptor, len(FILE_MAGIC), 0)
-        tail = files.fs.read(descriptor, _TRAILER.size, max(0, size_bytes - _TRAILER.size))
-        try:
-            check_file_magic(magic)
-            trailer = _parse_trailer(tail, size_bytes)
-            stored = files.fs.read(descriptor, trailer.stored, trailer.offset)
-            directory = _decode_directory(stored, trailer)
-        except CorruptObjectError as err:
-            raise block.in_file(path, err) from None
-    return BlockFile(files, path, directory)
+    found: set[ObjectId] = set()
+    for name in files.list_folder(files.packs):
+        if name.endswith(PACK_SUFFIX):
+            with suppress(FileNotFoundError):  # superseded: what it held is in another, or rescued
+                found.update(PackFile(files, files.packs / name).directory.ids())
+    return found
 
 
 def check_file_magic(data: bytes) -> None:

@@ -31,7 +31,7 @@ from tupli_repo.odb.objects import (
     object_id,
     parse_object_id,
 )
-from tupli_repo.odb.pack import BlockFile, open_pack
+from tupli_repo.odb.pack import PACK_SUFFIX, BlockFile, PackFile
 from tupli_repo.odb.writer import Writer
 
 _BLOCK_FILE_NAME = re.compile(r"[0-9a-f]{64}\.pack|[0-9a-f]{32}\.journal")
@@ -39,7 +39,6 @@ _FAN_OUT_NAME = re.compile(r"[0-9a-f]{2}")
 _PEEK_BYTES = 64
 _HEAD_BYTES = 256 << 10  # the first block of any zstd frame is shorter
 _TRIES = 3
-_PACK = ".pack"
 
 
 class StoredSize(NamedTuple):
@@ -185,7 +184,7 @@ class ObjectStore:
 
     def pack_names(self) -> list[str]:
         """Return the file names of the sealed packs, as of the last `refresh`."""
-        return [name for name, _ in self._block_items() if name.endswith(_PACK)]
+        return [name for name, _ in self._block_items() if name.endswith(PACK_SUFFIX)]
 
     def pack(self, name: str) -> BlockFile:
         """Return one sealed pack by its file's name."""
@@ -193,7 +192,15 @@ class ObjectStore:
 
     def journals(self) -> list[BlockFile]:
         """Return the journals of all writers, as of the last `refresh`."""
-        return [file for name, file in self._block_items() if not name.endswith(_PACK)]
+        return [file for name, file in self._block_items() if not name.endswith(PACK_SUFFIX)]
+
+    def loose_ids(self, kind: Kind) -> list[ObjectId]:
+        """Return the ids of the loose objects of one kind, as of the last `refresh`.
+
+        Benchmarks, artifacts, provenance and tombstones are always loose.
+        """
+        with self._lock:
+            return [oid for oid, found in self._loose.items() if found is kind]
 
     def refresh(self) -> None:
         """Look for what other processes have added or superseded since.
@@ -231,8 +238,8 @@ class ObjectStore:
     def _refreshed(self, name: str) -> BlockFile:
         """The pack or journal of that name with everything that is in it now."""
         file, path = self._block_files.get(name), self._files.packs / name
-        if path.suffix == ".pack":
-            return file or open_pack(self._files, path)
+        if path.suffix == PACK_SUFFIX:
+            return file or PackFile(self._files, path)
         journal = file if isinstance(file, JournalFile) else JournalFile(self._files, path)
         journal.refresh()
         return journal
@@ -279,8 +286,19 @@ class ObjectStore:
         return self._files.objects / oid[:2] / oid[2:]
 
     def _snapshot(self) -> list[BlockFile]:
+        """The packs and journals, with their directories read."""
         with self._lock:
-            return list(self._block_files.values())
+            for _ in range(_TRIES):
+                try:
+                    for file in self._block_files.values():
+                        _ = file.directory  # read now, where it is not yet
+                    return list(self._block_files.values())
+                except FileNotFoundError:  # superseded since the last refresh
+                    self._refresh_block_files()
+            raise NotFoundError(
+                f"the packs in '{self._files.packs}' are replaced faster than they can be read",
+                hint="try again",
+            )
 
     def _block_items(self) -> list[tuple[str, BlockFile]]:
         with self._lock:

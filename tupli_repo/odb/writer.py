@@ -2,13 +2,15 @@
 
 A journal that failed in mid-write is never appended to again: what is whole in it stays readable,
 is synced and sealed with the rest. Where an fsync failed, another one would lie: the next `sync`
-seals instead, so that the bytes are written anew.
+seals instead, so that the bytes are written anew. A journal that is gone was sealed by somebody who
+took this process for dead: what they did not see any more is written again.
 
 Invariant: what `append` accepted is in a journal or pack that every reader finds; after `sync` it
 is on the disk itself.
 """
 
 import os
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from threading import RLock
@@ -17,7 +19,7 @@ from tupli_repo.errors import StorageIOError
 from tupli_repo.odb.files import RepositoryFiles
 from tupli_repo.odb.journal import JournalWriter, seal
 from tupli_repo.odb.objects import Kind, ObjectId
-from tupli_repo.odb.pack import TARGET_BYTES
+from tupli_repo.odb.pack import TARGET_BYTES, packed_ids
 
 
 class Writer:
@@ -52,7 +54,8 @@ class Writer:
             except BaseException:  # Ctrl-C too: its end may be torn
                 self._retire()
                 raise
-            if self._current.size_bytes >= self._target_bytes:
+            is_full = self._current.size_bytes >= self._target_bytes
+            if is_full or self._current.is_gone():
                 self.seal()
 
     def sync(self) -> None:
@@ -67,9 +70,12 @@ class Writer:
                 self.seal()
                 return
             try:
-                for journal in (*self._finished, self._current):
-                    if journal is not None:
-                        journal.sync()
+                for journal in self._finished:
+                    journal.sync()
+                if self._current is not None:
+                    self._current.sync()
+                    if self._current.is_gone():
+                        self.seal()
             except BaseException:
                 self._is_doubtful = True
                 self._retire()
@@ -86,12 +92,26 @@ class Writer:
             self._retire()
             while self._finished:
                 journal, self._is_doubtful = self._finished[-1], True
-                with suppress(StorageIOError):  # nothing more is written to it
+                if journal.is_gone():
+                    self._rewrite(journal)
+                else:
+                    if sys.platform == "win32":  # no open file can be moved there
+                        journal.close()
+                    with suppress(FileNotFoundError):  # somebody else sealed it just now
+                        seal(self._files, journal.path)
+                self._finished.remove(journal)
+                with suppress(StorageIOError):
                     journal.close()
-                with suppress(FileNotFoundError):  # somebody else sealed it
-                    seal(self._files, journal.path)
-                self._finished.pop()
             self._is_doubtful = False
+
+    def _rewrite(self, gone: JournalWriter) -> None:
+        """Pack what whoever sealed the journal has not seen any more."""
+        packed = packed_ids(self._files)
+        objects = [item for item in gone.rescued() if item[0] not in packed]
+        if objects:
+            fresh = JournalWriter(self._files)
+            self._finished.insert(0, fresh)  # sealed next
+            fresh.append(objects)
 
     def _retire(self) -> None:
         if self._current is not None:

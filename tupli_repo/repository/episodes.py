@@ -142,10 +142,6 @@ class Episodes:
         pending = self._select_packed(None, make)
         return len({*pending, *(row.id for row in self._rows_of_journals() if make(row))})
 
-    def is_complete(self, oid: ObjectId) -> bool:
-        """Return whether everything an episode links is here, as of the last refresh."""
-        return all(self._store.contains(link) for link in self._store.read(oid).links)
-
     def load(
         self, ids: Sequence[ObjectId], *, only: Collection[str] | None = None
     ) -> LoadedEpisodes:

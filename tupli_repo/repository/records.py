@@ -54,7 +54,7 @@ class Records(Generic[_BodyT]):
         Raises:
             CorruptObjectError: One is malformed.
         """
-        present = set(self._store.ids(self._kind))
+        present = set(self._store.loose_ids(self._kind))
         for gone in self._parsed.keys() - present:
             del self._parsed[gone]
         for oid, obj in self._store.read_many(present - self._parsed.keys()):

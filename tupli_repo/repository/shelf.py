@@ -57,19 +57,23 @@ class Shelf:
             return [oid for oid, _ in self._visible_benchmarks() if oid.startswith(uri)]
         if kind is Kind.ARTIFACT:
             return [oid for oid, _ in self._visible_artifacts() if oid.startswith(uri)]
-        hidden = self.tombstones.hidden()
-        found = [oid for oid in self._store.ids(kind) if oid.startswith(uri)]
-        return [oid for oid in found if oid not in hidden and self._episodes.is_complete(oid)]
+        headers = self._episodes.select(None, hidden=self.tombstones.hidden())
+        return [ObjectId(header.id) for header in headers if header.id.startswith(uri)]
 
     def removed(self) -> list[tuple[Kind, ObjectId]]:
         """Return what was removed here and can be brought back: kind and id."""
         hidden = self.tombstones.hidden()
         shown = {oid for oid, _ in self._visible_artifacts()}
-        kinds = (Kind.BENCHMARK, Kind.ARTIFACT, Kind.EPISODE)
+        episodes = [ObjectId(header.id) for header in self._episodes.select(None)]
+        present = {
+            Kind.BENCHMARK: list(self.benchmarks.all()),
+            Kind.ARTIFACT: list(self.artifacts.all()),
+            Kind.EPISODE: episodes,
+        }
         return [
             (kind, oid)
-            for kind in kinds
-            for oid in sorted(self._store.ids(kind))
+            for kind, ids in present.items()
+            for oid in sorted(ids)
             if oid in hidden and oid not in shown
         ]
 
