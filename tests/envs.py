@@ -44,6 +44,7 @@ class Walk(gymnasium.Env[Any, Any]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         super().reset(seed=seed)
         self.t = 0
+        self.info.setdefault("path", []).clear()
         self._move(self.np_random.normal(size=3))
         return self._seen()
 

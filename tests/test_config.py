@@ -107,7 +107,8 @@ def test_a_repository_with_bad_settings_does_not_open(tmp_path, user_file):
 
 
 @pytest.mark.parametrize(
-    "value", ["ada", 'with "quotes" and \\', "é ☃ 🎈", "a\nb\tc\x00\x7f\x1b", "", " x ", "'''", "[x]"]
+    "value",
+    ["ada", 'with "quotes" and \\', "é ☃ 🎈", "a\nb\tc\x00\x7f\x1b", "", " x ", "'''", "[x]"],
 )
 def test_any_name_that_is_set_is_read_again(tmp_path, value):
     file = repository_file(tmp_path, "[record]\nsync_interval_s = 2\n")

@@ -45,9 +45,9 @@ BAD_IDS = [
 ]
 
 
-def query(name: str = "pendulum", *, hash: str = "h", **words: Any) -> BenchmarkQuery:
+def query(name: str = "pendulum", *, digest: str = "h", **words: Any) -> BenchmarkQuery:
     return BenchmarkQuery(
-        hash=hash, serialized='{"py/object": "x"}', metadata=BenchmarkMetadata(name=name, **words)
+        hash=digest, serialized='{"py/object": "x"}', metadata=BenchmarkMetadata(name=name, **words)
     )
 
 
@@ -136,8 +136,8 @@ def test_a_benchmark_comes_back_as_it_was_handed_in(storage):
 
 
 def test_the_same_hash_returns_the_benchmark_that_is_there(storage):
-    first = storage.store_benchmark(query("one", hash="same"))
-    second = storage.store_benchmark(query("two", hash="same"))
+    first = storage.store_benchmark(query("one", digest="same"))
+    second = storage.store_benchmark(query("two", digest="same"))
     assert second == first
     assert [h.metadata.name for h in storage.list_benchmarks()] == ["one"]
 
@@ -148,14 +148,14 @@ def test_the_same_benchmark_has_the_same_id_in_every_lab(storage, tmp_path):
 
 
 def test_benchmarks_that_differ_in_words_share_their_environment(storage):
-    one, two = storage.store_benchmark(query("a")), storage.store_benchmark(query("b", hash="i"))
+    one, two = storage.store_benchmark(query("a")), storage.store_benchmark(query("b", digest="i"))
     assert one.id != two.id
     assert one.env == two.env
 
 
 def test_benchmarks_are_listed_by_name_and_id(storage):
     for i, name in enumerate(["b", "a", "c", "a"]):
-        storage.store_benchmark(query(name, hash=str(i)))
+        storage.store_benchmark(query(name, digest=str(i)))
     found = [(h.metadata.name, h.id) for h in storage.list_benchmarks()]
     assert found == sorted(found)
     assert len(found) == 4
@@ -300,7 +300,7 @@ def test_an_episode_that_cannot_be_stored_whole_is_not_recorded(storage, fields)
 
 
 def test_episodes_are_filtered_by_nested_keys(storage):
-    ids = [storage.store_benchmark(query(hash=str(i))).id for i in range(2)]
+    ids = [storage.store_benchmark(query(digest=str(i))).id for i in range(2)]
     for i, words in enumerate(
         [
             {"is_expert": True, "run": {"n": 1}},

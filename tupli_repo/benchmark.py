@@ -13,7 +13,6 @@ from gymnasium import Env, Wrapper
 
 from tupli_repo.codec import env as env_codec
 from tupli_repo.codec.trust import TrustPolicy
-from tupli_repo.codec.tuples import tuples_from_steps
 from tupli_repo.codec.values import dump_json
 from tupli_repo.errors import InvalidInputError
 from tupli_repo.recorder import EpisodeRecorder, OnAbandoned, snapshot
@@ -76,8 +75,7 @@ class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
     @property
     def tuple_buffer(self) -> tuple[RLTuple, ...]:
         """The tuples of the episode in the making, made now."""
-        steps = self._recorder.steps
-        return tuple(tuples_from_steps(steps)) if steps is not None else ()
+        return self._recorder.tuples
 
     # ---- recording
 
@@ -139,8 +137,10 @@ class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
     def close(self) -> None:
         """Record what there is of the episode, make everything durable, close the environment."""
         try:
-            self._close_episode()
-            self.flush()
+            try:
+                self._close_episode()
+            finally:
+                self.flush()
         finally:
             super().close()
 
@@ -260,9 +260,10 @@ class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
                 FilterEQ(key="benchmark_id", value=benchmark_id)
             ):
                 self.storage.delete_episode(header.id)
+        text = self.storage.load_benchmark(benchmark_id).serialized
         self.storage.delete_benchmark(benchmark_id)
-        if delete_artifacts:
-            for artifact_id in getattr(self.env.unwrapped, "related_artifacts", []):
+        if delete_artifacts and env_codec.is_document(text):
+            for artifact_id in env_codec.parse(text).artifacts:
                 self.storage.delete_artifact(artifact_id)
 
     def serialize_env(self, env: Env[Any, Any]) -> str:

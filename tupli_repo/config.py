@@ -16,7 +16,12 @@ from uuid import uuid4
 from platformdirs import user_config_path
 from pydantic import BaseModel, ConfigDict, Field
 
-from tupli_repo.errors import CorruptObjectError, InvalidInputError, UnsupportedFormatError
+from tupli_repo.errors import (
+    CorruptObjectError,
+    InvalidInputError,
+    StorageIOError,
+    UnsupportedFormatError,
+)
 
 FORMAT = 0
 
@@ -112,11 +117,14 @@ class SettingsFile:
 
         Raises:
             InvalidInputError: The file does not parse, or holds a key or value that is not right.
+            StorageIOError: It cannot be read.
         """
         try:
             tree = tomllib.loads(self.path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {}
+        except OSError as err:
+            raise StorageIOError(f"cannot read '{self.path}': {err.strerror}") from err
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
             raise InvalidInputError(
                 f"'{self.path}' is not TOML: {err}", hint="mend the file or remove it"
@@ -142,10 +150,8 @@ class SettingsFile:
         lines: list[str] = []
         for section in sorted({name.partition(".")[0] for name in values}):
             lines.append(f"[{section}]")
-            for name in sorted(values):
-                if name.startswith(f"{section}."):
-                    text = json.dumps(values[name], ensure_ascii=False).replace("\x7f", "\\u007f")
-                    lines.append(f"{name.partition('.')[2]} = {text}")
+            here = sorted(name for name in values if name.startswith(f"{section}."))
+            lines += [f"{name.partition('.')[2]} = {_toml(values[name])}" for name in here]
             lines.append("")
         return "\n".join(lines).encode()
 
@@ -195,6 +201,12 @@ def _convert(key: str, text: str) -> Any:  # noqa: ANN401 - of the key's type
         ) from None
 
 
+def _toml(value: object) -> str:
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return repr(value)
+
+
 def _checked(key: str, value: object, where: str) -> object:
     kind = _known(key).kind
     number = kind is float and isinstance(value, int) and not isinstance(value, bool)
@@ -202,6 +214,8 @@ def _checked(key: str, value: object, where: str) -> object:
         raise InvalidInputError(
             f"{where} has a {type(value).__name__} for '{key}'", hint=_known(key).meaning
         )
+    if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
+        raise InvalidInputError(f"{where} for '{key}' is not Unicode text")
     if kind is float and not float(value) >= 0:  # type: ignore[arg-type]  # checked above
         raise InvalidInputError(
             f"'{key}' is {value}, and must be 0 or more", hint=_known(key).meaning

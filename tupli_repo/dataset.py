@@ -172,6 +172,7 @@ class TupliDataset:
                 "columns() gives whole episodes, and this dataset has a step filter",
                 hint="convert_to_d4rl_format() gives the steps that pass it",
             )
+        asked = tuple(f"{wanted}{mark}" for wanted in only or () for mark in "/#")
         if only is None or self._data is not None:
             found = self._loaded().columns()
         else:
@@ -180,7 +181,7 @@ class TupliDataset:
         return {
             name: column
             for name, column in found.items()
-            if only is None or name in only or name.startswith(tuple(f"{o}/" for o in only))
+            if only is None or name in only or name.startswith(asked)
         }
 
     @property
@@ -226,7 +227,8 @@ class TupliDataset:
             parts["next_observations"].append(observations[1:][keep])
             for target, name in _D4RL_COLUMNS.items():
                 parts[target].append(columns[name][keep])
-        return {name: np.concatenate(p) if p else np.empty(0) for name, p in parts.items()}
+        empty = {name: np.empty(0, bool if name in _D4RL_FLAGS else np.float64) for name in _D4RL}
+        return {name: np.concatenate(p) if p else empty[name] for name, p in parts.items()}
 
     def convert_to_dataframe(self) -> Any:
         """Return a pandas DataFrame with a row per step and the columns of D4RL's format.
@@ -313,9 +315,11 @@ class TupliDataset:
         for header, data in self._loaded():
             missing = [name for name in names if name not in data.columns]
             if missing:
+                parts = [name for name in data.columns if name.startswith(f"{missing[0]}/")]
                 raise InvalidInputError(
-                    f"episode '{header.id[:12]}' has no column '{missing[0]}'",
-                    hint="filter the dataset, or take the episodes one by one",
+                    f"episode '{header.id[:12]}' has no column '{missing[0]}'"
+                    + (f", but '{parts[0]}'" if parts else ""),
+                    hint="columns() gives each part of a composite space",
                 )
             shapes = {name: data.columns[name].shape[1:] for name in names}
             if first is None:
@@ -338,6 +342,7 @@ class TupliDataset:
 
 
 _D4RL = ("observations", "actions", "next_observations", "rewards", "terminals", "timeouts")
+_D4RL_FLAGS = ("terminals", "timeouts")
 _D4RL_COLUMNS = {
     "actions": "actions",
     "rewards": "rewards",

@@ -7,17 +7,21 @@ is recorded, however it ended, unless the caller chose to drop it.
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
-from gymnasium import Env
+from gymnasium import Env, Space
 
-from tupli_repo.codec.episode import Steps
+from tupli_repo.codec.episode import Steps, encode
+from tupli_repo.codec.tuples import tuples_from_steps
 from tupli_repo.errors import EncodingError, InvalidInputError, StorageIOError
+from tupli_repo.repository.episodes import Recorded
 from tupli_repo.schema import RLTuple
 from tupli_repo.storage import TupliStorage
 
 OnAbandoned = Literal["record", "drop"]
+_Spaces = tuple[Space[Any] | None, Space[Any] | None]
 
 
 class EpisodeBuffer:
@@ -46,6 +50,11 @@ class EpisodeBuffer:
         self.terminated.append(bool(flags[0]))
         self.truncated.append(bool(flags[1]))
         self.infos.append(snapshot(info))
+
+    @property
+    def has_own_tuples(self) -> bool:
+        """Whether every step has a tuple of the caller's own class."""
+        return len(self.tuples) == len(self.actions)
 
     def steps(self) -> Steps:
         """What was seen."""
@@ -93,7 +102,7 @@ class EpisodeBuffer:
         truncated: Sequence[bool],
         infos: Sequence[Mapping[str, Any]],
     ) -> Steps:
-        if self.is_abandoned:
+        if self.is_abandoned and not terminated[-1]:
             truncated = [*truncated[:-1], True]
         return Steps(
             observations=observations,
@@ -136,9 +145,13 @@ class EpisodeRecorder:
         self._unsaved: list[Callable[[], None]] = []
 
     @property
-    def steps(self) -> Steps | None:
-        """The episode in the making, None where there is none."""
-        return None if self._buffer is None else self._buffer.steps()
+    def tuples(self) -> tuple[RLTuple, ...]:
+        """The tuples of the episode in the making; the caller's own where it makes some."""
+        if self._buffer is None or not self._buffer.actions:
+            return ()
+        if self._buffer.has_own_tuples:
+            return tuple(self._buffer.tuples)
+        return tuple(tuples_from_steps(self._buffer.steps()))
 
     def begin(
         self,
@@ -230,19 +243,37 @@ class EpisodeRecorder:
             del self._unsaved[0]
 
     def _save(self, buffer: EpisodeBuffer, benchmark_id: str, rl_tuple_cls: type[RLTuple]) -> None:
-        steps = buffer.steps_of_tuples(rl_tuple_cls) if buffer.tuples else buffer.steps()
-        try:
-            recorded = self._storage.record(
-                steps,
-                benchmark_id,
-                observation_space=self._env.observation_space,
-                action_space=self._env.action_space,
-            )
-        except EncodingError:
-            if not buffer.tuples:
-                raise
-            # The caller's own tuples need not fit the environment's spaces.
-            recorded = self._storage.record(steps, benchmark_id)
+        """Record an episode, or what of it can be stored, and tell what cannot."""
+        own = buffer.has_own_tuples
+        steps = buffer.steps_of_tuples(rl_tuple_cls) if own else buffer.steps()
+        spaces = (self._env.observation_space, self._env.action_space)
+        failure = EncodingError("the episode cannot be stored")
+        # The caller's own tuples need not fit the environment's spaces.
+        for known in (spaces, (None, None)) if own else (spaces,):
+            try:
+                recorded = self._record(steps, benchmark_id, known)
+            except EncodingError as err:
+                failure = err
+            else:
+                self._tell(recorded)
+                return
+        for known in (spaces, (None, None)):
+            kept = _longest_storable(steps, known)
+            if kept is not None:
+                recorded = self._record(kept, benchmark_id, known)
+                raise EncodingError(
+                    f"episode '{recorded.header.id[:12]}' was recorded as far as it can be stored,"
+                    f" {len(kept.actions)} of {len(steps.actions)} steps: {failure.message}",
+                    hint=failure.hint,
+                ) from failure
+        raise failure
+
+    def _record(self, steps: Steps, benchmark_id: str, spaces: _Spaces) -> Recorded:
+        return self._storage.record(
+            steps, benchmark_id, observation_space=spaces[0], action_space=spaces[1]
+        )
+
+    def _tell(self, recorded: Recorded) -> None:
         if recorded.problems:
             first, more = recorded.problems[0], len(recorded.problems) - 1
             raise EncodingError(
@@ -252,11 +283,44 @@ class EpisodeRecorder:
             )
 
 
+def _longest_storable(steps: Steps, spaces: _Spaces) -> Steps | None:
+    """The longest beginning of an episode that can be stored, as a truncated one; None if none."""
+    observation_space, action_space = spaces
+    low, high = 0, len(steps.actions) - 1  # the whole of it cannot be
+    while low < high:
+        middle = (low + high + 1) // 2
+        try:
+            encode(
+                _beginning(steps, middle),
+                observation_space=observation_space,
+                action_space=action_space,
+            )
+        except EncodingError:
+            high = middle - 1
+        else:
+            low = middle
+    return _beginning(steps, low) if low else None
+
+
+def _beginning(steps: Steps, n_steps: int) -> Steps:
+    return replace(
+        steps,
+        observations=steps.observations[: n_steps + 1],
+        actions=steps.actions[:n_steps],
+        rewards=steps.rewards[:n_steps],
+        terminated=steps.terminated[:n_steps],
+        truncated=[*steps.truncated[: n_steps - 1], True],
+        infos=steps.infos[:n_steps],
+    )
+
+
 def snapshot(value: Any) -> Any:
     """Return a copy of what an environment may change later: arrays and containers."""
     if isinstance(value, np.ndarray):
         return value.copy()
-    if isinstance(value, dict):
+    if isinstance(value, bytearray):
+        return bytes(value)
+    if isinstance(value, Mapping):
         return {key: snapshot(item) for key, item in value.items()}
     if isinstance(value, list):
         return [snapshot(item) for item in value]

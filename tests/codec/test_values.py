@@ -3,6 +3,7 @@
 import json
 import math
 from base64 import b64encode
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -126,8 +127,7 @@ def test_depth_is_limited_in_the_same_way_both_ways():
 def test_what_is_accepted_is_read_again_however_many_values_it_has():
     with pytest.raises(EncodingError, match="values"):
         dump_json([0] * 2_000_001)
-    many = [0] * 1_900_000
-    assert load_json(dump_json(many)) == many
+    assert load_json(dump_json([0] * 500_000)) == [0] * 500_000
 
 
 def test_a_text_over_eight_mebibytes_is_refused():
@@ -183,10 +183,8 @@ def test_malformed_text_is_damage_and_nothing_else(data):
 
 @given(st.binary(max_size=40))
 def test_no_bytes_make_anything_but_a_value_or_damage(data):
-    try:
+    with suppress(CorruptObjectError):
         load_json(data)
-    except CorruptObjectError:
-        pass
 
 
 @pytest.mark.parametrize("text", ["", "O", ">f4", "f4", "<f16", "<V4", "|O", 4, None, "<f4,<f4"])

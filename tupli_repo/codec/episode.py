@@ -13,7 +13,7 @@ Invariant: `decode` gives back what `encode` was given: values, dtypes, missing 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, SupportsFloat
 
 import numpy as np
 from gymnasium import Space
@@ -140,7 +140,7 @@ def encode(
     action = _tree(action_space, steps.actions[0])
     columns = columns_from_samples(observation, steps.observations, "observations")
     columns |= columns_from_samples(action, steps.actions, "actions")
-    columns["rewards"] = stack(steps.rewards, "rewards")
+    columns["rewards"] = stack([_number(reward) for reward in steps.rewards], "rewards")
     columns["terminated"] = np.asarray(steps.terminated, dtype=bool)
     columns["truncated"] = np.asarray(steps.truncated, dtype=bool)
     problems: list[EncodingError] = []
@@ -368,6 +368,12 @@ def _check_lengths(steps: Steps) -> int:
 
 def _tree(space: Space[Any] | None, sample: Any) -> Tree:
     return infer_tree(sample) if space is None else describe_space(space)
+
+
+def _number(reward: Any) -> Any:
+    """A reward; a Fraction or the like as the float that Gymnasium takes it for."""
+    known = isinstance(reward, (np.ndarray, np.generic, int, float, str))
+    return float(reward) if isinstance(reward, SupportsFloat) and not known else reward
 
 
 def _is_default(key: str, value: Any) -> bool:

@@ -120,13 +120,14 @@ class Episodes:
         def make(row: EpisodeRow) -> EpisodeHeader | None:
             return None if row.id in hidden or not is_complete(row) else _header(row)
 
-        packed = self._select_packed(chosen, make)
+        # Journals first: one that is sealed from here on is in the packs that are looked at next.
         fresh = [
             made
             for row in self._rows_of_journals()
             if chosen is None or chosen.matches(row.record())
             if (made := make(row)) is not None
         ]
+        packed = self._select_packed(chosen, make)
         if not fresh:
             return packed
         both = {header.id: header for header in (*packed, *fresh)}
@@ -139,8 +140,8 @@ class Episodes:
         def make(row: EpisodeRow) -> str | None:
             return None if is_complete(row) else row.id
 
-        pending = self._select_packed(None, make)
-        return len({*pending, *(row.id for row in self._rows_of_journals() if make(row))})
+        fresh = {row.id for row in self._rows_of_journals() if make(row)}
+        return len(fresh.union(self._select_packed(None, make)))
 
     def load(
         self, ids: Sequence[ObjectId], *, only: Collection[str] | None = None
@@ -215,22 +216,21 @@ class Episodes:
         except (FileNotFoundError, KeyError):
             raise _PackGoneError(name) from None
 
-    def _rows_of_journals(self) -> Iterator[EpisodeRow]:
+    def _rows_of_journals(self) -> list[EpisodeRow]:
         """The rows of all journals; what was read before is not read again."""
-        present = {}
-        for journal in self._store.journals():
-            rows = self._journals.get(journal.path.name, {})
-            new = [oid for oid in journal.directory.ids(Kind.EPISODE) if oid not in rows]
+        while True:
             try:
-                rows |= {ObjectId(row.id): row for row in self._rows_in(journal, new)}
-            except FileNotFoundError:  # sealed meanwhile: ask again
+                present = {file.path.name: self._rows_of(file) for file in self._store.journals()}
+            except FileNotFoundError:  # sealed since the last refresh
                 self._store.refresh()
-                yield from self._rows_of_journals()
-                return
-            present[journal.path.name] = rows
-        self._journals = present
-        for rows in present.values():
-            yield from rows.values()
+                continue
+            self._journals = present
+            return [row for rows in present.values() for row in rows.values()]
+
+    def _rows_of(self, journal: BlockFile) -> dict[ObjectId, EpisodeRow]:
+        rows = self._journals.get(journal.path.name, {})
+        new = [oid for oid in journal.directory.ids(Kind.EPISODE) if oid not in rows]
+        return rows | {ObjectId(row.id): row for row in self._rows_in(journal, new)}
 
     def _rows_in(self, file: BlockFile, ids: Iterable[ObjectId]) -> Iterator[EpisodeRow]:
         for oid, obj in file.read_many(ids):
