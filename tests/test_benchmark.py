@@ -73,7 +73,7 @@ def test_what_is_recorded_is_what_a_loop_around_the_bare_environment_saw(
 def test_generated_episodes_pass_through_the_wrapper_and_come_back(tmp_path, made: Generated):
     steps = made.steps
     if len(steps.observations) == len(steps.actions):
-        steps.observations.append(steps.observations[0])  # type: ignore[attr-defined]
+        steps.observations.append(steps.observations[0])  # type: ignore[union-attr]
     storage = FileStorage(tmp_path / "generated")
     benchmark_id = stored(storage).id
     env = TupliEnvWrapper(
@@ -330,7 +330,7 @@ def test_close_makes_durable_and_closes_the_environment_even_after_an_error(stor
 
     fs = RecordingFileSystem()
     repository = Repository(storage.storage_dir, fs=fs)
-    env = TupliEnvWrapper(Chatty(), repository, stored(storage).id)  # type: ignore[arg-type]
+    env = TupliEnvWrapper(Chatty(), repository, stored(storage).id)
     play(env, ACTIONS[:2])
     fs.clear()
     with pytest.raises(EncodingError):

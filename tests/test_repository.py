@@ -367,6 +367,21 @@ def test_a_flipped_byte_is_an_error_that_names_the_file_and_never_other_data(
     assert everything(tmp_path) == before
 
 
+def test_an_object_under_another_objects_name_is_never_taken_for_it(storage):
+    items = [
+        storage.store_artifact(content, ArtifactMetadata(name=name))
+        for content, name in [(b"one", "a"), (b"two", "b")]
+    ]
+    objects = storage.root / "objects"
+    one, two = (objects / item.id[:2] / item.id[2:] for item in items)
+    one.unlink()
+    one.write_bytes(two.read_bytes())
+    fresh = FileStorage(storage.storage_dir)
+    for call in (fresh.list_artifacts, lambda: fresh.load_artifact(items[0].id)):
+        with pytest.raises(CorruptObjectError, match=one.name):
+            call()
+
+
 def test_damage_that_a_warm_catalog_could_hide_is_found_on_load(tmp_path):
     recorded(tmp_path)
     (path,) = (tmp_path / ".tupli" / "packs").glob("*.pack")

@@ -22,6 +22,7 @@ from tupli_repo.errors import (
     StorageIOError,
     UnsupportedFormatError,
 )
+from tupli_repo.odb.files import disk_errors
 
 FORMAT = 0
 
@@ -120,11 +121,14 @@ class SettingsFile:
             StorageIOError: It cannot be read.
         """
         try:
-            tree = tomllib.loads(self.path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        except OSError as err:
-            raise StorageIOError(f"cannot read '{self.path}': {err.strerror}") from err
+            with disk_errors("read", self.path):
+                text = self.path.read_bytes()
+        except StorageIOError as err:
+            if isinstance(err.__cause__, FileNotFoundError):
+                return {}
+            raise
+        try:
+            tree = tomllib.loads(text.decode())
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
             raise InvalidInputError(
                 f"'{self.path}' is not TOML: {err}", hint="mend the file or remove it"

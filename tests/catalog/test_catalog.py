@@ -44,8 +44,10 @@ paths = st.one_of(
         lambda p: ".".join(["metadata", *p])
     ),
     st.sampled_from(
-        ["id", "benchmark_id", "created_at", "created_by", "n_tuples", "terminated", "timeout"]
-        + ["seed", "published_in", "metadata", "missing", "nonsense", "metadatax"]
+        [
+            *("id", "benchmark_id", "created_at", "created_by", "n_tuples", "terminated"),
+            *("timeout", "seed", "published_in", "metadata", "missing", "nonsense", "metadatax"),
+        ]
     ),
 )
 COMPARISONS = [t for t in FilterType if t not in (FilterType.AND, FilterType.OR, FilterType.IN)]

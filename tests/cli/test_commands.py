@@ -15,7 +15,7 @@ import pytest
 
 from tupli_repo import FileStorage, TupliEnvWrapper
 from tupli_repo.cli import run
-from tupli_repo.schema import ArtifactMetadata
+from tupli_repo.schema import ArtifactMetadata, EpisodeItem
 
 
 class Outcome(NamedTuple):
@@ -366,3 +366,137 @@ def test_an_unexpected_error_is_one_line_unless_asked(
     assert done.status == 1
     assert len(done.err.splitlines()) <= 2
     assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("conditions", "seeds"),
+    [
+        (["seed = 3"], [3]),
+        (["seed != 3"], [4]),
+        (["seed in [3, 4, 5]"], [3, 4]),
+        (["n_tuples >= 1", "seed > 3"], [4]),
+        (["terminated = true"], [3, 4]),
+        (["terminated = false"], []),
+        (["created_by = nobody"], []),
+        (["metadata.x = null"], []),
+        (["seed<=3"], [3]),
+    ],
+)
+def test_list_where(tupli: Tupli, project: FileStorage, conditions: list[str], seeds: list[int]):
+    arguments = [part for condition in conditions for part in ("--where", condition)]
+    found = tupli("list", "episodes", "--json", *arguments).json
+    assert [header["seed"] for header in found] == seeds
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        ("seed", "'seed' is not a condition"),
+        ("= 3", "'= 3' is not a condition"),
+        ("seed =", "'seed =' is not a condition"),
+        ("seed in 3", "needs a list behind 'in'"),
+        ("seed > null", "null is only ever equal to null"),
+    ],
+)
+def test_a_wrong_condition_is_told(
+    tupli: Tupli, project: FileStorage, condition: str, message: str
+):
+    done = tupli("list", "episodes", "--where", condition)
+    assert (done.status, done.out) == (2, "")
+    assert message in done.err
+    assert "hint: " in done.err
+
+
+def test_list_where_finds_benchmarks_and_artifacts_too(tupli: Tupli, project: FileStorage):
+    assert len(tupli("list", "--json", "--where", "metadata.name = cartpole").json) == 1
+    assert tupli("list", "--json", "--where", "metadata.name = other").json == []
+    assert len(tupli("list", "artifacts", "--json", "--where", "size < 8").json) == 1
+
+
+def test_list_in_pages(tupli: Tupli, project: FileStorage):
+    both = tupli("list", "episodes", "--json").json
+    assert tupli("list", "episodes", "--json", "--limit", 1).json == both[:1]
+    assert tupli("list", "episodes", "--json", "--limit", 1, "--skip", 1).json == both[1:]
+    assert tupli("list", "episodes", "--json", "--skip", 5).json == []
+
+
+def test_show_the_steps_of_an_episode(tupli: Tupli, project: FileStorage):
+    episode = project.list_episodes(include_tuples=True)[0]
+    assert isinstance(episode, EpisodeItem)
+    shown = tupli("show", episode.id, "--steps", 2, "--json").json
+    assert [step["state"] for step in shown["steps"].values()] == [
+        step.state for step in episode.tuples[:2]
+    ]
+    assert "state" in tupli("show", episode.id, "--steps", 1).out
+
+
+def test_status_counts_what_is_here(tupli: Tupli, project: FileStorage):
+    found = tupli("status", "--json").json
+    steps = sum(header.n_tuples for header in project.list_episodes())
+    assert (found["benchmarks"], found["episodes"], found["artifacts"]) == (1, 2, 1)
+    assert (found["steps"], found["packs"], found["journals"]) == (steps, 1, 0)
+    assert (found["hidden"], found["pending"], found["role"]) == (0, 0, "work")
+    assert found["size_bytes"] > 1000
+    tupli("remove", project.list_episodes()[0].id)
+    text = tupli("status").out
+    assert "1 removed here" in text
+    assert f"repository in '{project.root}' (work)" in text
+
+
+def test_status_tells_what_is_pending(tupli: Tupli, project: FileStorage, tmp_path: Path):
+    """A copy by hand: the pack has come, its benchmark has not."""
+    half = FileStorage(tmp_path / "half")
+    (pack,) = (project.root / "packs").iterdir()
+    (half.root / "packs" / pack.name).write_bytes(pack.read_bytes())
+    assert tupli("-C", half.storage_dir, "list", "episodes", "--json").json == []
+    assert tupli("-C", half.storage_dir, "status", "--json").json["pending"] == 2
+    assert "2 pending" in tupli("-C", half.storage_dir, "status").out
+    for file in (project.root / "objects").rglob("*"):
+        if file.is_file():
+            (half.root / file.relative_to(project.root)).write_bytes(file.read_bytes())
+    assert len(tupli("-C", half.storage_dir, "list", "episodes", "--json").json) == 2
+    assert tupli("-C", half.storage_dir, "status", "--json").json["pending"] == 0
+
+
+def test_du_tells_what_takes_how_much(tupli: Tupli, project: FileStorage):
+    benchmark, artifact = tupli("du", "--json").json
+    assert (benchmark["kind"], benchmark["episodes"]) == ("benchmark", 2)
+    assert artifact["name"] == "wind.csv"
+    packs = sum(path.stat().st_size for path in (project.root / "packs").iterdir())
+    assert packs / 2 < benchmark["stored_bytes"] < benchmark["raw_bytes"]
+    assert tupli("du").out.splitlines()[0].split("\t")[0] == "kind"
+
+
+def test_restore_brings_back_what_was_removed(tupli: Tupli, project: FileStorage):
+    ids = [header.id for header in project.list_episodes()]
+    (benchmark,) = project.list_benchmarks()
+    tupli("remove", *ids, benchmark.id)
+    listed = tupli("restore", "--json").json
+    assert {item["id"] for item in listed} == {*ids, benchmark.id}
+    assert tupli("restore", ids[0][:9], "0000000").status == 1
+    assert tupli("list", "episodes", "--json").json == []
+    assert tupli("restore", ids[0][:9], benchmark.id).status == 0
+    assert [header["id"] for header in tupli("list", "episodes", "--json").json] == [ids[0]]
+    assert tupli("restore", ids[0]).status == 1
+    assert tupli("restore").out.splitlines() == ["kind\tid", f"episode\t{ids[1]}"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script(tupli: Tupli, shell: str):
+    done = tupli("completion", shell)
+    assert done.status == 0
+    assert "_TUPLI_COMPLETE" in done.out
+    assert tupli("completion", shell, "--json").json["script"].strip() == done.out.strip()
+    assert tupli("completion", "tcsh").status == 2
+
+
+def test_the_shell_completes_commands():
+    environment = {**os.environ, "_TUPLI_COMPLETE": "bash_complete", "COMP_WORDS": "tupli re"}
+    done = subprocess.run(
+        [sys.executable, "-m", "tupli_repo"],
+        env={**environment, "COMP_CWORD": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["plain,remove", "plain,restore"]

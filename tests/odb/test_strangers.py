@@ -89,8 +89,7 @@ def test_what_stands_in_place_of_a_file_is_refused(
     put(path, tmp_path / "elsewhere")
     late = reopen(root)
     with pytest.raises(StorageIOError, match="not a regular file") as caught:
-        late.refresh()
-        list(late.ids())
+        everything(late)
     assert str(path) in caught.value.message
     with pytest.raises(StorageIOError, match="not a regular file"):
         late.read(id_of(HELLO))

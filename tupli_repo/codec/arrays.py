@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 from tupli_repo.codec.values import dtype_name
 from tupli_repo.errors import EncodingError
 
+Items = Sequence[Any] | NDArray[Any]
+"""Values in order: a list of them, or an array with a row for each."""
+
 
 def stack(
-    samples: Sequence[Any],
+    samples: Items,
     name: str,
     *,
     prefer: str | None = None,
@@ -32,8 +35,11 @@ def stack(
     Raises:
         EncodingError: They differ in shape, or cannot be stored; the message says at which step.
     """
-    if not samples:
+    if not len(samples):
         return np.empty((0, *(shape or ())), dtype=prefer or "<f8")
+    if isinstance(samples, np.ndarray):
+        dtype_name(samples.dtype, name=name)
+        return samples.astype(samples.dtype.newbyteorder("<"), copy=False)
     arrays = [_as_array(sample, f"{name}[{i}]", prefer) for i, sample in enumerate(samples)]
     first = arrays[0]
     dtype = first.dtype

@@ -19,7 +19,7 @@ import numpy as np
 from gymnasium import Space
 from numpy.typing import NDArray
 
-from tupli_repo.codec.arrays import stack
+from tupli_repo.codec.arrays import Items, stack
 from tupli_repo.codec.columns import ColumnSpec, decode_columns, encode_columns
 from tupli_repo.codec.infos import INFO_TEXT, info_columns, infos_from_columns, storable_items
 from tupli_repo.codec.samples import (
@@ -68,11 +68,11 @@ class Steps:
         rng: The state of the environment's generator before a seedless reset.
     """
 
-    observations: Sequence[Any]
-    actions: Sequence[Any]
-    rewards: Sequence[Any]
-    terminated: Sequence[bool]
-    truncated: Sequence[bool]
+    observations: Items
+    actions: Items
+    rewards: Items
+    terminated: Items
+    truncated: Items
     infos: Sequence[Mapping[Any, Any]]
     reset_info: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)

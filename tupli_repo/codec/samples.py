@@ -18,7 +18,7 @@ import numpy as np
 from gymnasium.spaces import GraphInstance
 from numpy.typing import NDArray
 
-from tupli_repo.codec.arrays import stack
+from tupli_repo.codec.arrays import Items, stack
 from tupli_repo.codec.spaces import LEAVES, Tree, leaf_shape
 from tupli_repo.codec.views import View
 from tupli_repo.errors import CorruptObjectError, EncodingError
@@ -47,7 +47,7 @@ def unescape(component: str) -> str:
     return component
 
 
-def columns_from_samples(tree: Tree, samples: Sequence[Any], name: str) -> Columns:
+def columns_from_samples(tree: Tree, samples: Items, name: str) -> Columns:
     """Return samples as columns.
 
     Args:
@@ -145,7 +145,7 @@ def free_columns(tree: Tree, name: str) -> set[str]:
 # ---- writing
 
 
-def _columns_of_sequences(tree: Tree, samples: Sequence[Any], name: str) -> Columns:
+def _columns_of_sequences(tree: Tree, samples: Items, name: str) -> Columns:
     sub = tree["space"]
     parts = [
         _unstacked(sub, sample, f"{name}[{i}]") if tree["stack"] else _items(sample, f"{name}[{i}]")
@@ -158,7 +158,7 @@ def _columns_of_sequences(tree: Tree, samples: Sequence[Any], name: str) -> Colu
     }
 
 
-def _columns_of_graphs(tree: Tree, samples: Sequence[Any], name: str) -> Columns:
+def _columns_of_graphs(tree: Tree, samples: Items, name: str) -> Columns:
     columns: Columns = {}
     for part in _GRAPH_PARTS if tree["edge_space"] is not None else _GRAPH_PARTS[:1]:
         seen = []
@@ -179,7 +179,7 @@ def _columns_of_graphs(tree: Tree, samples: Sequence[Any], name: str) -> Columns
     return columns
 
 
-def _columns_of_choices(tree: Tree, samples: Sequence[Any], name: str) -> Columns:
+def _columns_of_choices(tree: Tree, samples: Items, name: str) -> Columns:
     n = len(tree["spaces"])
     for i, sample in enumerate(samples):
         if not isinstance(sample, tuple) or len(sample) != 2 or not 0 <= int(sample[0]) < n:
@@ -205,7 +205,7 @@ def _unstacked(tree: Tree, batch: Any, name: str) -> list[Any]:
 
 
 def _parts_of_samples(
-    tree: Tree, samples: Sequence[Any], name: str
+    tree: Tree, samples: Items, name: str
 ) -> Iterator[tuple[str, Tree, list[Any]]]:
     """The children of a Dict or Tuple, each with its part of every sample."""
     is_dict, n = tree["type"] == "Dict", len(tree["spaces"])

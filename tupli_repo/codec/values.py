@@ -11,6 +11,7 @@ an array without dimensions comes back as the scalar it holds, a subclass as its
 
 import json
 import math
+import re
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from typing import Any
@@ -26,6 +27,7 @@ MAX_NODES = 2_000_000
 MAX_DIGITS = 4000
 _INT64 = range(-(2**63), 2**63)
 _DTYPE_KINDS = frozenset("?biufcSUmM")
+_LONG_NUMBER = re.compile(rb"[0-9]{19}")
 _NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -115,15 +117,19 @@ def little_endian(array: NDArray[Any]) -> NDArray[Any]:
 
 def _load_plain(data: bytes) -> Any:
     """The value of a text without tags, at C's speed; None where it has to be looked at closely."""
+    if len(data) > 2 * MAX_NODES or _LONG_NUMBER.search(data):
+        return None
     try:
         tree = json.loads(data)
+        return tree if _canonical(tree) == data else None
     except ValueError:
         return None
-    return tree if _canonical(tree) == data else None
 
 
 def _canonical(tree: Any) -> bytes:
-    text = json.dumps(tree, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(
+        tree, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
     return text.encode("utf-8", "surrogatepass")
 
 
