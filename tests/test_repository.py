@@ -1,5 +1,6 @@
 """The repository itself: several processes on one folder, damage, faults, and what it refuses."""
 
+import errno
 import json
 import os
 import signal
@@ -27,6 +28,7 @@ from tupli_repo.errors import (
     StorageIOError,
     UnsupportedFormatError,
 )
+from tupli_repo.odb.files import FileSystem
 from tupli_repo.repository import Repository
 from tupli_repo.schema import ArtifactMetadata, BenchmarkMetadata
 from tupli_repo.storage import FileStorage
@@ -286,6 +288,33 @@ def test_a_disk_error_keeps_the_episode_and_a_later_flush_records_it(tmp_path):
     assert [h.seed for h in repository.list_episodes()] == [0, 1]
     play(env, [1] * 5, seed=2)
     assert [h.seed for h in Repository(tmp_path).list_episodes()] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("fault", [OSError(errno.EIO, "broken"), KeyboardInterrupt()], ids=repr)
+def test_a_write_that_succeeded_and_said_it_failed_leaves_one_episode(tmp_path, fault):
+    class Lying(FileSystem):
+        lies = 0
+
+        def write(self, descriptor: int, data: bytes) -> None:
+            super().write(descriptor, data)
+            if self.lies and len(data) > 300:
+                self.lies -= 1
+                raise fault
+
+    Repository.init(tmp_path)
+    fs = Lying()
+    repository = Repository(tmp_path, fs=fs)
+    env = stored(repository)
+    fs.lies = 2
+    with pytest.raises((StorageIOError, KeyboardInterrupt)):
+        play(env, [1] * 5, seed=0)
+    with pytest.raises((StorageIOError, KeyboardInterrupt)):
+        env.flush()
+    env.close()
+    assert [h.seed for h in repository.list_episodes()] == [0]
+    repository.close()
+    assert [h.seed for h in Repository(tmp_path).list_episodes()] == [0]
+    assert repository.status().episodes == 1
 
 
 def test_episodes_wait_in_order_while_the_disk_is_full(tmp_path):

@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from secrets import token_hex
 from typing import Any, Literal
 
 import numpy as np
@@ -15,9 +16,9 @@ from gymnasium import Env, Space
 
 from tupli_repo.codec.episode import Steps, encode
 from tupli_repo.codec.tuples import tuples_from_steps
-from tupli_repo.errors import EncodingError, InvalidInputError, StorageIOError
+from tupli_repo.errors import EncodingError, InvalidInputError, StorageIOError, TupliError
 from tupli_repo.repository.episodes import Recorded
-from tupli_repo.schema import RLTuple
+from tupli_repo.schema import RLTuple, utc_now
 from tupli_repo.storage import TupliStorage
 
 OnAbandoned = Literal["record", "drop"]
@@ -201,6 +202,7 @@ class EpisodeRecorder:
                 "the episode cannot be recorded: its environment is not stored",
                 hint="call store(name) first, or deactivate_recording()",
             )
+        buffer.begun |= {"created_at": utc_now(), "nonce": token_hex(8)}  # the same in every try
         self._unsaved.append(lambda: self._save(buffer, benchmark_id, rl_tuple_cls))
         self._retry()
         if time.monotonic() - self._synced_at >= self._sync_interval_s:
@@ -235,10 +237,9 @@ class EpisodeRecorder:
         while self._unsaved:
             try:
                 self._unsaved[0]()
-            except StorageIOError:
-                raise  # kept, and tried again
-            except BaseException:
-                del self._unsaved[0]
+            except TupliError as err:
+                if not isinstance(err, StorageIOError):  # else it is tried again, as after Ctrl-C
+                    del self._unsaved[0]
                 raise
             del self._unsaved[0]
 

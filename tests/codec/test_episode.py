@@ -295,7 +295,6 @@ def test_lists_of_different_lengths_are_refused(changes):
         ("rewards", [None] * 3),
         ("rewards", [{"a": 1}] * 3),
     ],
-    ids=str,
 )
 def test_what_must_be_stored_and_cannot_be_is_refused(name, values):
     with pytest.raises(EncodingError, match=name):

@@ -66,6 +66,9 @@ class Steps:
         seed: The seed handed to ``reset``, if one was.
         options: The options handed to ``reset``, if any were.
         rng: The state of the environment's generator before a seedless reset.
+        created_at: When it ended, in UTC, as `tupli_repo.schema.utc_now` writes it; now if empty.
+        nonce: 16 hex digits that tell it from another episode that went the same way; random where
+            empty. Recorded again with the same time and nonce, an episode is still one.
     """
 
     observations: Items
@@ -79,6 +82,8 @@ class Steps:
     seed: int | None = None
     options: Mapping[str, Any] | None = None
     rng: Mapping[str, Any] | None = None
+    created_at: str = ""
+    nonce: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

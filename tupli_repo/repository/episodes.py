@@ -90,9 +90,9 @@ class Episodes:
         blobs = [Object(kind=Kind.BLOB, body=body) for body in (encoded.layout, *encoded.data)]
         fields = {
             **encoded.record,
-            "created_at": utc_now(),
+            "created_at": steps.created_at or utc_now(),
             "created_by": user,
-            "nonce": token_hex(8),
+            "nonce": steps.nonce or token_hex(8),
         }
         links = (benchmark_id, *(object_id(encode(blob)) for blob in blobs))
         body = codec.encode_record(fields)
