@@ -256,10 +256,8 @@ class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
         """
         benchmark_id = self._stored_id()
         if delete_episodes:
-            for header in self.storage.list_episodes(
-                FilterEQ(key="benchmark_id", value=benchmark_id)
-            ):
-                self.storage.delete_episode(header.id)
+            of_it = FilterEQ(key="benchmark_id", value=benchmark_id)
+            self.storage.delete_episodes(h.id for h in self.storage.list_episodes(of_it))
         text = self.storage.load_benchmark(benchmark_id).serialized
         self.storage.delete_benchmark(benchmark_id)
         if delete_artifacts and env_codec.is_document(text):

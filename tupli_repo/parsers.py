@@ -4,7 +4,7 @@ The lists are flat over the steps; what is not a plain list becomes whatever the
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,45 +67,50 @@ class NumpyTupleParser(BaseTupleParser):
         )
 
 
-class TorchTupleParser(BaseTupleParser):
+class _TensorParser(BaseTupleParser):
+    """What `NumpyTupleParser` gives, converted array by array."""
+
+    @classmethod
+    @abstractmethod
+    def _converter(cls) -> Callable[[NDArray[Any]], Any]:
+        """Return what makes a tensor of an array."""
+
+    @classmethod
+    def parse_lists(
+        cls,
+        obs: Sequence[Any],
+        act: Sequence[Any],
+        rew: Sequence[Any],
+        term: Sequence[bool],
+        trunc: Sequence[bool],
+    ) -> tuple[Any, ...]:
+        """Return five tensors of N rows.
+
+        Raises:
+            MissingDependencyError: The package is not installed.
+        """
+        convert = cls._converter()
+        arrays = NumpyTupleParser.parse_lists(obs, act, rew, term, trunc)
+        return tuple(convert(array) for array in arrays)
+
+
+class TorchTupleParser(_TensorParser):
     """Torch tensors of the same dtypes; needs the extra ``torch``."""
 
     @classmethod
-    def parse_lists(
-        cls,
-        obs: Sequence[Any],
-        act: Sequence[Any],
-        rew: Sequence[Any],
-        term: Sequence[bool],
-        trunc: Sequence[bool],
-    ) -> tuple[Any, ...]:
-        """Return five tensors of N rows.
-
-        Raises:
-            MissingDependencyError: torch is not installed.
-        """
-        torch = require("torch", needed_for="TorchTupleParser")
-        arrays = NumpyTupleParser.parse_lists(obs, act, rew, term, trunc)
-        return tuple(torch.from_numpy(array) for array in arrays)
+    def _converter(cls) -> Callable[[NDArray[Any]], Any]:
+        found: Callable[[NDArray[Any]], Any] = require(
+            "torch", needed_for="TorchTupleParser"
+        ).from_numpy
+        return found
 
 
-class TensorflowTupleParser(BaseTupleParser):
+class TensorflowTupleParser(_TensorParser):
     """TensorFlow tensors of the same dtypes; needs tensorflow."""
 
     @classmethod
-    def parse_lists(
-        cls,
-        obs: Sequence[Any],
-        act: Sequence[Any],
-        rew: Sequence[Any],
-        term: Sequence[bool],
-        trunc: Sequence[bool],
-    ) -> tuple[Any, ...]:
-        """Return five tensors of N rows.
-
-        Raises:
-            MissingDependencyError: tensorflow is not installed.
-        """
-        tensorflow = require("tensorflow", needed_for="TensorflowTupleParser")
-        arrays = NumpyTupleParser.parse_lists(obs, act, rew, term, trunc)
-        return tuple(tensorflow.convert_to_tensor(array) for array in arrays)
+    def _converter(cls) -> Callable[[NDArray[Any]], Any]:
+        found: Callable[[NDArray[Any]], Any] = require(
+            "tensorflow", needed_for="TensorflowTupleParser"
+        ).convert_to_tensor
+        return found

@@ -114,6 +114,11 @@ class TupliStorage(Protocol):
     def delete_episode(self, uri: str) -> None:
         """Remove an episode from the listing."""
 
+    def delete_episodes(self, uris: Iterable[str]) -> None:
+        """Remove many episodes from the listing."""
+        for uri in uris:
+            self.delete_episode(uri)
+
     @abstractmethod
     def publish_episode(self, uri: str, publish_in: str = "global") -> None:
         """Publish an episode in a group."""

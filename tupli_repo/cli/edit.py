@@ -3,6 +3,7 @@
 import click
 
 from tupli_repo.cli.app import App, json_option
+from tupli_repo.cli.opening import open_repository
 from tupli_repo.config import SETTINGS, SettingsFile, user_settings_file
 from tupli_repo.errors import InvalidInputError, NotFoundError
 from tupli_repo.odb.files import replace_file
@@ -35,22 +36,19 @@ def init_command(app: App, folder: str, bare: bool) -> None:  # noqa: FBT001
     "10 no repository here",
 )
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.option("-m", "--message", default="", help="Why; kept with what is removed.")
 @json_option
 @click.pass_obj
-def remove_command(app: App, ids: tuple[str, ...]) -> None:
+def remove_command(app: App, ids: tuple[str, ...], message: str) -> None:
     """Hide each benchmark, episode or artifact whose id begins with ID.
 
     What was recorded in a benchmark stays; storing a benchmark or artifact again brings it back.
     An artifact that a benchmark needs stays until that is removed too.
     """
-    repository = Repository(app.repository_path)
-    app.keep(repository)
-    found = [repository.resolve(text) for text in dict.fromkeys(ids)]
-    removed = []
-    for kind, oid in dict.fromkeys(found):
-        repository.delete(kind, oid)
-        removed.append({"kind": kind.value, "id": oid})
-    app.emit(removed, "\n".join(f"removed {item['kind']} {item['id'][:12]}" for item in removed))
+    repository = open_repository(app)
+    found = repository.remove(ids, why=message)
+    document = [{"kind": kind.value, "id": oid} for kind, oid in found]
+    app.emit(document, "\n".join(f"removed {kind} {oid[:12]}" for kind, oid in found))
 
 
 @click.command(
@@ -64,8 +62,7 @@ def remove_command(app: App, ids: tuple[str, ...]) -> None:
 @click.pass_obj
 def restore_command(app: App, ids: tuple[str, ...]) -> None:
     """Bring back each benchmark, episode or artifact that was removed; without ID, list them."""
-    repository = Repository(app.repository_path)
-    app.keep(repository)
+    repository = open_repository(app)
     found = repository.restore(ids) if ids else repository.removed()
     document = [{"kind": kind.value, "id": oid} for kind, oid in found]
     if ids:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from tupli_repo.cli.app import App, json_option, size_text
+from tupli_repo.cli.opening import open_repository
 from tupli_repo.cli.where import parse_where, where_option
 from tupli_repo.codec.tuples import tuples_from_steps
 from tupli_repo.odb.objects import Kind
@@ -39,8 +40,7 @@ def list_command(
 
     On a terminal it is a table, in a pipe tab-separated lines, with --json one array of headers.
     """
-    repository = Repository(app.repository_path)
-    app.keep(repository)
+    repository = open_repository(app)
     chosen = parse_where(where)
     page = slice(skip, None if limit is None else skip + limit)
     if benchmark is not None:
@@ -127,8 +127,7 @@ def _list_episodes(
 @click.pass_obj
 def show_command(app: App, uri: str, steps: int | None) -> None:
     """Show the benchmark, episode or artifact whose id begins with ID."""
-    repository = Repository(app.repository_path)
-    app.keep(repository)
+    repository = open_repository(app)
     kind, oid = repository.resolve(uri)
     match kind:
         case Kind.BENCHMARK:
@@ -171,8 +170,7 @@ def _episode_fields(repository: Repository, oid: str, n_steps: int) -> dict[str,
 @click.pass_obj
 def cat_command(app: App, uri: str, output: str | None) -> None:
     """Write the bytes of an artifact, or the body of any other object, as they are."""
-    repository = Repository(app.repository_path)
-    app.keep(repository)
+    repository = open_repository(app)
     oid, obj = repository.read_object(uri)
     body = repository.load_artifact(oid) if obj.kind is Kind.ARTIFACT else obj.body
     if output is not None:

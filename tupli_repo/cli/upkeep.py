@@ -4,7 +4,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from tupli_repo.cli.app import App, json_option, size_text
-from tupli_repo.repository import Repository
+from tupli_repo.cli.opening import open_repository
 
 _SHELLS = ["bash", "zsh", "fish"]
 
@@ -18,8 +18,7 @@ _SHELLS = ["bash", "zsh", "fish"]
 @click.pass_obj
 def status_command(app: App) -> None:
     """Tell what the repository holds: counts, what is hidden, what is pending, who is writing."""
-    repository = Repository(app.repository_path)
-    app.keep(repository)
+    repository = open_repository(app)
     found = repository.status()
     lines = [
         f"repository in '{found.root}' ({found.role})",
@@ -44,8 +43,7 @@ def status_command(app: App) -> None:
 @click.pass_obj
 def du_command(app: App) -> None:
     """Tell what each benchmark, with its episodes, and each artifact takes on the disk."""
-    repository = Repository(app.repository_path)
-    app.keep(repository)
+    repository = open_repository(app)
     items = repository.usage()
     rows = [
         [

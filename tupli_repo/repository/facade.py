@@ -30,6 +30,7 @@ from tupli_repo.repository.records import Record
 from tupli_repo.repository.shelf import (
     artifact_item,
     benchmark_header,
+    matching,
 )
 from tupli_repo.schema import (
     ArtifactMetadata,
@@ -350,6 +351,17 @@ class Repository(OpenRepository):
         oid = self._shelf.resolve(uri, Kind.EPISODE)
         self._shelf.tombstones.hide([oid], user=self.settings.user_name)
 
+    def delete_episodes(self, uris: Iterable[str]) -> None:
+        """Hide many episodes here, all at once.
+
+        Raises:
+            NotFoundError: One is not here; none is hidden.
+        """
+        self._store.refresh()
+        oids = matching(uris, self._shelf.visible(Kind.EPISODE), Kind.EPISODE)
+        if oids:
+            self._shelf.tombstones.hide(oids, user=self.settings.user_name)
+
     # ---- names: what is published
 
     def publish_benchmark(self, uri: str, publish_in: str = "global") -> NoReturn:
@@ -375,19 +387,6 @@ class Repository(OpenRepository):
     def unpublish_episode(self, uri: str, unpublish_from: str) -> NoReturn:
         """Take an episode back. Not part of this version."""
         _not_yet("unpublishing", uri, unpublish_from)
-
-    def delete(self, kind: Kind, uri: str) -> None:
-        """Hide a benchmark, artifact or episode here.
-
-        Raises:
-            NotFoundError: It is not here.
-        """
-        verbs = {
-            Kind.BENCHMARK: self.delete_benchmark,
-            Kind.ARTIFACT: self.delete_artifact,
-            Kind.EPISODE: self.delete_episode,
-        }
-        verbs[kind](uri)
 
 
 def _matches(

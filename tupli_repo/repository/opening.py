@@ -21,8 +21,7 @@ from tupli_repo.repository import location, upkeep
 from tupli_repo.repository.episodes import Episodes
 from tupli_repo.repository.shelf import (
     Shelf,
-    check_prefix,
-    single,
+    matching,
 )
 from tupli_repo.schema.reports import StatusReport, UsageItem
 
@@ -112,6 +111,24 @@ class OpenRepository:
         self._store.refresh()
         return self._shelf.removed()
 
+    def remove(self, uris: Iterable[str], *, why: str = "") -> list[tuple[Kind, ObjectId]]:
+        """Hide benchmarks, artifacts and episodes here, all at once; returns kinds and ids.
+
+        Args:
+            uris: Ids or unique prefixes.
+            why: A note that is kept.
+
+        Raises:
+            NotFoundError: One is not here; nothing is hidden.
+            AmbiguousNameError: Several begin with one; nothing is hidden.
+        """
+        found = self._resolve_all(uris)
+        if found:
+            ids = [oid for _, oid in found]
+            self._known_benchmarks.difference_update(ids)
+            self._shelf.tombstones.hide(ids, user=self.settings.user_name, why=why)
+        return found
+
     def restore(self, uris: Iterable[str]) -> list[tuple[Kind, ObjectId]]:
         """Bring back what was removed, by ids or unique prefixes; returns kinds and ids.
 
@@ -120,14 +137,9 @@ class OpenRepository:
             AmbiguousNameError: Several that were removed begin with one; nothing is brought back.
         """
         removed = {oid: kind for kind, oid in self.removed()}
-        chosen = {}
-        for uri in uris:
-            check_prefix(uri)
-            found = [oid for oid in removed if oid.startswith(uri)]
-            oid = single(uri, "a removed benchmark, artifact or episode", found)
-            chosen[oid] = removed[oid]
+        chosen = matching(uris, removed, "a removed benchmark, artifact or episode")
         self._shelf.tombstones.reveal(chosen, user=self.settings.user_name)
-        return [(kind, oid) for oid, kind in chosen.items()]
+        return [(removed[oid], oid) for oid in chosen]
 
     def status(self) -> StatusReport:
         """Return what the repository holds.
@@ -157,11 +169,16 @@ class OpenRepository:
             NotFoundError: Nothing here begins with it.
             AmbiguousNameError: Several do.
         """
-        kinds = (Kind.BENCHMARK, Kind.ARTIFACT, Kind.EPISODE)
+        (found,) = self._resolve_all([uri])
+        return found
+
+    def _resolve_all(self, uris: Iterable[str]) -> list[tuple[Kind, ObjectId]]:
+        """Kinds and ids, each once, of ids or unique prefixes."""
         self._store.refresh()
-        found = {oid: kind for kind in kinds for oid in self._shelf.candidates(uri, kind)}
-        oid = single(uri, "benchmark, artifact or episode", list(found))
-        return found[oid], oid
+        kinds = (Kind.BENCHMARK, Kind.ARTIFACT, Kind.EPISODE)
+        visible = {oid: kind for kind in kinds for oid in self._shelf.visible(kind)}
+        chosen = matching(uris, visible, "benchmark, artifact or episode")
+        return [(visible[oid], oid) for oid in chosen]
 
     def read_object(self, uri: str) -> tuple[ObjectId, Object]:
         """Return any object by id or unique prefix, verified.
@@ -170,7 +187,6 @@ class OpenRepository:
             NotFoundError: It is not here.
             CorruptObjectError: It is damaged.
         """
-        check_prefix(uri)
         self._store.refresh()
-        oid = single(uri, "object", [oid for oid in self._store.ids() if oid.startswith(uri)])
+        (oid,) = matching([uri], self._store.ids(), "object")
         return oid, self._store.read(oid)

@@ -4,7 +4,7 @@ Invariant: nothing is on the shelf that lacks something it links; an artifact th
 the shelf needs is on it too.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 from tupli_repo.codec.records import ArtifactBody, BenchmarkBody, ProvenanceBody
 from tupli_repo.errors import AmbiguousNameError, InvalidInputError, NotFoundError
@@ -42,23 +42,18 @@ class Shelf:
             NotFoundError: Nothing on the shelf begins with it.
             AmbiguousNameError: Several do.
         """
-        check_prefix(uri)
         self._store.refresh()
-        return single(uri, kind, self.candidates(uri, kind))
+        (oid,) = matching([uri], self.visible(kind), kind)
+        return oid
 
-    def candidates(self, uri: str, kind: Kind) -> list[ObjectId]:
-        """Return the ids of records of a kind that begin with ``uri``.
-
-        Raises:
-            InvalidInputError: ``uri`` is neither an id nor a prefix of one.
-        """
-        check_prefix(uri)
+    def visible(self, kind: Kind) -> list[ObjectId]:
+        """Return the ids of the visible benchmarks, artifacts or episodes."""
         if kind is Kind.BENCHMARK:
-            return [oid for oid, _ in self._visible_benchmarks() if oid.startswith(uri)]
+            return [oid for oid, _ in self._visible_benchmarks()]
         if kind is Kind.ARTIFACT:
-            return [oid for oid, _ in self._visible_artifacts() if oid.startswith(uri)]
+            return [oid for oid, _ in self._visible_artifacts()]
         headers = self._episodes.select(None, hidden=self.tombstones.hidden())
-        return [ObjectId(header.id) for header in headers if header.id.startswith(uri)]
+        return [ObjectId(header.id) for header in headers]
 
     def removed(self) -> list[tuple[Kind, ObjectId]]:
         """Return what was removed here and can be brought back: kind and id."""
@@ -143,31 +138,41 @@ def artifact_item(
     )
 
 
-def check_prefix(uri: str) -> None:
-    """Check that ``uri`` is an id or the beginning of one.
+def matching(uris: Iterable[str], present: Iterable[ObjectId], what: str) -> list[ObjectId]:
+    """Return the ids that ids or unique prefixes stand for, each once.
+
+    Args:
+        uris: Ids, or at least 7 digits of them.
+        present: The ids there are.
+        what: What they are ids of, for an error's message.
 
     Raises:
-        InvalidInputError: It is not.
+        InvalidInputError: One is neither an id nor a prefix of one.
+        NotFoundError: Nothing that is present begins with one.
+        AmbiguousNameError: Several do.
     """
-    if not is_id_prefix(uri):
-        raise InvalidInputError(
-            f"'{shown(uri)}' is not an id",
-            hint="an id is 64 hex digits, or the first 7 or more of them; 'tupli list' shows them",
-        )
+    ids = set(present)
+    chosen: dict[ObjectId, None] = {}
+    for uri in uris:
+        if not is_id_prefix(uri):
+            raise InvalidInputError(
+                f"'{shown(uri)}' is not an id",
+                hint="an id is 64 hex digits, or the first 7 or more; 'tupli list' shows them",
+            )
+        oid = ObjectId(uri)
+        chosen[oid if oid in ids else _single(uri, ids, what)] = None
+    return list(chosen)
 
 
-def single(uri: str, what: str, found: Sequence[ObjectId]) -> ObjectId:
-    """Return the one id that was found for ``uri``.
-
-    Raises:
-        NotFoundError: None was.
-        AmbiguousNameError: Several were.
-    """
+def _single(uri: str, ids: set[ObjectId], what: str) -> ObjectId:
+    found = sorted(oid for oid in ids if oid.startswith(uri))
     if not found:
         raise NotFoundError(
             f"{what} '{uri[:12]}' is not in this repository", hint="'tupli list' shows what is"
         )
     if len(found) > 1:
-        ids = ", ".join(sorted(oid[:_SHOWN_DIGITS] for oid in found))
-        raise AmbiguousNameError(f"'{uri}' is ambiguous: {ids}", hint="give more digits of the id")
+        candidates = ", ".join(oid[:_SHOWN_DIGITS] for oid in found)
+        raise AmbiguousNameError(
+            f"'{uri}' is ambiguous: {candidates}", hint="give more digits of the id"
+        )
     return found[0]
