@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from tupli_repo.errors import (
 )
 from tupli_repo.odb.files import FileSystem
 from tupli_repo.repository import Repository
-from tupli_repo.schema import ArtifactMetadata, BenchmarkMetadata
+from tupli_repo.schema import ArtifactMetadata, BenchmarkMetadata, Episode, RLTuple
 from tupli_repo.storage import FileStorage
 
 RECORD_FOREVER = """
@@ -288,6 +289,37 @@ def test_a_disk_error_keeps_the_episode_and_a_later_flush_records_it(tmp_path):
     assert [h.seed for h in repository.list_episodes()] == [0, 1]
     play(env, [1] * 5, seed=2)
     assert [h.seed for h in Repository(tmp_path).list_episodes()] == [0, 1, 2]
+
+
+def test_a_batch_waits_for_the_disk_once_when_it_is_left(tmp_path):
+    Repository.init(tmp_path)
+    fs = RecordingFileSystem()
+    repository = Repository(tmp_path, fs=fs)
+    benchmark = stored(repository).id
+    one = Episode(
+        benchmark_id=benchmark, metadata={}, tuples=[RLTuple(state=[0.0], action=0, reward=1)]
+    )
+    repository.record_episode(one)
+
+    def syncs() -> int:
+        return [call.name for call in fs.calls].count("fsync")
+
+    fs.clear()
+    with repository.batch():
+        for _ in range(5):
+            repository.record_episode(one)
+        with repository.batch():
+            repository.record_episode(one)
+        assert syncs() == 0
+    assert syncs() == 1
+    fs.clear()
+    with suppress(ZeroDivisionError), repository.batch():
+        repository.record_episode(one)
+        _ = 1 / 0
+    assert syncs() == 1
+    repository.record_episode(one)
+    assert syncs() == 2
+    assert len(repository.list_episodes()) == 9
 
 
 @pytest.mark.parametrize("fault", [OSError(errno.EIO, "broken"), KeyboardInterrupt()], ids=repr)

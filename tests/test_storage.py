@@ -1,5 +1,6 @@
 """PyTupli's verbs, as its users call them: what each returns, refuses and forgets."""
 
+import io
 import os
 import subprocess
 import sys
@@ -12,7 +13,13 @@ from pydantic import ValidationError
 
 from tests.envs import Windy, WindyWrapper, stored
 from tests.strategies import same
-from tupli_repo.errors import AmbiguousNameError, EncodingError, InvalidInputError, NotFoundError
+from tupli_repo.errors import (
+    AmbiguousNameError,
+    EncodingError,
+    InvalidInputError,
+    NotFoundError,
+    StorageIOError,
+)
 from tupli_repo.schema import (
     ArtifactMetadata,
     BenchmarkMetadata,
@@ -181,6 +188,41 @@ def test_an_artifact_comes_back_byte_for_byte(storage, content):
     assert storage.load_artifact(item.id, as_text=True) == content
     assert item.size == len(content)
     assert [found.id for found in storage.list_artifacts()] == [item.id]
+
+
+class Pipe(io.RawIOBase):
+    """A stream that gives a few bytes at a time, as pipes and sockets do."""
+
+    def __init__(self, data: bytes) -> None:
+        self.left = data
+
+    def read(self, size: int = -1) -> bytes:
+        part, self.left = self.left[: min(size, 1000)], self.left[min(size, 1000) :]
+        return part
+
+
+def test_an_artifact_can_be_bytes_a_path_or_a_stream(storage, tmp_path):
+    data = bytes(range(256)) * 40_000
+    (tmp_path / "file").write_bytes(data)
+    words = ArtifactMetadata(name="file")
+    with open(tmp_path / "file", "rb") as file:
+        sources = [data, bytearray(data), memoryview(data), tmp_path / "file", file, Pipe(data)]
+        ids = {storage.store_artifact(source, words).id for source in sources}
+    assert len(ids) == 1
+    assert storage.load_artifact(ids.pop()) == data
+
+
+@pytest.mark.parametrize(
+    "source", ["text", 3, None, io.StringIO("text")], ids=["str", "int", "None", "text"]
+)
+def test_what_is_no_content_is_refused(storage, source):
+    with pytest.raises(InvalidInputError, match=r"cannot be stored as an artifact|gives text"):
+        storage.store_artifact(source, ArtifactMetadata(name="x"))
+
+
+def test_a_file_that_is_not_there_is_told(storage, tmp_path):
+    with pytest.raises(StorageIOError, match=r"cannot read '.*nowhere': no such file"):
+        storage.store_artifact(tmp_path / "nowhere", ArtifactMetadata(name="x"))
 
 
 def test_the_same_bytes_with_other_metadata_are_another_artifact(storage):

@@ -121,7 +121,7 @@ class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
                 buffer.tuples.append(buffer.last_tuple(self.rl_tuple_cls))
             if self.metadata_callback is not None:
                 seen = buffer.tuples[-1] if buffer.tuples else buffer.last_tuple(RLTuple)
-                buffer.metadata = self.metadata_callback(seen)
+                buffer.metadata = snapshot(self.metadata_callback(seen))
             if terminated or truncated:
                 self._recorder.end(self.id, self.rl_tuple_cls)
         return observation, reward, terminated, truncated, info

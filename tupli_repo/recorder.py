@@ -6,10 +6,11 @@ is recorded, however it ended, unless the caller chose to drop it.
 
 import time
 import warnings
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from secrets import token_hex
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from gymnasium import Env, Space
@@ -25,54 +26,62 @@ OnAbandoned = Literal["record", "drop"]
 _Spaces = tuple[Space[Any] | None, Space[Any] | None]
 
 
+class _Step(NamedTuple):
+    """What one step brought: the action, and what came after it."""
+
+    action: Any
+    observation: Any
+    reward: Any
+    terminated: bool
+    truncated: bool
+    info: dict[str, Any]
+
+
 class EpisodeBuffer:
     """The episode in the making."""
 
     def __init__(self, observation: Any, info: Mapping[str, Any], **begun: Any) -> None:
-        self.observations = [snapshot(observation)]
-        self.reset_info = snapshot(info)
         self.begun = begun  # seed, options, rng
-        self.actions: list[Any] = []
-        self.rewards: list[Any] = []
-        self.terminated: list[bool] = []
-        self.truncated: list[bool] = []
-        self.infos: list[dict[str, Any]] = []
         self.tuples: list[RLTuple] = []
         self.metadata: Mapping[str, Any] = {}
         self.is_abandoned = False
+        self._first = snapshot(observation)
+        self._reset_info = snapshot(info)
+        self._seen: list[_Step] = []
+
+    def __len__(self) -> int:
+        return len(self._seen)
 
     def append(
         self, action: Any, observation: Any, reward: Any, flags: tuple[bool, bool], info: Any
     ) -> None:
-        """Add a step."""
-        self.observations.append(snapshot(observation))
-        self.actions.append(snapshot(action))
-        self.rewards.append(snapshot(reward))
-        self.terminated.append(bool(flags[0]))
-        self.truncated.append(bool(flags[1]))
-        self.infos.append(snapshot(info))
+        """Add a step, all of it or, when interrupted, nothing."""
+        values = (snapshot(value) for value in (action, observation, reward, *flags, info))
+        self._seen.append(_Step(*values))
 
     @property
     def has_own_tuples(self) -> bool:
         """Whether every step has a tuple of the caller's own class."""
-        return len(self.tuples) == len(self.actions)
+        return len(self.tuples) == len(self)
 
     def steps(self) -> Steps:
         """What was seen."""
+        seen = self._seen
         return self._steps(
-            self.observations,
-            self.actions,
-            self.rewards,
-            self.terminated,
-            self.truncated,
-            self.infos,
+            [self._first, *(step.observation for step in seen)],
+            [step.action for step in seen],
+            [step.reward for step in seen],
+            [step.terminated for step in seen],
+            [step.truncated for step in seen],
+            [step.info for step in seen],
         )
 
     def steps_of_tuples(self, rl_tuple_cls: type[RLTuple]) -> Steps:
         """What the caller's own tuples say happened; the last observation by the same hook."""
         tuples = self.tuples
+        last = self._tuple(rl_tuple_cls, self._seen[-1].observation)
         return self._steps(
-            [*(item.state for item in tuples), self._tuple(rl_tuple_cls, -1).state],
+            [*(item.state for item in tuples), last.state],
             [item.action for item in tuples],
             [item.reward for item in tuples],
             [item.terminal for item in tuples],
@@ -82,16 +91,13 @@ class EpisodeBuffer:
 
     def last_tuple(self, rl_tuple_cls: type[RLTuple]) -> RLTuple:
         """The tuple of the last step."""
-        return self._tuple(rl_tuple_cls, -2)
+        before = self._seen[-2].observation if len(self) > 1 else self._first
+        return self._tuple(rl_tuple_cls, before)
 
-    def _tuple(self, rl_tuple_cls: type[RLTuple], observation: int) -> RLTuple:
+    def _tuple(self, rl_tuple_cls: type[RLTuple], observation: Any) -> RLTuple:
+        last = self._seen[-1]
         return rl_tuple_cls.from_env_step(
-            self.observations[observation],
-            self.actions[-1],
-            self.rewards[-1],
-            self.terminated[-1],
-            self.truncated[-1],
-            self.infos[-1],
+            observation, last.action, last.reward, last.terminated, last.truncated, last.info
         )
 
     def _steps(
@@ -112,7 +118,7 @@ class EpisodeBuffer:
             terminated=terminated,
             truncated=truncated,
             infos=infos,
-            reset_info=self.reset_info,
+            reset_info=self._reset_info,
             metadata=self.metadata,
             **self.begun,
         )
@@ -148,7 +154,7 @@ class EpisodeRecorder:
     @property
     def tuples(self) -> tuple[RLTuple, ...]:
         """The tuples of the episode in the making; the caller's own where it makes some."""
-        if self._buffer is None or not self._buffer.actions:
+        if self._buffer is None or not len(self._buffer):
             return ()
         if self._buffer.has_own_tuples:
             return tuple(self._buffer.tuples)
@@ -195,7 +201,7 @@ class EpisodeRecorder:
             StorageIOError: The disk refused; the episode is kept and tried again with the next.
         """
         buffer, self._buffer = self._buffer, None
-        if buffer is None or not buffer.actions:
+        if buffer is None or not len(buffer):
             return
         if benchmark_id is None:
             raise InvalidInputError(
@@ -211,12 +217,12 @@ class EpisodeRecorder:
     def abandon(self, benchmark_id: str | None, rl_tuple_cls: type[RLTuple]) -> None:
         """Close the episode in the making, which did not end by itself."""
         buffer = self._buffer
-        if buffer is None or not buffer.actions or self._on_abandoned == "drop":
+        if buffer is None or not len(buffer) or self._on_abandoned == "drop":
             self._buffer = None
         elif benchmark_id is None:
             self._buffer = None
             warnings.warn(
-                f"{len(buffer.actions)} steps were not recorded: the environment is not stored yet",
+                f"{len(buffer)} steps were not recorded: the environment is not stored yet",
                 stacklevel=4,
             )
         else:
@@ -317,6 +323,8 @@ def _beginning(steps: Steps, n_steps: int) -> Steps:
 
 def snapshot(value: Any) -> Any:
     """Return a copy of what an environment may change later: arrays and containers."""
+    if isinstance(value, (np.generic, str, bytes)):
+        return value
     if isinstance(value, np.ndarray):
         return value.copy()
     if isinstance(value, bytearray):
@@ -327,5 +335,7 @@ def snapshot(value: Any) -> Any:
         return [snapshot(item) for item in value]
     if isinstance(value, tuple):
         items = [snapshot(item) for item in value]
-        return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
+        return type(value)._make(items) if hasattr(value, "_make") else tuple(items)
+    if hasattr(value, "__array__") or isinstance(value, (array, memoryview)):
+        return np.array(value)  # a tensor, or another kind of array
     return value

@@ -144,6 +144,42 @@ def test_select_is_what_matches_says(
     repository.check()
 
 
+def test_every_comparison_of_every_two_values_is_what_matches_says(tmp_path: Path):
+    some = [
+        None,
+        False,
+        True,
+        -1,
+        0,
+        1,
+        2**53,
+        2**53 + 1,
+        2**63,
+        0.5,
+        1.0,
+        float("nan"),
+        "",
+        "1",
+        "b",
+    ]
+    generator = random.Random(0)
+    rows = [row_of(i, {"x": value}, generator) for i, value in enumerate(some)]
+    rows += [
+        row_of(i, {"x": [value], "y": {"x": value}}, generator) for i, value in enumerate(some)
+    ]
+    repository = Repository(tmp_path / "c.sqlite", {"p": rows})
+    values = [*some[1:], [1], {"x": 1}, 2, 3, "ada", rows[0].created_at]
+    for key in ("metadata.x", "metadata.y.x", "seed", "n_tuples", "created_by", "created_at"):
+        for kind in COMPARISONS:
+            for value in values:
+                repository.check(BaseFilter(type=kind, key=key, value=value))
+        repository.check(FilterIN(key=key, value=some))
+    for row in rows[:3]:
+        for key in ("id", "benchmark_id"):
+            for value in (row.id, row.benchmark_id, row.id[:7], "no hex"):
+                repository.check(FilterEQ(key=key, value=value))
+
+
 def test_rows_come_back_as_they_were(repository: Repository):
     rows = repository.catalog.select(list(repository.packs), None, lambda row: row)
     assert {row.id: row for row in rows} == {r.id: r for p in repository.packs.values() for r in p}

@@ -54,9 +54,11 @@ class Writer:
             except BaseException:  # Ctrl-C too: its end may be torn
                 self._retire()
                 raise
-            is_full = self._current.size_bytes >= self._target_bytes
-            if is_full or self._current.is_gone():
+            if self._current.is_gone():
                 self.seal()
+            elif self._current.size_bytes >= self._target_bytes:
+                with suppress(StorageIOError):  # the objects are in: `sync` tries again, and tells
+                    self.seal()
 
     def sync(self) -> None:
         """Return when everything appended is on the disk itself.
@@ -97,8 +99,10 @@ class Writer:
                 else:
                     if sys.platform == "win32":  # no open file can be moved there
                         journal.close()
-                    with suppress(FileNotFoundError):  # somebody else sealed it just now
+                    try:
                         seal(self._files, journal.path)
+                    except FileNotFoundError:  # somebody else sealed it just now
+                        self._rewrite(journal)
                 self._finished.remove(journal)
                 with suppress(StorageIOError):
                     journal.close()

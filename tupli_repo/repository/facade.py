@@ -222,7 +222,7 @@ class Repository(OpenRepository):
             EncodingError: Something in it cannot be stored; nothing is recorded.
         """
         recorded = self.record(steps_from_tuples(episode), episode.benchmark_id, strict=True)
-        if not self._open_batches:
+        if not self._batches.depth:
             self.flush()
         return recorded.header
 

@@ -3,9 +3,11 @@
 Invariant: after `flush`, and after leaving `batch`, what was recorded is on the disk itself.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import local
 from typing import Self
 
 from tupli_repo.catalog import catalog_path
@@ -26,6 +28,21 @@ from tupli_repo.repository.shelf import (
 from tupli_repo.schema.reports import StatusReport, UsageItem
 
 
+class _Batches(local):
+    """How many batches are open in this thread; a forked child begins with none."""
+
+    def __init__(self) -> None:
+        self._pid, self._depth = os.getpid(), 0
+
+    @property
+    def depth(self) -> int:
+        return self._depth if self._pid == os.getpid() else 0
+
+    @depth.setter
+    def depth(self, depth: int) -> None:
+        self._pid, self._depth = os.getpid(), depth
+
+
 class OpenRepository:
     """A repository that was opened: see `Repository`, which has the verbs."""
 
@@ -37,7 +54,7 @@ class OpenRepository:
         self._episodes = Episodes(self._store, catalog_path(root, self._format.id))
         self._shelf = Shelf(self._store, self._episodes)
         self._known_benchmarks: set[str] = set()
-        self._open_batches = 0
+        self._batches = _Batches()
         self.settings_file = SettingsFile(root / "config.toml")
         self.settings: Settings = effective_settings(self.settings_file)
 
@@ -85,15 +102,18 @@ class OpenRepository:
     def batch(self) -> Iterator[None]:
         """Record many episodes with one wait for the disk, when the block is left.
 
+        It speaks for this thread alone: what others record is durable at once.
+
         Raises:
             StorageIOError: Not all of them may be on the disk.
         """
-        self._open_batches += 1
+        depth = self._batches.depth
+        self._batches.depth = depth + 1
         try:
             yield
         finally:
-            self._open_batches -= 1
-            if not self._open_batches:
+            self._batches.depth = depth
+            if not depth:
                 self.flush()
 
     def close(self) -> None:

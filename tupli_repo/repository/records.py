@@ -54,11 +54,11 @@ class Records(Generic[_BodyT]):
         Raises:
             CorruptObjectError: One is malformed.
         """
-        present = set(self._store.loose_ids(self._kind))
-        for gone in self._parsed.keys() - present:
-            del self._parsed[gone]
-        for oid, obj in self._store.read_many(present - self._parsed.keys()):
-            self._parsed[oid] = self._parse(oid, obj)
+        known = self._parsed
+        present = self._store.loose_ids(self._kind)
+        new = self._store.read_many([oid for oid in present if oid not in known])
+        parsed = {oid: self._parse(oid, obj) for oid, obj in new}
+        self._parsed = {oid: known[oid] for oid in present if oid in known} | parsed
         return self._parsed
 
     def add(self, body: _BodyT, links: Iterable[ObjectId] = ()) -> ObjectId:
