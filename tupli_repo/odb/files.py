@@ -20,8 +20,9 @@ from uuid import uuid4
 
 from tupli_repo.errors import StorageIOError
 
-FILE_MODE = 0o444
-"""Finished files are read-only: nothing under `.tupli` is modified."""
+FILE_MODE = 0o644 if sys.platform == "win32" else 0o444
+"""Finished files are read-only: nothing under `.tupli` is modified. (Windows moves and removes no
+read-only file.)"""
 JOURNAL_MODE = 0o644
 SETTINGS_MODE = 0o644
 FOLDER_MODE = 0o755
@@ -215,6 +216,7 @@ class Scratch:
             with disk_errors("write", final):
                 fs.fsync(descriptor)
                 self._close()
+                self._files.ensure_folder(final.parent)  # a copy may lack empty folders
                 if replace:
                     fs.rename(self._path, final)
                 else:
@@ -278,10 +280,34 @@ class RepositoryFiles:
                 self.ensure_folder(folder)
                 self.fs.fsync_folder(folder.parent)
 
+    def check_folders(self) -> None:
+        """Check that nothing below the root leads out of it.
+
+        Raises:
+            StorageIOError: A folder is a symbolic link, or no folder.
+        """
+        for path in (self.root / name for name in _FOLDERS):
+            status = self.status(path)
+            if status is not None and not status.is_folder:
+                raise StorageIOError(
+                    f"'{path}' is not a folder", hint="links below '.tupli' are not followed"
+                )
+
     def ensure_folder(self, path: Path) -> None:
-        """Make one folder unless it is there."""
-        with suppress(FileExistsError):
-            self.fs.make_folder(path, mode=FOLDER_MODE)
+        """Make one folder unless it is there.
+
+        Raises:
+            NotADirectoryError: Something else is there, a symbolic link perhaps.
+        """
+        try:
+            status = self.fs.status(path)
+        except FileNotFoundError:
+            with suppress(FileExistsError):
+                self.fs.make_folder(path, mode=FOLDER_MODE)
+                return
+            status = self.fs.status(path)
+        if not status.is_folder:
+            raise NotADirectoryError(errno.ENOTDIR, "it is not a folder", str(path))
 
     def write_atomic(self, final: Path, data: bytes) -> None:
         """Make ``final`` hold ``data``, whole and durable, or leave it as it was."""
@@ -391,6 +417,7 @@ class RepositoryFiles:
         run = self.root / "trash" / uuid4().hex
         moved = run / path.name
         with disk_errors("move to the trash", path):
+            self.ensure_folder(run.parent)
             self.fs.make_folder(run, mode=FOLDER_MODE)
             self.write_atomic(run / "stamp", f"{reason}\n".encode())
             try:
@@ -407,6 +434,7 @@ class RepositoryFiles:
         if folder is None:
             mine = self.root / "staging" / uuid4().hex
             with disk_errors("make", mine):
+                self.ensure_folder(mine.parent)
                 self.fs.make_folder(mine, mode=FOLDER_MODE)
                 folder = self._staging.setdefault(os.getpid(), mine)
                 if folder is not mine:  # another thread was first

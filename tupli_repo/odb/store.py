@@ -8,6 +8,7 @@ Invariant: `read(i)` returns the object whose id is `i`, or raises; it never ret
 """
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +16,7 @@ from threading import RLock
 from typing import NamedTuple
 from weakref import finalize
 
-from tupli_repo.errors import CorruptObjectError, InvalidInputError, NotFoundError
+from tupli_repo.errors import CorruptObjectError, InvalidInputError, NotFoundError, TupliError
 from tupli_repo.odb import block, frames
 from tupli_repo.odb.files import RepositoryFiles
 from tupli_repo.odb.journal import JournalFile
@@ -63,7 +64,9 @@ class ObjectStore:
         self._lock = RLock()
         self._block_files: dict[str, BlockFile] = {}
         self._loose: dict[ObjectId, Kind] = {}
-        self._close = finalize(self, _close, self._writer, files)  # also at interpreter exit
+        self._close = finalize(
+            self, _close_at_last, self._writer, files
+        )  # also at interpreter exit
 
     def write(self, obj: Object) -> ObjectId:
         """Store one object in a file of its own; durable when this returns.
@@ -125,31 +128,52 @@ class ObjectStore:
             CorruptObjectError: A file is damaged.
         """
         missing = dict.fromkeys(ids)
+        damage: CorruptObjectError | None = None
         for attempt in range(_TRIES):
             if attempt:
                 self.refresh()
-            for file, here in self._by_file(missing):
+            for oid, obj in self._read_some_loose(missing):
+                del missing[oid]
+                yield oid, obj
+            if not missing:
+                return
+            files, damage = self._healthy()
+            for file in files:
+                here = [oid for oid in missing if oid in file.directory]
                 try:
                     for oid, obj in file.read_many(here):
                         del missing[oid]
                         yield oid, obj
                 except FileNotFoundError:  # superseded meanwhile
                     continue
-            for oid in list(missing):
-                try:
-                    obj = self._read_loose(oid)
-                except FileNotFoundError:
-                    continue
-                del missing[oid]
-                yield oid, obj
+                except CorruptObjectError as err:  # another file may hold what is left
+                    damage = err
             if not missing:
                 return
+            if damage is not None:
+                raise damage
         raise _not_found(next(iter(missing)))
 
+    def _read_some_loose(self, ids: Iterable[ObjectId]) -> Iterator[tuple[ObjectId, Object]]:
+        for oid in list(ids):
+            with suppress(FileNotFoundError):
+                yield oid, self._read_loose(oid)
+
     def contains(self, oid: ObjectId) -> bool:
-        """Return whether an object is here, as of the last `refresh`."""
+        """Return whether an object is here, as of the last `refresh`.
+
+        Raises:
+            CorruptObjectError: A file is damaged, so that it cannot be told.
+        """
         with self._lock:
-            return oid in self._loose or any(oid in f.directory for f in self._snapshot())
+            if oid in self._loose:
+                return True
+            files, damage = self._healthy()
+            if any(oid in file.directory for file in files):
+                return True
+        if damage is not None:  # it may be in there
+            raise damage
+        return False
 
     def ids(self, *kinds: Kind) -> Iterator[ObjectId]:
         """Iterate over the ids of the objects of some kinds (all where none is named), each once.
@@ -287,14 +311,29 @@ class ObjectStore:
 
     def _snapshot(self) -> list[BlockFile]:
         """The packs and journals, with their directories read."""
+        files, damage = self._healthy()
+        if damage is not None:
+            raise damage
+        return files
+
+    def _healthy(self) -> tuple[list[BlockFile], CorruptObjectError | None]:
+        """The packs and journals whose directories can be read, and why the others cannot."""
         with self._lock:
             for _ in range(_TRIES):
+                found: list[BlockFile] = []
+                damage: CorruptObjectError | None = None
                 try:
                     for file in self._block_files.values():
-                        _ = file.directory  # read now, where it is not yet
-                    return list(self._block_files.values())
+                        try:
+                            _ = file.directory  # read now, where it is not yet
+                        except CorruptObjectError as err:
+                            damage = err
+                        else:
+                            found.append(file)
                 except FileNotFoundError:  # superseded since the last refresh
                     self._refresh_block_files()
+                else:
+                    return found, damage
             raise NotFoundError(
                 f"the packs in '{self._files.packs}' are replaced faster than they can be read",
                 hint="try again",
@@ -304,21 +343,22 @@ class ObjectStore:
         with self._lock:
             return list(self._block_files.items())
 
-    def _by_file(self, ids: Iterable[ObjectId]) -> Iterator[tuple[BlockFile, list[ObjectId]]]:
-        left = list(ids)
-        for file in self._snapshot():
-            here = [oid for oid in left if oid in file.directory]
-            if here:
-                yield file, here
-                found = set(here)
-                left = [oid for oid in left if oid not in found]
-
 
 def _close(writer: Writer, files: RepositoryFiles) -> None:
     try:
         writer.seal()
     finally:
         files.close()
+
+
+def _close_at_last(writer: Writer, files: RepositoryFiles) -> None:
+    """Close when the store is forgotten or the interpreter exits: nobody is there to be told."""
+    if files.status(files.packs) is None:
+        return  # the repository was removed
+    try:
+        _close(writer, files)
+    except TupliError as err:
+        warnings.warn(f"closing a repository failed: {err}", stacklevel=1)
 
 
 def _not_found(oid: ObjectId) -> NotFoundError:

@@ -50,6 +50,7 @@ class OpenRepository:
         root = location.find(None if path is None else Path(path))
         self._files = RepositoryFiles(root, fs)
         self._format = location.read_format(self._files)
+        self._files.check_folders()
         self._store = ObjectStore(self._files)
         self._episodes = Episodes(self._store, catalog_path(root, self._format.id))
         self._shelf = Shelf(self._store, self._episodes)
