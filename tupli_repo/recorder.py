@@ -17,6 +17,7 @@ from gymnasium import Env, Space
 
 from tupli_repo.codec.episode import Steps, encode
 from tupli_repo.codec.tuples import tuples_from_steps
+from tupli_repo.codec.values import MAX_DEPTH
 from tupli_repo.errors import EncodingError, InvalidInputError, StorageIOError, TupliError
 from tupli_repo.repository.episodes import Recorded
 from tupli_repo.schema import RLTuple, utc_now
@@ -321,8 +322,14 @@ def _beginning(steps: Steps, n_steps: int) -> Steps:
     )
 
 
-def snapshot(value: Any) -> Any:
-    """Return a copy of what an environment may change later: arrays and containers."""
+def snapshot(value: Any, depth: int = 0) -> Any:
+    """Return a copy of what an environment may change later: arrays and containers.
+
+    What is nested too deeply to be stored (a dictionary that holds itself, say) is not copied:
+    that it cannot be stored is told when the episode ends.
+    """
+    if depth > MAX_DEPTH:
+        return value
     if isinstance(value, (np.generic, str, bytes)):
         return value
     if isinstance(value, np.ndarray):
@@ -330,11 +337,11 @@ def snapshot(value: Any) -> Any:
     if isinstance(value, bytearray):
         return bytes(value)
     if isinstance(value, Mapping):
-        return {key: snapshot(item) for key, item in value.items()}
+        return {key: snapshot(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list):
-        return [snapshot(item) for item in value]
+        return [snapshot(item, depth + 1) for item in value]
     if isinstance(value, tuple):
-        items = [snapshot(item) for item in value]
+        items = [snapshot(item, depth + 1) for item in value]
         return type(value)._make(items) if hasattr(value, "_make") else tuple(items)
     if hasattr(value, "__array__") or isinstance(value, (array, memoryview)):
         return np.array(value)  # a tensor, or another kind of array

@@ -100,12 +100,12 @@ class Catalog:
             CorruptObjectError: A pack that is not in the catalog yet is damaged.
         """
         with self._lock:
-            if self._memory is None:
-                try:
-                    with self._locked():
-                        return self._from_file(packs, chosen, make)
-                except (Timeout, OSError, sqlite3.Error):
-                    self._memory = _created(":memory:")  # the cache cannot be used here
+            try:
+                with self._locked():
+                    return self._from_file(packs, chosen, make)
+            except (Timeout, OSError, sqlite3.Error):
+                if self._memory is None:  # the cache cannot be used, now at least
+                    self._memory = _created(":memory:")
             with self._memory:
                 _reconcile(self._memory, packs, self._read_pack)
             return _made(_rows(self._memory, chosen), make)
@@ -185,18 +185,34 @@ def _reconcile(database: sqlite3.Connection, packs: Collection[str], read_pack: 
     """Make the database hold what ``packs`` hold; returns whether anything changed."""
     known = dict(database.execute("SELECT name, no FROM packs"))
     present = set(packs)
-    gone = [number for name, number in known.items() if name not in present]
+    gone = [name for name in known if name not in present]
+    again = _forget_packs(database, [known[name] for name in gone])
     new = sorted(present - known.keys())
-    for name in new:
+    for name in (*new, *again):
         _add_pack(database, name, read_pack)
-    for number in gone:
+    return bool(gone or new)
+
+
+def _forget_packs(database: sqlite3.Connection, gone: list[int]) -> list[str]:
+    """Forget packs and their episodes; returns the packs that hold some of those too.
+
+    What an episode lacks depends on the pack it is read from, so the others are read again.
+    """
+    if not gone:
+        return []
+    marks = ", ".join("?" * len(gone))
+    lost = f"SELECT episode FROM held WHERE pack IN ({marks})"  # noqa: S608 - question marks
+    others = database.execute(
+        "SELECT DISTINCT packs.no, name FROM packs JOIN held ON pack = packs.no"  # noqa: S608
+        f" WHERE episode IN ({lost}) AND packs.no NOT IN ({marks})",
+        (*gone, *gone),
+    ).fetchall()
+    database.execute(f"DELETE FROM fields WHERE episode IN ({lost})", gone)  # noqa: S608
+    database.execute(f"DELETE FROM episodes WHERE no IN ({lost})", gone)  # noqa: S608
+    for number in (*gone, *(number for number, _ in others)):
         database.execute("DELETE FROM held WHERE pack = ?", (number,))
         database.execute("DELETE FROM packs WHERE no = ?", (number,))
-    if gone:
-        orphans = "SELECT no FROM episodes WHERE no NOT IN (SELECT episode FROM held)"
-        database.execute(f"DELETE FROM fields WHERE episode IN ({orphans})")  # noqa: S608
-        database.execute(f"DELETE FROM episodes WHERE no IN ({orphans})")  # noqa: S608
-    return bool(gone or new)
+    return sorted(name for _, name in others)
 
 
 def _add_pack(database: sqlite3.Connection, name: str, read_pack: ReadPack) -> None:

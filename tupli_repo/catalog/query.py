@@ -50,7 +50,9 @@ def condition_of(chosen: BaseFilter | None, depth: int = 0) -> Condition:
 
 
 def _joined(chosen: BaseFilter, depth: int) -> Condition:
-    parts = [condition_of(part, depth + 1) for part in chosen.filters or []]
+    parts = [condition_of(part, depth + 1) for part in (chosen.filters or [])]
+    if sum(len(values) for _, values in parts) > _MAX_VALUES:  # SQLite takes no more
+        return _ALL, []
     if chosen.type is FilterType.OR:
         return _any(parts)
     texts = [f"({text})" for text, _ in parts] or [_ALL]

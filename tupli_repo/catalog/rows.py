@@ -13,6 +13,7 @@ from tupli_repo.codec.values import dump_json, load_json
 from tupli_repo.schema.plain import ValueClass, plain, value_class
 
 MAX_FIELDS = 256
+MAX_FIELD_CHARS = 64 << 10
 ODD = "odd"
 """The class of a value that SQLite does not hold exactly: whatever is asked, it may match."""
 _INT64 = range(-(2**63), 2**63)
@@ -115,10 +116,13 @@ def from_stored(stored: tuple[Any, ...]) -> EpisodeRow | None:
 def fields_of(row: EpisodeRow) -> tuple[list[Field], bool]:
     """Return the values filters may ask for, and whether they are all of them."""
     found: list[Field] = []
+    size = 0
     for path, value in _walk({"seed": row.seed, "metadata": row.metadata}, ""):
-        if len(found) == MAX_FIELDS:
+        field = _field(path, value)
+        size += len(path) + len(field.text or "")
+        if len(found) == MAX_FIELDS or size > MAX_FIELD_CHARS:
             return found, False
-        found.append(_field(path, value))
+        found.append(field)
     return found, True
 
 

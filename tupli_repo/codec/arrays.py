@@ -70,6 +70,10 @@ def _common(one: np.dtype[Any], other: np.dtype[Any], name: str) -> np.dtype[Any
 
 
 def _as_array(sample: Any, name: str, prefer: str | None) -> NDArray[Any]:
+    if isinstance(sample, np.ma.MaskedArray):
+        raise EncodingError(
+            f"'{name}' is a masked array, whose mask cannot be stored", hint="fill it first"
+        )
     if isinstance(sample, (np.ndarray, np.generic)):
         return np.asarray(sample)
     if sample is None or isinstance(sample, (str, bytes, Mapping)):

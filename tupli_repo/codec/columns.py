@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tupli_repo.codec.values import little_endian
-from tupli_repo.errors import CorruptObjectError
+from tupli_repo.errors import CorruptObjectError, InvalidInputError
 
 SHARED_BELOW_BYTES = 64 << 10
 PIECE_BYTES = 1 << 20
@@ -110,12 +110,22 @@ class ColumnFiller:
 def empty_columns(
     specs: Sequence[ColumnSpec], rows: Sequence[int], only: Collection[str] | None = None
 ) -> dict[str, NDArray[Any]]:
-    """Return arrays for columns, not filled yet; all columns where ``only`` is None."""
-    return {
-        spec.name: np.empty((n, *spec.shape), spec.dtype)
-        for spec, n in zip(specs, rows, strict=True)
-        if only is None or spec.name in only
-    }
+    """Return arrays for columns, not filled yet; all columns where ``only`` is None.
+
+    Raises:
+        InvalidInputError: They do not fit into memory.
+    """
+    wanted = [
+        (spec, n) for spec, n in zip(specs, rows, strict=True) if only is None or spec.name in only
+    ]
+    try:
+        return {spec.name: np.empty((n, *spec.shape), spec.dtype) for spec, n in wanted}
+    except (MemoryError, ValueError):
+        size = sum(spec.row_bytes * n for spec, n in wanted)
+        raise InvalidInputError(
+            f"{size} bytes of columns do not fit into memory",
+            hint="load fewer episodes, or name the columns you want",
+        ) from None
 
 
 def decode_columns(

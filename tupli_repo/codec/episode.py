@@ -23,6 +23,7 @@ from tupli_repo.codec.arrays import Items, stack
 from tupli_repo.codec.columns import ColumnSpec, decode_columns, encode_columns
 from tupli_repo.codec.infos import INFO_TEXT, info_columns, infos_from_columns, storable_items
 from tupli_repo.codec.samples import (
+    OFFSETS,
     Columns,
     column_names,
     columns_from_samples,
@@ -35,7 +36,7 @@ from tupli_repo.codec.views import View
 from tupli_repo.errors import CorruptObjectError, EncodingError, InvalidInputError
 
 FORMAT = 0
-MAX_STEPS = 1 << 40
+MAX_STEPS = 1 << 32
 _DEFAULTS: dict[str, Any] = {
     "final_observation": False,
     "lengths": {},
@@ -219,7 +220,8 @@ def decode_record(body: bytes) -> dict[str, Any]:
     for key, kind in expected.items():
         if key not in record or not isinstance(record[key], kind):
             raise CorruptObjectError(f"an episode's record has no proper '{key}'")
-    if not 0 < record["n_steps"] <= MAX_STEPS or record.get("format") != FORMAT:
+    is_text = all(_is_unicode(record[key]) for key in ("created_at", "created_by"))
+    if not 0 < record["n_steps"] <= MAX_STEPS or record.get("format") != FORMAT or not is_text:
         raise CorruptObjectError("an episode's record has impossible values")
     return record
 
@@ -244,7 +246,16 @@ def decode_layout(body: bytes) -> Layout:
         required |= set(column_names(found.action, "actions"))
     except (KeyError, TypeError, ValueError, RecursionError):
         raise CorruptObjectError("an episode's layout is malformed") from None
-    if layout.get("format") != FORMAT or len(names) != len(columns) or not required <= names:
+    by_name = {column.name: column for column in columns}
+    flags = [by_name.get(name) for name in ("terminated", "truncated")]
+    is_well_formed = (
+        layout.get("format") == FORMAT
+        and len(names) == len(columns)
+        and required <= names
+        and all(flag is not None and flag[1:] == (np.dtype(bool), ()) for flag in flags)
+        and (INFO_TEXT in names) == (INFO_TEXT + OFFSETS in names)
+    )
+    if not is_well_formed:
         raise CorruptObjectError("an episode's layout is malformed")
     return found
 
@@ -345,6 +356,10 @@ def rows_of(record: Mapping[str, Any], layout: Layout) -> list[int]:
     if not lengths.keys() <= free or any(type(n) is not int for n in rows):
         raise CorruptObjectError("an episode's record has no proper 'lengths'")
     return rows
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _expected_rows(name: str, n_steps: int, *, final_observation: bool) -> int:

@@ -248,7 +248,7 @@ def _reader(tree: Tree, columns: Mapping[str, NDArray[Any]], name: str) -> Calla
     match tree["type"]:
         case "Text":
             cut = _cutter(columns, name)
-            return lambda i: cut(i).tobytes().decode("utf-8", "surrogatepass")
+            return lambda i: _decoded(cut(i).tobytes())
         case "Sequence":
             return _sequence_reader(tree, columns, name)
         case "Graph":
@@ -301,6 +301,13 @@ def _check_ends(ends: NDArray[Any], count: int, total: int) -> None:
     goes_back = len(ends) > 0 and (ends[0] < 0 or bool(np.any(np.diff(ends) < 0)))
     if len(ends) != count or last != total or goes_back:
         raise ValueError("offsets do not fit their values")
+
+
+def _decoded(data: bytes) -> str:
+    try:
+        return data.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        raise CorruptObjectError("a text is malformed") from None
 
 
 def _sequence_reader(

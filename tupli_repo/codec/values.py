@@ -180,6 +180,11 @@ def _text_to_tree(text: str) -> Any:
 
 
 def _array_to_tree(value: Any, path: str) -> Any:
+    if isinstance(value, np.ma.MaskedArray):
+        raise EncodingError(
+            f"'{path}' is a masked array, whose mask cannot be stored",
+            hint="fill it, or store values and mask apart",
+        )
     array = np.asarray(value)
     dtype = dtype_name(array.dtype, name=path)
     return {"#np": [dtype, list(array.shape), b64encode(little_endian(array).tobytes()).decode()]}

@@ -14,12 +14,11 @@ from tupli_repo.codec.env.document import FORMAT as ENV_FORMAT
 from tupli_repo.codec.episode import EpisodeData, Steps
 from tupli_repo.codec.records import ArtifactBody, BenchmarkBody
 from tupli_repo.codec.tuples import steps_from_tuples
-from tupli_repo.errors import (
-    UnavailableError,
-)
+from tupli_repo.errors import CorruptObjectError, UnavailableError
 from tupli_repo.odb.objects import (
     Kind,
     Object,
+    ObjectId,
     parse_object_id,
 )
 from tupli_repo.repository.artifacts import Content, read_pieces, store_pieces
@@ -105,7 +104,10 @@ class Repository(OpenRepository):
             CorruptObjectError: It is damaged.
         """
         header = self.benchmark(uri)
-        text = self._store.read(parse_object_id(header.env)).body.decode()
+        try:
+            text = self._store.read(parse_object_id(header.env)).body.decode()
+        except UnicodeDecodeError:
+            raise CorruptObjectError(f"benchmark '{header.id[:12]}' is damaged: no text") from None
         return Benchmark(**dict(header), serialized=text)
 
     def benchmark(self, uri: str) -> BenchmarkHeader:
@@ -254,7 +256,7 @@ class Repository(OpenRepository):
             StorageIOError: The disk refused.
         """
         if benchmark_id not in self._known_benchmarks:
-            benchmark_id = self._shelf.resolve(benchmark_id, Kind.BENCHMARK)
+            benchmark_id = self._benchmark_to_record_in(benchmark_id)
             self._known_benchmarks.add(benchmark_id)
         return self._episodes.add(
             steps,
@@ -264,6 +266,15 @@ class Repository(OpenRepository):
             action_space=action_space,
             strict=strict,
         )
+
+    def _benchmark_to_record_in(self, uri: str) -> ObjectId:
+        try:
+            return self._shelf.resolve(uri, Kind.BENCHMARK)
+        except CorruptObjectError:  # damage elsewhere must not stop recording
+            oid = parse_object_id(uri)
+            if self._store.read(oid).kind is not Kind.BENCHMARK:
+                raise
+            return oid
 
     def list_episodes(
         self,

@@ -67,6 +67,8 @@ class Records(Generic[_BodyT]):
         return self._store.write(obj)
 
     def _parse(self, oid: ObjectId, obj: Object) -> Record[_BodyT]:
+        if self._kind is Kind.BENCHMARK and not obj.links:
+            raise CorruptObjectError(f"{self._kind} '{oid[:12]}': it has no environment")
         try:
             return Record(obj.links, parse_body(self._model, obj.body))
         except CorruptObjectError as err:
