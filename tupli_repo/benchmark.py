@@ -117,10 +117,11 @@ class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
             taken, observation, reward, (bool(terminated), bool(truncated)), info
         )
         if buffer is not None:
-            if self.rl_tuple_cls is not RLTuple:
+            if self.rl_tuple_cls is not RLTuple and len(buffer.tuples) == len(buffer) - 1:
                 buffer.tuples.append(buffer.last_tuple(self.rl_tuple_cls))
             if self.metadata_callback is not None:
-                seen = buffer.tuples[-1] if buffer.tuples else buffer.last_tuple(RLTuple)
+                own = len(buffer.tuples) == len(buffer)
+                seen = buffer.tuples[-1] if own else buffer.last_tuple(RLTuple)
                 buffer.metadata = snapshot(self.metadata_callback(seen))
             if terminated or truncated:
                 self._recorder.end(self.id, self.rl_tuple_cls)

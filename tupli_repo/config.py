@@ -137,6 +137,11 @@ class SettingsFile:
         for section, values in tree.items():
             for name, value in values.items() if isinstance(values, dict) else [("", values)]:
                 key = f"{section}.{name}".rstrip(".")
+                if key not in SETTINGS:
+                    raise InvalidInputError(
+                        f"'{self.path}' has '{key}', which is not a setting",
+                        hint=f"the settings are {', '.join(SETTINGS)}",
+                    )
                 found[key] = _checked(key, value, f"'{self.path}'")
         return found
 
@@ -220,6 +225,8 @@ def _checked(key: str, value: object, where: str) -> object:
         )
     if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
         raise InvalidInputError(f"{where} for '{key}' is not Unicode text")
+    if isinstance(value, str) and (not value.strip() or not value.isprintable()):
+        raise InvalidInputError(f"{where} for '{key}' is empty or not one line")
     if kind is float and not float(value) >= 0:  # type: ignore[arg-type]  # checked above
         raise InvalidInputError(
             f"'{key}' is {value}, and must be 0 or more", hint=_known(key).meaning

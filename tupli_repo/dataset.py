@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from tupli_repo.codec.arrays import are_joinable
 from tupli_repo.codec.tuples import tuples_from_steps
 from tupli_repo.codec.views import View
 from tupli_repo.errors import InvalidInputError
@@ -64,13 +65,18 @@ class TupliDataset:
         n_steps = int(self.episode_lengths.sum())
         return f"TupliDataset({self.storage!r}, {len(self._data)} episodes, {n_steps} steps)"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy, or another process, gets: the filters; it loads the episodes itself."""
+        cached = {"_data", "benchmarks", "_headers", "_all_steps", "_kept_steps"}
+        return {k: v for k, v in vars(self).items() if k not in cached} | {"_data": None}
+
     # ---- which episodes
 
-    def with_benchmark_filter(self, filter: BaseFilter) -> "TupliDataset":
+    def with_benchmark_filter(self, filter: BaseFilter | None) -> "TupliDataset":
         """Return a dataset whose benchmarks pass ``filter`` too."""
         return self._narrowed(_benchmark_filter=_both(self._benchmark_filter, filter))
 
-    def with_episode_filter(self, filter: BaseFilter) -> "TupliDataset":
+    def with_episode_filter(self, filter: BaseFilter | None) -> "TupliDataset":
         """Return a dataset whose episodes pass ``filter`` too."""
         return self._narrowed(_episode_filter=_both(self._episode_filter, filter))
 
@@ -148,7 +154,7 @@ class TupliDataset:
 
     # ---- as arrays
 
-    def columns(self, only: Collection[str] | None = None) -> dict[str, NDArray[Any]]:
+    def columns(self, only: str | Collection[str] | None = None) -> dict[str, NDArray[Any]]:
         """Return columns, episodes end to end, in the dtypes they were recorded in.
 
         Args:
@@ -160,29 +166,38 @@ class TupliDataset:
             episode, the last one being the observation after the last action; T_i where it was
             never known), ``actions``, ``rewards``, ``terminated``, ``truncated`` and
             ``infos/KEY`` of N rows. Parts of composite spaces have columns of their own, such as
-            ``observations/camera``. Empty where there are no episodes. `episode_lengths` tells
-            where episodes begin. The arrays may be shared with the dataset: copy before writing.
+            ``observations/camera``, with ``/``, ``#`` and ``%`` in keys percent-escaped. Ragged
+            samples (Text, Sequence, Graph) lie end to end, and ``NAME#offsets`` tells where each
+            ends; ``NAME#choice`` is OneOf's branch; ``infos#json`` is the JSON text of what fits
+            no column. (`Repository.read_episodes` gives samples in place of columns.) Empty where
+            there are no episodes. `episode_lengths` tells where episodes begin. The arrays may be
+            shared with the dataset: copy before writing.
 
         Raises:
-            InvalidInputError: A step filter is set (the rows of an episode would not line up), or
-                the episodes have different columns.
+            InvalidInputError: A step filter is set (the rows of an episode would not line up), the
+                episodes have different columns, or there is none of a name.
         """
         if self._tuple_filters:
             raise InvalidInputError(
                 "columns() gives whole episodes, and this dataset has a step filter",
                 hint="convert_to_d4rl_format() gives the steps that pass it",
             )
-        asked = tuple(f"{wanted}{mark}" for wanted in only or () for mark in "/#")
-        if only is None or self._data is not None:
+        asked = None if only is None else [only] if isinstance(only, str) else list(only)
+        if asked is None or self._data is not None:
             found = self._loaded().columns()
         else:
             ids = (header.id for header in self._headers)
-            found = self.storage.load_episodes(ids, only=only).columns()
-        return {
-            name: column
-            for name, column in found.items()
-            if only is None or name in only or name.startswith(asked)
-        }
+            found = self.storage.load_episodes(ids, only=asked).columns()
+        if asked is None:
+            return found
+        chosen = {name: [c for c in found if _is_part(c, name)] for name in asked}
+        unknown = [name for name, parts in chosen.items() if not parts]
+        if unknown and self._headers:
+            raise InvalidInputError(
+                f"there is no column '{unknown[0]}'",
+                hint="columns() without 'only' gives all there are",
+            )
+        return {name: found[name] for parts in chosen.values() for name in parts}
 
     @property
     def episode_lengths(self) -> NDArray[np.int64]:
@@ -309,28 +324,35 @@ class TupliDataset:
         passes = (all(keep(step) for keep in self._tuple_filters) for step in self._all_steps)
         return np.fromiter(passes, dtype=bool, count=len(self._all_steps))
 
-    def _check_alike(self, names: tuple[str, ...] | list[str]) -> None:
-        """Check that the episodes have these columns, with items of the same shape."""
-        first: tuple[str, dict[str, tuple[int, ...]]] | None = None
+    def _check_alike(self, names: Sequence[str]) -> None:
+        """Check that the episodes have these columns, a row per step, of the same shape."""
+        hint = "columns() gives every column; filter the dataset, or take episodes one by one"
+        first: tuple[str, dict[str, NDArray[Any]]] | None = None
         for header, data in self._loaded():
-            missing = [name for name in names if name not in data.columns]
-            if missing:
-                parts = [name for name in data.columns if name.startswith(f"{missing[0]}/")]
-                raise InvalidInputError(
-                    f"episode '{header.id[:12]}' has no column '{missing[0]}'"
-                    + (f", but '{parts[0]}'" if parts else ""),
-                    hint="columns() gives each part of a composite space",
-                )
-            shapes = {name: data.columns[name].shape[1:] for name in names}
+            columns, oid = data.columns, header.id[:12]
+            for name in names:
+                if name not in columns or f"{name}#offsets" in columns:
+                    parts = ", ".join(f"'{c}'" for c in columns if _is_part(c, name))
+                    raise InvalidInputError(
+                        f"'{name}' of episode '{oid}' has no row per step: {parts or 'none'}",
+                        hint=hint,
+                    )
             if first is None:
-                first = header.id, shapes
-            elif shapes != first[1]:
-                name = next(name for name in names if shapes[name] != first[1][name])
-                raise InvalidInputError(
-                    f"'{name}' has shape {first[1][name]} in episode '{first[0][:12]}' and"
-                    f" {shapes[name]} in '{header.id[:12]}'",
-                    hint="filter the dataset by benchmark",
-                )
+                first = oid, columns
+            for name in names:
+                one, other = first[1][name], columns[name]
+                if one.shape[1:] != other.shape[1:]:
+                    raise InvalidInputError(
+                        f"'{name}' has shape {one.shape[1:]} in episode '{first[0]}' and"
+                        f" {other.shape[1:]} in '{oid}'",
+                        hint=hint,
+                    )
+                if not are_joinable(one.dtype, other.dtype):
+                    raise InvalidInputError(
+                        f"'{name}' has dtype {one.dtype} in episode '{first[0]}' and"
+                        f" {other.dtype} in '{oid}', which no array holds both exactly",
+                        hint=hint,
+                    )
 
     def _narrowed(self, **changes: Any) -> "TupliDataset":
         """A dataset like this one, with some settings changed and nothing loaded."""
@@ -351,8 +373,19 @@ _D4RL_COLUMNS = {
 }
 
 
-def _both(one: BaseFilter | None, other: BaseFilter) -> BaseFilter:
-    return other if one is None else one & other
+def _both(one: BaseFilter | None, other: BaseFilter | None) -> BaseFilter | None:
+    if other is not None and not isinstance(other, BaseFilter):
+        raise InvalidInputError(
+            f"a '{type(other).__name__}' is no filter",
+            hint="for example FilterEQ(key='metadata.name', value='pendulum')",
+        )
+    if one is None or other is None:
+        return one or other
+    return one & other
+
+
+def _is_part(column: str, name: str) -> bool:
+    return column == name or column.startswith((f"{name}/", f"{name}#"))
 
 
 def _taken(items: Sequence[_Item], order: NDArray[np.int64]) -> list[_Item]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tupli_repo.errors import InvalidInputError
 from tupli_repo.optional import require
 
 NumpyBatch = tuple[
@@ -57,14 +58,28 @@ class NumpyTupleParser(BaseTupleParser):
         term: Sequence[bool],
         trunc: Sequence[bool],
     ) -> NumpyBatch:
-        """Return five arrays of N rows."""
+        """Return five arrays of N rows.
+
+        Raises:
+            InvalidInputError: Observations, actions or rewards are no numbers of one shape.
+        """
         return (
-            np.asarray(obs, dtype=np.float32),
-            np.asarray(act, dtype=np.float32),
-            np.asarray(rew, dtype=np.float32),
+            _float32("observations", obs),
+            _float32("actions", act),
+            _float32("rewards", rew),
             np.asarray(term, dtype=bool),
             np.asarray(trunc, dtype=bool),
         )
+
+
+def _float32(name: str, values: Sequence[Any]) -> NDArray[np.float32]:
+    try:
+        return np.asarray(list(values), dtype=np.float32)
+    except (TypeError, ValueError):
+        raise InvalidInputError(
+            f"the {name} are no numbers of one shape",
+            hint="columns() gives them exactly; or hand in a parser of your own",
+        ) from None
 
 
 class _TensorParser(BaseTupleParser):

@@ -65,6 +65,11 @@ class EpisodeBuffer:
         """Whether every step has a tuple of the caller's own class."""
         return len(self.tuples) == len(self)
 
+    def cut(self) -> None:
+        """Forget the steps from the first one on that has no tuple of the caller's own class."""
+        self._seen = self._seen[: len(self.tuples)]
+        self.is_abandoned = True
+
     def steps(self) -> Steps:
         """What was seen."""
         seen = self._seen
@@ -252,7 +257,14 @@ class EpisodeRecorder:
 
     def _save(self, buffer: EpisodeBuffer, benchmark_id: str, rl_tuple_cls: type[RLTuple]) -> None:
         """Record an episode, or what of it can be stored, and tell what cannot."""
-        own = buffer.has_own_tuples
+        own = rl_tuple_cls is not RLTuple
+        n_steps = len(buffer)
+        if own and not buffer.has_own_tuples:
+            buffer.cut()
+            if not len(buffer):
+                raise EncodingError(
+                    f"the episode was not recorded: '{rl_tuple_cls.__name__}.from_env_step' failed"
+                )
         steps = buffer.steps_of_tuples(rl_tuple_cls) if own else buffer.steps()
         spaces = (self._env.observation_space, self._env.action_space)
         failure = EncodingError("the episode cannot be stored")
@@ -264,6 +276,12 @@ class EpisodeRecorder:
                 failure = err
             else:
                 self._tell(recorded)
+                if len(buffer) < n_steps:
+                    raise EncodingError(
+                        f"episode '{recorded.header.id[:12]}' was recorded as far as"
+                        f" '{rl_tuple_cls.__name__}.from_env_step' came, {len(buffer)} of {n_steps}"
+                        " steps"
+                    )
                 return
         for known in (spaces, (None, None)):
             kept = _longest_storable(steps, known)
@@ -344,5 +362,5 @@ def snapshot(value: Any, depth: int = 0) -> Any:
         items = [snapshot(item, depth + 1) for item in value]
         return type(value)._make(items) if hasattr(value, "_make") else tuple(items)
     if hasattr(value, "__array__") or isinstance(value, (array, memoryview)):
-        return np.array(value)  # a tensor, or another kind of array
+        return np.asarray(value).copy()  # a tensor, or another kind of array
     return value

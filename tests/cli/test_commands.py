@@ -500,3 +500,57 @@ def test_the_shell_completes_commands():
         check=True,
     )
     assert done.stdout.split() == ["plain,remove", "plain,restore"]
+
+
+def test_list_where_takes_the_ids_that_list_prints(tupli: Tupli, project: FileStorage):
+    (benchmark,) = project.list_benchmarks()
+    of_it = f"benchmark_id = {benchmark.id[:12]}"
+    assert len(tupli("list", "episodes", "--json", "--where", of_it).json) == 2
+    other = "benchmark_id = 0000000"
+    assert tupli("list", "episodes", "--json", "--where", other).json == []
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        ("terminated = True", "is not JSON"),
+        ("metadata.a = {bad", "is not JSON"),
+        ("nokey = 1", "'nokey' is not a key"),
+        ("metadata.name = x", "is not a key"),
+    ],
+)
+def test_conditions_that_could_never_match_are_told(
+    tupli: Tupli, project: FileStorage, condition: str, message: str
+):
+    kind = "artifacts" if condition.startswith("metadata.name") else "episodes"
+    done = tupli("list", kind, "--where", condition)
+    assert (done.status, done.out) == (2, "")
+    assert message in done.err
+
+
+def test_a_full_stdout_is_told(project: FileStorage):
+    if not Path("/dev/full").exists():
+        pytest.skip("no such device here")
+    command = f"{sys.executable} -m tupli_repo list > /dev/full"
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=project.storage_dir,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: no space left on device: 'stdout'")
+
+
+def test_a_closed_stdout_is_no_surprise(project: FileStorage):
+    command = f"{sys.executable} -m tupli_repo list >&-"
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=project.storage_dir,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "unexpected" not in done.stderr
+    assert "Traceback" not in done.stderr

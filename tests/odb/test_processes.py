@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -225,3 +226,45 @@ for n in range(60):
     found = everything(reopen(tmp_path))
     assert found == episodes(*range(6))
     assert id_of(episode(0)[0]) in found
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_forked_while_a_thread_works_is_not_stuck(tmp_path: Path) -> None:
+    program = """
+        import os, sys, threading
+        from pathlib import Path
+        from tests.odb.samples import episode, reopen
+        store = reopen(Path(sys.argv[1]))
+        stop = threading.Event()
+
+        def work():
+            n = 0
+            while not stop.is_set():
+                n += 1
+                store.append(episode(n))
+                store.refresh()
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        children = []
+        for n in range(20):
+            child = os.fork()
+            if child == 0:
+                store.append(episode(10_000 + n))
+                store.refresh()
+                store.seal()
+                os._exit(0)
+            children.append(child)
+        codes = [os.waitpid(child, 0)[1] for child in children]
+        stop.set()
+        thread.join()
+        assert codes == [0] * 20, codes
+    """
+    new_store(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(program), str(tmp_path)],
+        cwd=Path(__file__).parents[2],
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0

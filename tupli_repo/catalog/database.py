@@ -13,7 +13,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
-from threading import RLock
 from typing import TypeVar
 
 from filelock import FileLock, Timeout
@@ -21,6 +20,7 @@ from platformdirs import user_cache_path
 
 from tupli_repo.catalog.query import condition_of
 from tupli_repo.catalog.rows import EpisodeRow, Stored, fields_of, from_stored, to_stored
+from tupli_repo.odb.locks import ThreadLock
 from tupli_repo.schema import BaseFilter
 
 VERSION = 1
@@ -80,7 +80,7 @@ class Catalog:
     def __init__(self, path: Path, read_pack: ReadPack) -> None:
         self._path = path
         self._read_pack = read_pack
-        self._lock = RLock()
+        self._lock = ThreadLock()
         self._memory: sqlite3.Connection | None = None
 
     def select(

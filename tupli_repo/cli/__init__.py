@@ -111,7 +111,8 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as err:
-        return app.fail(f"{err.strerror or err}: '{err.filename}'".lower(), "", 1)
+        subject = err.filename if err.filename is not None else "stdout"
+        return app.fail(f"{(err.strerror or str(err)).lower()}: '{subject}'", "", 1)
     except Exception as err:
         if os.environ.get(_DEBUG):  # noqa: TID251 - the command line may
             raise

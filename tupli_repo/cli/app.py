@@ -62,7 +62,7 @@ class App:
         """Print a table: aligned on a terminal, tab-separated in a pipe, or as JSON."""
         if self.as_json:
             click.echo(_json(document))
-        elif sys.stdout.isatty():
+        elif sys.stdout is not None and sys.stdout.isatty():
             _print_rich(columns, rows)
         else:
             for row in [columns, *rows]:
@@ -133,7 +133,7 @@ def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column == "id")
+        table.add_column(column, overflow="ellipsis", no_wrap=True)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     console = Console()

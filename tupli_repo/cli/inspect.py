@@ -14,10 +14,21 @@ from tupli_repo.cli.where import parse_where, where_option
 from tupli_repo.codec.tuples import tuples_from_steps
 from tupli_repo.odb.objects import Kind
 from tupli_repo.repository import Repository
-from tupli_repo.schema import BaseFilter, FilterEQ
+from tupli_repo.schema import (
+    ArtifactMetadataItem,
+    BaseFilter,
+    BenchmarkHeader,
+    EpisodeHeader,
+    FilterEQ,
+)
 
 _ID_DIGITS = 12
 _KINDS = ["benchmarks", "episodes", "artifacts"]
+_KEYS = {
+    "benchmarks": set(BenchmarkHeader.model_fields),
+    "episodes": set(EpisodeHeader.model_fields),
+    "artifacts": set(ArtifactMetadataItem.model_fields),
+}
 
 
 @click.command(
@@ -41,7 +52,7 @@ def list_command(
     On a terminal it is a table, in a pipe tab-separated lines, with --json one array of headers.
     """
     repository = open_repository(app)
-    chosen = parse_where(where)
+    chosen = parse_where(where, keys=_KEYS[kind])
     page = slice(skip, None if limit is None else skip + limit)
     if benchmark is not None:
         if kind != "episodes":
@@ -202,7 +213,7 @@ def _lines(fields: dict[str, Any], indent: str = "") -> list[str]:
             lines.append(f"{indent}{key}")
             lines += _lines(value, indent + "  ")
         else:
-            lines.append(f"{indent}{key:<{width}}  {value}")
+            lines.append(f"{indent}{key:<{width}}  {' '.join(str(value).split())}")
     return lines
 
 

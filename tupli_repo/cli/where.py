@@ -2,13 +2,14 @@
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 
 import click
 
 from tupli_repo.errors import InvalidInputError
-from tupli_repo.schema import BaseFilter, FilterAND, FilterIN, FilterType
+from tupli_repo.odb.objects import is_id_prefix, shown
+from tupli_repo.schema import BaseFilter, FilterAND, FilterGEQ, FilterIN, FilterLT, FilterType
 
 _CONDITION = re.compile(
     r"\s*(?P<key>.+?)\s*(?P<op><=|>=|!=|=|<|>|\sin\s)\s*(?P<value>.*?)\s*", re.DOTALL
@@ -23,6 +24,8 @@ _TYPES = {
     "in": FilterType.IN,
 }
 _HINT = "for example --where 'metadata.success = true' or --where 'n_tuples >= 100'"
+_ID_KEYS = frozenset({"id", "benchmark_id", "env"})
+_PYTHON_WORDS = frozenset({"True", "False", "None"})
 _CommandT = TypeVar("_CommandT", bound=Callable[..., Any])
 
 
@@ -37,43 +40,63 @@ def where_option(command: _CommandT) -> _CommandT:
     )(command)
 
 
-def parse_where(conditions: Sequence[str]) -> BaseFilter | None:
+def parse_where(
+    conditions: Sequence[str], *, keys: Collection[str] | None = None
+) -> BaseFilter | None:
     """Return the filter that conditions stand for; None where there are none.
 
+    An id may be cut to seven digits.
+
+    Args:
+        conditions: Texts of the form ``KEY OP VALUE``.
+        keys: What the first part of a dotted key may be; anything where None.
+
     Raises:
-        InvalidInputError: One is not of the form ``KEY OP VALUE``.
+        InvalidInputError: A text is of another form, or names another key.
 
     >>> parse_where(["n_tuples >= 100"]).matches({"n_tuples": 120})
     True
     """
-    parts = [_parse(condition) for condition in conditions]
+    parts = [_parse(condition, keys) for condition in conditions]
     if not parts:
         return None
     return parts[0] if len(parts) == 1 else FilterAND(filters=parts)
 
 
-def _parse(condition: str) -> BaseFilter:
+def _parse(condition: str, keys: Collection[str] | None) -> BaseFilter:
     match = _CONDITION.fullmatch(condition)
     if match is None or not match["value"]:
-        raise InvalidInputError(f"'{condition}' is not a condition", hint=_HINT)
+        raise InvalidInputError(f"'{shown(condition)}' is not a condition", hint=_HINT)
     kind = _TYPES[match["op"].strip()]
-    key, value = match["key"], _value(match["value"])
+    key, value = match["key"], _value(condition, match["value"])
+    if keys is not None and key.partition(".")[0] not in keys:
+        raise InvalidInputError(
+            f"'{shown(key)}' is not a key", hint=f"the keys are {', '.join(sorted(keys))}"
+        )
     if kind is FilterType.IN and not isinstance(value, list):
         raise InvalidInputError(
-            f"'{condition}' needs a list behind 'in'", hint="""for example 'seed in [1, 2, 3]'"""
+            f"'{shown(condition)}' needs a list behind 'in'", hint="for example 'seed in [1, 2, 3]'"
         )
     if value is None:
         if kind is not FilterType.EQ:
             raise InvalidInputError(
-                f"'{condition}' matches nothing: null is only ever equal to null",
+                f"'{shown(condition)}' matches nothing: null is only ever equal to null",
                 hint="'KEY = null' finds what is null",
             )
         return FilterIN(key=key, value=[None])
+    if kind is FilterType.EQ and key in _ID_KEYS and is_id_prefix(value):
+        return FilterGEQ(key=key, value=value) & FilterLT(key=key, value=f"{value}g")
     return BaseFilter(type=kind, key=key, value=value)
 
 
-def _value(text: str) -> Any:  # noqa: ANN401 - any JSON
+def _value(condition: str, text: str) -> Any:  # noqa: ANN401 - any JSON
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        return text
+        pass
+    if text in _PYTHON_WORDS or text[0] in '[{"':
+        raise InvalidInputError(
+            f"the value of '{shown(condition)}' is not JSON",
+            hint='write true, false, null, 1.5, "text", or a bare word',
+        )
+    return text

@@ -59,6 +59,24 @@ def stack(
     return stacked.astype(dtype.newbyteorder("<"), copy=False)
 
 
+def are_joinable(one: np.dtype[Any], other: np.dtype[Any]) -> bool:
+    """Return whether arrays of both dtypes end to end keep every value exactly."""
+    if one == other:
+        return True
+    if one.kind in "SU" or other.kind in "SU":
+        return one.kind == other.kind
+    if not {one.kind, other.kind} <= set("biufc"):
+        return False
+    joined = np.result_type(one, other)
+    return all(_holds(joined, dtype) for dtype in (one, other))
+
+
+def _holds(wide: np.dtype[Any], narrow: np.dtype[Any]) -> bool:
+    if narrow.kind in "iu" and wide.kind in "fc":
+        return np.iinfo(narrow).bits <= np.finfo(wide).nmant
+    return np.can_cast(narrow, wide)
+
+
 def _common(one: np.dtype[Any], other: np.dtype[Any], name: str) -> np.dtype[Any]:
     try:
         return np.result_type(one, other)

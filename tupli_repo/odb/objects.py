@@ -102,9 +102,9 @@ def parse_object_id(text: str) -> ObjectId:
     return ObjectId(text)
 
 
-def is_id_prefix(text: str) -> bool:
+def is_id_prefix(text: object) -> bool:
     """Return whether ``text`` can be an id or the beginning of one (7 or more hex digits)."""
-    return _PREFIX.fullmatch(text) is not None
+    return isinstance(text, str) and _PREFIX.fullmatch(text) is not None
 
 
 def object_id(encoded: bytes | memoryview) -> ObjectId:
@@ -182,7 +182,7 @@ def decode(encoded: bytes) -> Object:
     )
 
 
-def shown(text: str) -> str:
+def shown(text: object) -> str:
     """Return text as it may stand in a one-line message: escaped, and cut where it is long."""
-    shown = text.encode("unicode_escape").decode("ascii")
+    shown = str(text).encode("unicode_escape").decode("ascii")
     return shown if len(shown) <= 80 else f"{shown[:77]}..."

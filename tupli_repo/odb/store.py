@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from threading import RLock
 from typing import NamedTuple
 from weakref import finalize
 
@@ -20,6 +19,7 @@ from tupli_repo.errors import CorruptObjectError, InvalidInputError, NotFoundErr
 from tupli_repo.odb import block, frames
 from tupli_repo.odb.files import RepositoryFiles
 from tupli_repo.odb.journal import JournalFile
+from tupli_repo.odb.locks import ThreadLock
 from tupli_repo.odb.objects import (
     MAX_OBJECT_BYTES,
     Kind,
@@ -61,7 +61,7 @@ class ObjectStore:
     def __init__(self, files: RepositoryFiles) -> None:
         self._files = files
         self._writer = Writer(files)
-        self._lock = RLock()
+        self._lock = ThreadLock()
         self._block_files: dict[str, BlockFile] = {}
         self._loose: dict[ObjectId, Kind] = {}
         self._close = finalize(

@@ -13,11 +13,11 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from threading import RLock
 
 from tupli_repo.errors import StorageIOError
 from tupli_repo.odb.files import RepositoryFiles
 from tupli_repo.odb.journal import JournalWriter, seal
+from tupli_repo.odb.locks import ThreadLock
 from tupli_repo.odb.objects import Kind, ObjectId
 from tupli_repo.odb.pack import TARGET_BYTES, packed_ids
 
@@ -33,7 +33,7 @@ class Writer:
     def __init__(self, files: RepositoryFiles, *, target_bytes: int = TARGET_BYTES) -> None:
         self._files = files
         self._target_bytes = target_bytes
-        self._lock = RLock()
+        self._lock = ThreadLock()
         self._current: JournalWriter | None = None
         self._finished: list[JournalWriter] = []  # not appended to any more, not sealed yet
         self._is_doubtful = False  # an fsync failed, or a journal is closed and not sealed

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tupli_repo.codec import episode as codec
+from tupli_repo.codec.arrays import are_joinable
 from tupli_repo.codec.columns import (
     ColumnFiller,
     blobs_of,
@@ -169,6 +170,12 @@ class LoadedEpisodes(Sequence[tuple[EpisodeHeader, EpisodeData]]):
                 f"only one of the episodes '{one}' and '{other}' has a column '{name}'", hint=hint
             )
         for name, column in part.items():
+            if not are_joinable(column.dtype, first[name].dtype):
+                raise InvalidInputError(
+                    f"'{name}' has dtype {first[name].dtype} in episode '{one}' and {column.dtype}"
+                    f" in '{other}', which no array holds both exactly",
+                    hint=hint,
+                )
             if column.shape[1:] != first[name].shape[1:]:
                 raise InvalidInputError(
                     f"'{name}' has shape {first[name].shape[1:]} in episode '{one}'"

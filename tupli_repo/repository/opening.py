@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import local
-from typing import Self
+from typing import Any, Self
 
 from tupli_repo.catalog import catalog_path
 from tupli_repo.config import RepositoryFormat, Settings, SettingsFile, effective_settings
@@ -81,6 +81,10 @@ class OpenRepository:
     def format(self) -> RepositoryFormat:
         """What `format.json` says: id, role, format."""
         return self._format
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy, or another process, opens the same repository anew."""
+        return type(self), (str(self.root),)
 
     def __enter__(self) -> Self:
         return self
