@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -540,3 +541,16 @@ def test_a_recorded_array_is_not_the_callers(storage):
     loaded = storage.load_benchmark(benchmark.id)
     assert isinstance(loaded.metadata, BenchmarkMetadata)
     assert same(loaded.metadata.extra, {"a": np.arange(3)})
+
+
+def test_two_copies_of_a_repository_on_one_machine_do_not_mix(tmp_path):
+    with FileStorage(tmp_path / "one") as one:
+        env = stored(one)
+        play(env, [1] * 5, seed=1)
+    assert len(one.list_episodes()) == 1  # now there is a catalog
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    with FileStorage(tmp_path / "two") as two:
+        assert two.format.id == one.format.id
+        play(TupliEnvWrapper(Walk(5), two, env.id), [1] * 5, seed=2)
+    assert [h.seed for h in two.list_episodes()] == [1, 2]
+    assert [h.seed for h in one.list_episodes()] == [1]
