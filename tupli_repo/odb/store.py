@@ -132,7 +132,8 @@ class ObjectStore:
         for attempt in range(_TRIES):
             if attempt:
                 self.refresh()
-            for oid, obj in self._read_some_loose(missing):
+            known = [oid for oid in missing if oid in self._loose]
+            for oid, obj in self._read_some_loose(known):
                 del missing[oid]
                 yield oid, obj
             if not missing:
@@ -148,6 +149,9 @@ class ObjectStore:
                     continue
                 except CorruptObjectError as err:  # another file may hold what is left
                     damage = err
+            for oid, obj in self._read_some_loose(missing):  # written since the last refresh
+                del missing[oid]
+                yield oid, obj
             if not missing:
                 return
             if damage is not None:
