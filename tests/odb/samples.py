@@ -7,9 +7,10 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 from tests.faults import HastyFileSystem
+from tupli_repo.errors import CorruptObjectError
 from tupli_repo.odb.files import FileSystem, RepositoryFiles
 from tupli_repo.odb.objects import Kind, Object, ObjectId, encode, object_id
-from tupli_repo.odb.pack import BlockFile, PackFile
+from tupli_repo.odb.pack import BlockFile, PackFile, PackWriter
 from tupli_repo.odb.store import ObjectStore
 
 HELLO = Object(kind=Kind.BLOB, body=b"hello")
@@ -148,3 +149,25 @@ def opened_pack(files: RepositoryFiles, path: Path) -> PackFile:
     pack = PackFile(files, path)
     assert pack.directory is not None
     return pack
+
+
+def write_pack(files: RepositoryFiles, some: list[Object]) -> Path:
+    with PackWriter(files) as writer:
+        for obj in some:
+            writer.add(*encoded(obj))
+        return writer.commit()
+
+
+def scratch_files(files: RepositoryFiles) -> list[Path]:
+    return [path for path in (files.root / "staging").rglob("*") if path.is_file()]
+
+
+def checked(files: RepositoryFiles, path: Path) -> dict[ObjectId, Object] | str:
+    """Read everything back: the objects, or the damage that was told."""
+    try:
+        return read_all(opened_pack(files, path))
+    except CorruptObjectError as err:
+        damage = err
+    assert str(path) in damage.message
+    assert damage.path == path
+    return damage.reason

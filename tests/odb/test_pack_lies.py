@@ -10,18 +10,18 @@ import pytest
 from tests.faults import HastyFileSystem
 from tests.odb.samples import (
     by_id,
+    checked,
     encoded,
     episode,
     new_files,
     opened_pack,
-    read_all,
     record,
+    write_pack,
 )
 from tupli_repo.errors import CorruptObjectError
 from tupli_repo.odb import block, frames
 from tupli_repo.odb.files import RepositoryFiles
-from tupli_repo.odb.objects import Kind, Object, ObjectId
-from tupli_repo.odb.pack import PackWriter
+from tupli_repo.odb.objects import Kind, Object
 
 FEW = [*episode(1), *episode(2), record(3)]
 
@@ -31,31 +31,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> RepositoryFiles:
     return new_files(tmp_path_factory.mktemp("packs"), HastyFileSystem())
 
 
-def write_pack(files: RepositoryFiles, some: list[Object]) -> Path:
-    with PackWriter(files) as writer:
-        for obj in some:
-            writer.add(*encoded(obj))
-        return writer.commit()
-
-
 @pytest.fixture
 def few(files: RepositoryFiles) -> Path:
     return write_pack(files, FEW)
-
-
-def scratch_files(files: RepositoryFiles) -> list[Path]:
-    return [path for path in (files.root / "staging").rglob("*") if path.is_file()]
-
-
-def checked(files: RepositoryFiles, path: Path) -> dict[ObjectId, Object] | str:
-    """Read everything back: the objects, or the damage that was told."""
-    try:
-        return read_all(opened_pack(files, path))
-    except CorruptObjectError as err:
-        damage = err
-    assert str(path) in damage.message
-    assert damage.path == path
-    return damage.reason
 
 
 class Lie:
