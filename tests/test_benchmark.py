@@ -167,7 +167,8 @@ def test_a_pause_closes_the_part_before_it_and_recording_resumes_with_a_reset(st
     env.reset()
     env.step(1)
     env.activate_recording()
-    env.step(1)
+    with pytest.warns(UserWarning, match="not recorded before the next reset"):
+        env.step(1)
     env.step(1)
     assert lengths(storage) == [2]
     play(env, ACTIONS[:5], seed=2)
@@ -197,8 +198,10 @@ def test_resets_without_steps_and_steps_after_the_end_record_nothing(storage):
     env.reset()
     env.reset()
     play(env, ACTIONS[:2])
-    env.step(1)
-    env.step(1)
+    with pytest.warns(UserWarning, match="not recorded before the next reset") as told:
+        env.step(1)
+        env.step(1)
+    assert len(told) == 1
     env.close()
     env.close()
     assert lengths(storage) == [2]

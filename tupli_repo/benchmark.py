@@ -4,6 +4,7 @@ Invariant: the wrapper passes everything through unchanged; what it saw it hands
 `EpisodeRecorder`.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Literal, Self, SupportsFloat
@@ -30,9 +31,10 @@ class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
     """Stores an environment as a benchmark and records what happens in it.
 
     ``reset`` and ``step`` return what the environment returns, unchanged. Recording is on from the
-    start and begins with a ``reset``. An episode left in the middle (by ``reset``, ``close`` or
-    ``deactivate_recording``) is recorded as truncated. Override `_serialize` and `_deserialize` to
-    keep large parts of an environment as artifacts.
+    start and begins with a ``reset``; steps behind an episode's end are not recorded, which is told
+    once. An episode left in the middle (by ``reset``, ``close`` or ``deactivate_recording``) is
+    recorded as truncated. Override `_serialize` and `_deserialize` to keep large parts of an
+    environment as artifacts.
 
     Args:
         env: The environment.
@@ -63,6 +65,7 @@ class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
         self.metadata_callback = metadata_callback
         self.rl_tuple_cls = rl_tuple_cls
         self._record_episodes = True
+        self._has_warned = False
         self._seeds = np.random.SeedSequence() if seed_episodes else None
         settings = getattr(storage, "settings", None)
         self._recorder = EpisodeRecorder(
@@ -125,6 +128,12 @@ class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
                 buffer.metadata = snapshot(self.metadata_callback(seen))
             if terminated or truncated:
                 self._recorder.end(self.id, self.rl_tuple_cls)
+        elif self._record_episodes and not self._has_warned:
+            self._has_warned = True
+            warnings.warn(
+                "steps are not recorded before the next reset: no episode was begun",
+                stacklevel=2,
+            )
         return observation, reward, terminated, truncated, info
 
     def flush(self) -> None:
