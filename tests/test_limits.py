@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -199,8 +200,10 @@ def test_a_folder_that_may_not_be_written_is_told_and_can_be_read(tmp_path: Path
         pass
     env.close()
     storage.close()
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):  # all of this test run
-        folder.chmod(folder.stat().st_mode | 0o055)
+    temporary = Path(tempfile.gettempdir()).resolve()
+    for folder in (tmp_path, *tmp_path.parents):
+        if temporary in folder.parents:  # of this test run; the temporary folder is everybody's
+            folder.chmod(folder.stat().st_mode | 0o055)
     command = "from tupli_repo.cli import run; import sys; sys.exit(run(sys.argv[1:]))"
     home = storage.storage_dir
     made = other_user(command, "init", home / "mine")

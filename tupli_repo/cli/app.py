@@ -68,10 +68,6 @@ class App:
             for row in [columns, *rows]:
                 click.echo("\t".join(" ".join(cell.split()) for cell in row))
 
-    def tell(self, text: str) -> None:
-        """Say something that is no result."""
-        click.echo(text, err=True)
-
     def fail(self, message: str, hint: str, exit_status: int) -> int:
         """Tell an error in one line and a hint, and return the exit status."""
         if self.as_json:

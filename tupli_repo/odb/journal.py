@@ -7,7 +7,6 @@ end was never acknowledged and is passed over; damage anywhere else is an error.
 Invariant: what `append` and then `sync` wrote is found by every later scan, by anyone.
 """
 
-import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -129,7 +128,6 @@ class JournalWriter:
 
     def __init__(self, files: RepositoryFiles) -> None:
         self.path = files.packs / f"{uuid4().hex}.journal"
-        self.pid = os.getpid()
         self.size_bytes = 0
         self._files = files
         self._seen: set[ObjectId] = set()

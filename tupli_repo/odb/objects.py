@@ -19,7 +19,6 @@ ObjectId = NewType("ObjectId", str)
 
 MAX_OBJECT_BYTES = 32 << 20
 MAX_LINKS = 1 << 19
-MIN_PREFIX = 7
 _ID_BYTES = 32
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 _PREFIX = re.compile(r"[0-9a-f]{7,64}")

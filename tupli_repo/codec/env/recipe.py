@@ -80,11 +80,6 @@ class Plan:
     exclude: tuple[str, ...]
     keeps_render_mode: bool
 
-    @property
-    def has_snapshot(self) -> bool:
-        """Whether some layer has no recipe."""
-        return any(isinstance(part, Snapshot) for part in self.parts)
-
     def starts(self) -> list[int]:
         """Return the index of each part's first layer."""
         starts, at = [], 0
