@@ -1,5 +1,6 @@
 """The wrapper: it changes nothing, records what happened, and stores and loads environments."""
 
+import os
 import subprocess
 import sys
 import warnings
@@ -68,14 +69,16 @@ def test_what_is_recorded_is_what_a_loop_around_the_bare_environment_saw(
         assert infos == seen.infos
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(episodes())
 def test_generated_episodes_pass_through_the_wrapper_and_come_back(tmp_path, made: Generated):
     steps = made.steps
     if len(steps.observations) == len(steps.actions):
         steps.observations.append(steps.observations[0])  # type: ignore[union-attr]
     storage = FileStorage(tmp_path / "generated")
-    benchmark_id = stored(storage).id
+    benchmark_id = storage.store_benchmark(query()).id
     env = TupliEnvWrapper(
         Replay(steps, made.observation_space, made.action_space), storage, benchmark_id
     )
@@ -548,6 +551,7 @@ def test_custom_code_runs_in_another_process_only_where_it_is_trusted(storage):
         capture_output=True,
         text=True,
         cwd=Path(__file__).parent.parent,
+        env={**os.environ, "XDG_CONFIG_HOME": str(storage.storage_dir / "of-another-user")},
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -614,3 +618,33 @@ def test_gymnasiums_environments_are_recorded_exactly(storage, name):
 
 def _flat(samples: list[Any]) -> list[Any]:
     return [part for s in samples for part in (s if isinstance(s, tuple) else (s,))]
+
+
+class Mission(spaces.Space[Any]):
+    """A space of a package's own, as minigrid has one."""
+
+
+class WithMission(Walk):
+    """Observes a text from a space of its own beside the walk."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.observation_space = spaces.Dict(
+            {"at": self.observation_space, "mission": Mission((), str)}
+        )
+
+    def _seen(self) -> Any:
+        observation, info = super()._seen()
+        return {"at": observation, "mission": f"go on from {self.t}"}, info
+
+
+def test_a_space_of_another_package_costs_nothing(storage):
+    env = TupliEnvWrapper(WithMission(), storage)
+    env.id = storage.store_benchmark(query("text")).id
+    play(env, [1, 2, 3, 0, 1], seed=1)
+    (header,) = storage.list_episodes()
+    data = storage.read_episode(header.id)[1]
+    assert header.n_tuples == 5
+    assert [observation["mission"] for observation in data.observations] == [
+        f"go on from {t}" for t in range(6)
+    ]

@@ -36,6 +36,8 @@ _HOMES = {
     "TupliError": "errors",
     "TupliStorage": "storage",
     "TupliStorageError": "storage",
+    "replay": "replaying",
+    "untrusted_names": "codec.env",
 }
 
 __version__ = version("tupli-repo")

@@ -1,4 +1,5 @@
 from tupli_repo.benchmark import TupliEnvWrapper as TupliEnvWrapper
+from tupli_repo.codec.env import untrusted_names as untrusted_names
 from tupli_repo.codec.episode import EpisodeData as EpisodeData
 from tupli_repo.codec.episode import Steps as Steps
 from tupli_repo.dataset import BaseTupleParser as BaseTupleParser
@@ -7,6 +8,7 @@ from tupli_repo.dataset import TensorflowTupleParser as TensorflowTupleParser
 from tupli_repo.dataset import TorchTupleParser as TorchTupleParser
 from tupli_repo.dataset import TupliDataset as TupliDataset
 from tupli_repo.errors import TupliError as TupliError
+from tupli_repo.replaying import replay as replay
 from tupli_repo.repository import Repository as Repository
 from tupli_repo.storage import FileStorage as FileStorage
 from tupli_repo.storage import TupliStorage as TupliStorage
@@ -29,4 +31,6 @@ __all__ = [
     "TupliStorage",
     "TupliStorageError",
     "__version__",
+    "replay",
+    "untrusted_names",
 ]

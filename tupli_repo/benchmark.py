@@ -166,10 +166,17 @@ class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
         difficulty: str | None = None,
         version: str | None = None,
         metadata: dict[str, Any] | None = None,
+        *,
+        exclude: Sequence[str] = (),
+        volatile: Sequence[str] = (),
+        probe: bool = True,
     ) -> str:
         """Store the environment as a benchmark and return its id.
 
-        The same environment with the same metadata has the same id, whoever stores it.
+        The same environment with the same metadata has the same id, whoever stores it. Only
+        private copies are looked at, reset and stepped. What was stored is loaded once and run
+        beside a copy, so that a benchmark that would not behave alike is refused. From then on the
+        environment is trusted for this user in this repository.
 
         Args:
             name: The benchmark's name.
@@ -177,10 +184,16 @@ class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
             difficulty: How hard it is.
             version: Its version.
             metadata: Anything else, as ``metadata.extra``.
+            exclude: Attributes to leave out: globs over names (``'cache_*'``) or paths.
+            volatile: Attributes that each reset sets anew, as globs; found by running where
+                ``probe``.
+            probe: Whether copies may be run (some 200 steps); without it nothing is run, and what
+                is stored is not checked by running it.
 
         Raises:
-            EncodingError: The environment or its metadata holds something that cannot be stored;
-            the message names where, the hint says what to do.
+            EncodingError: The environment or its metadata holds something that cannot be stored, or
+                what was stored would not behave alike; the message names where, the hint says what
+                to do.
         """
         words = BenchmarkMetadata(
             name=name,
@@ -189,7 +202,20 @@ class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
             version=version,
             extra=metadata or {},
         )
-        digest, serialized = self._prepare_storage(words)
+        digest, serialized = self._prepare_storage(
+            words, exclude=exclude, volatile=volatile, probe=probe
+        )
+        if env_codec.is_document(serialized):
+            document = env_codec.parse(serialized)
+            env_codec.check_round_trip(
+                document,
+                self.env,
+                prepare=self._hook,
+                complete=lambda env: self._deserialize(env, self.storage),
+                exclude=exclude,
+                volatile=volatile,
+                probe=probe,
+            )
         header = self.storage.store_benchmark(
             BenchmarkQuery(
                 hash=digest,
@@ -198,6 +224,8 @@ class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
                 wrapper=_hooks_of(type(self)),
             )
         )
+        if env_codec.is_document(serialized):
+            self.storage.trust_document(env_codec.parse(serialized).sha256)
         self.id = header.id
         return header.id
 
@@ -219,11 +247,13 @@ class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
         *,
         trust: Sequence[str] = (),
         wrapper: Literal["same", "ignore"] = "same",
+        render_mode: str | None = None,
     ) -> Self:
         """Load a benchmark's environment.
 
-        Only code that is trusted is run: gymnasium's own environments, what this process has
-        stored, and what ``trust`` names.
+        Only code that is trusted is run: gymnasium's own environments, what this user stored in
+        this repository or granted for it (``tupli trust``), and what ``trust`` names. Warns where
+        the environment's packages or sources are not those it was stored with.
 
         Args:
             storage: Where it is.
@@ -233,6 +263,7 @@ class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
             trust: Names whose code may run: ``pkg.module.Class``, or ``pkg.*``.
             wrapper: Whether the benchmark has to be loaded by the class that stored it (whose
                 `_deserialize` it may need), or that may be ignored.
+            render_mode: How it shall render, as for ``gymnasium.make``; no part of a benchmark.
 
         Raises:
             UntrustedCodeError: It wants code that is not trusted; nothing was imported.
@@ -251,7 +282,15 @@ class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
                 f" '{stored.wrapper or TupliEnvWrapper.__name__}'",
                 hint="load it with that class; or with wrapper='ignore', without its hooks",
             )
-        env = cls.deserialize_env(stored.serialized, storage, trust=trust)
+        env = cls.deserialize_env(stored.serialized, storage, trust=trust, render_mode=render_mode)
+        changed = storage.changed_code(stored.id)
+        if changed:
+            more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+            warnings.warn(
+                f"benchmark '{stored.metadata.name}' was stored with other code:"
+                f" {', '.join(changed[:3])}{more}",
+                stacklevel=2,
+            )
         return cls(env, storage, stored.id, metadata_callback, rl_tuple_cls)
 
     def delete(self, delete_artifacts: bool = False, delete_episodes: bool = True) -> None:
@@ -274,20 +313,42 @@ class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
             for artifact_id in env_codec.parse(text).artifacts:
                 self.storage.delete_artifact(artifact_id)
 
-    def serialize_env(self, env: Env[Any, Any]) -> str:
+    def serialize_env(
+        self,
+        env: Env[Any, Any],
+        *,
+        exclude: Sequence[str] = (),
+        volatile: Sequence[str] = (),
+        probe: bool = True,
+    ) -> str:
         """Return an environment as text, by way of the `_serialize` hook; ``env`` is not changed.
+
+        This process trusts the text from now on. See `store` for the arguments.
 
         Raises:
             EncodingError: It holds something that cannot be stored; the message names where.
         """
-        document = env_codec.encode(env, prepare=self._serialize)
+        document = env_codec.encode(
+            env, prepare=self._hook, exclude=exclude, volatile=volatile, probe=probe
+        )
         return document.text
 
     @classmethod
     def deserialize_env(
-        cls, serialized_env: str, storage: TupliStorage | None, *, trust: Sequence[str] = ()
+        cls,
+        serialized_env: str,
+        storage: TupliStorage | None,
+        *,
+        trust: Sequence[str] = (),
+        render_mode: str | None = None,
     ) -> Env[Any, Any]:
         """Return the environment of a text, by way of the `_deserialize` hook.
+
+        Args:
+            serialized_env: The text.
+            storage: Where its artifacts are, and whose grants count; None where there is none.
+            trust: Names whose code may run besides.
+            render_mode: How it shall render.
 
         Raises:
             UntrustedCodeError: It wants code that is not trusted; nothing was imported.
@@ -299,7 +360,9 @@ class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
                 "the benchmark's text is not an environment that tupli stored",
                 hint="it is kept as it is; store the environment again with TupliEnvWrapper.store",
             )
-        env = env_codec.decode(env_codec.parse(serialized_env), TrustPolicy(trust))
+        policy = TrustPolicy(trust) if storage is None else storage.trust_policy(trust)
+        document = env_codec.parse(serialized_env)
+        env = env_codec.decode(document, policy, render_mode=render_mode)
         return cls._deserialize(env, storage)
 
     def _serialize(self, env: Env[Any, Any]) -> tuple[Env[Any, Any], list[str]]:
@@ -323,10 +386,24 @@ class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
         """
         return env
 
-    def _prepare_storage(self, metadata: BenchmarkMetadata) -> tuple[str, str]:
+    @property
+    def _hook(self) -> env_codec.Prepare | None:
+        """The subclass's `_serialize`; None where it has none."""
+        own = type(self)._serialize is not TupliEnvWrapper._serialize
+        return self._serialize if own else None
+
+    def _prepare_storage(
+        self,
+        metadata: BenchmarkMetadata,
+        *,
+        exclude: Sequence[str] = (),
+        volatile: Sequence[str] = (),
+        probe: bool = True,
+    ) -> tuple[str, str]:
         """Return the benchmark's hash and its environment's text."""
-        serialized = self.serialize_env(self.env)
-        return self._get_hash([serialized, metadata.model_dump()]), serialized
+        serialized = self.serialize_env(self.env, exclude=exclude, volatile=volatile, probe=probe)
+        text_hash = sha256(serialized.encode()).hexdigest()
+        return self._get_hash([text_hash, metadata.model_dump()]), serialized
 
     def _get_hash(self, obj: Any) -> str:
         """Return the SHA-256 of a value's canonical JSON."""

@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 from gymnasium import Space
 
 from tupli_repo.codec.episode import Steps
+from tupli_repo.codec.trust import TrustPolicy
 from tupli_repo.errors import RepositoryExistsError, RepositoryNotFoundError, TupliError
 from tupli_repo.repository import Repository, find
 from tupli_repo.repository.artifacts import Content
@@ -49,6 +50,21 @@ class TupliStorage(Protocol):
     @abstractmethod
     def load_benchmark(self, uri: str) -> Benchmark:
         """Return a benchmark with its environment's text."""
+
+    def trust_policy(self, names: Iterable[str] = ()) -> TrustPolicy:
+        """Return whose code may run when an environment from here is loaded.
+
+        Args:
+            names: What the caller trusts besides.
+        """
+        return TrustPolicy(names)
+
+    def trust_document(self, sha256: str) -> None:
+        """Take note that this user stored the environment document with this SHA-256."""
+
+    def changed_code(self, uri: str) -> list[str]:
+        """Return what of a benchmark's code is not as it was when it was stored, in phrases."""
+        return []
 
     @abstractmethod
     def list_benchmarks(self, filter: BaseFilter | None = None) -> list[BenchmarkHeader]:

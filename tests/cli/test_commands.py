@@ -337,7 +337,7 @@ def test_a_closed_pipe_ends_quietly(project: FileStorage):
 def test_the_demo_leaves_a_repository_that_can_be_used(tupli: Tupli, tmp_path: Path):
     done = tupli("demo", tmp_path / "tour")
     assert done.status == 0
-    assert done.out.count("the same, bit for bit; the loaded environment steps as it did") == 2
+    assert done.out.count("the same, bit for bit; the loaded environment replays them exactly") == 2
     repositories = list((tmp_path / "tour").rglob(".tupli"))
     assert repositories
     assert all(len(found.relative_to(tmp_path / "tour").parts) <= 3 for found in repositories)
@@ -499,7 +499,7 @@ def test_the_shell_completes_commands():
         text=True,
         check=True,
     )
-    assert done.stdout.split() == ["plain,remove", "plain,restore"]
+    assert done.stdout.split() == ["plain,remove", "plain,replay", "plain,restore"]
 
 
 def test_list_where_takes_the_ids_that_list_prints(tupli: Tupli, project: FileStorage):

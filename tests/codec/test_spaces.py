@@ -16,7 +16,7 @@ from tupli_repo.codec.samples import (
     samples_from_columns,
     unescape,
 )
-from tupli_repo.codec.spaces import build_space, describe_space, infer_tree
+from tupli_repo.codec.spaces import build_space, describe_space, infer_tree, tree_for
 from tupli_repo.codec.values import dump_json, load_json
 from tupli_repo.errors import CorruptObjectError, EncodingError
 
@@ -166,6 +166,24 @@ def test_a_space_of_another_kind_is_refused():
 
     with pytest.raises(EncodingError, match="Odd"):
         describe_space(Odd())
+
+
+def test_where_a_space_is_of_another_kind_the_sample_tells_and_the_rest_is_known():
+    class Mission(spaces.Space[Any]):
+        pass
+
+    box = spaces.Box(0, 1, (2,))
+    space = spaces.Dict({"image": box, "more": spaces.Tuple([Mission(), box]), "text": Mission()})
+    sample = {"image": np.zeros(2), "more": (np.zeros(3), np.zeros(2)), "text": "go"}
+    known, odd = describe_space(box), {"type": "Array"}
+    assert tree_for(space, sample) == {
+        "type": "Dict",
+        "spaces": [
+            ["image", known],
+            ["more", {"type": "Tuple", "spaces": [odd, known]}],
+            ["text", {"type": "Text"}],
+        ],
+    }
 
 
 @pytest.mark.parametrize(

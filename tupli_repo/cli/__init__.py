@@ -34,13 +34,16 @@ _COMMANDS = {
     "completion": _Home("upkeep", "Print what makes a shell complete tupli's commands"),
     "config": _Home("edit", "Show or change settings"),
     "demo": _Home("demo", "Take the tour: real episodes, recorded and loaded back"),
+    "diff": _Home("diff", "Tell what differs between two benchmarks"),
     "du": _Home("upkeep", "Tell what takes how much space"),
     "init": _Home("edit", "Make a repository"),
     "list": _Home("inspect", "List benchmarks, episodes or artifacts"),
     "remove": _Home("edit", "Hide benchmarks, episodes or artifacts here"),
+    "replay": _Home("replay", "Run recorded episodes again and compare"),
     "restore": _Home("edit", "Bring back what was removed"),
     "show": _Home("inspect", "Show one benchmark, episode or artifact"),
     "status": _Home("upkeep", "Tell what the repository holds"),
+    "trust": _Home("trust", "Grant names whose code may run when an environment is loaded"),
 }
 
 

@@ -145,12 +145,20 @@ def show_command(app: App, uri: str, steps: int | None) -> None:
             fields: dict[str, Any] = repository.benchmark(oid).model_dump(mode="json")
             of_it = FilterEQ(key="benchmark_id", value=oid)
             fields["episodes"] = len(repository.episode_headers(of_it))
+            fields["provenance"] = _provenance(repository, oid)
         case Kind.ARTIFACT:
             fields = repository.artifact(oid).model_dump(mode="json")
+            fields["provenance"] = _provenance(repository, oid)
         case _:
             fields = _episode_fields(repository, oid, steps or 0)
     fields = {"kind": kind.value, **fields}
     app.emit(fields, "\n".join(_lines(fields)))
+
+
+def _provenance(repository: Repository, oid: str) -> list[dict[str, Any]]:
+    """Who stored it, when, and on what; what is the same for all of them is told by ``id``."""
+    notes = repository.provenance(oid)
+    return [note.model_dump(mode="json", exclude={"subject"}) for note in notes]
 
 
 def _episode_fields(repository: Repository, oid: str, n_steps: int) -> dict[str, Any]:
@@ -209,9 +217,11 @@ def _lines(fields: dict[str, Any], indent: str = "") -> list[str]:
     width = max((len(key) for key in shown), default=0)
     lines: list[str] = []
     for key, value in shown.items():
-        if isinstance(value, dict):
-            lines.append(f"{indent}{key}")
-            lines += _lines(value, indent + "  ")
+        nested = value if isinstance(value, list) else [value]
+        if all(isinstance(part, dict) for part in nested):
+            for part in nested:
+                lines.append(f"{indent}{key}")
+                lines += _lines(part, indent + "  ")
         else:
             lines.append(f"{indent}{key:<{width}}  {' '.join(str(value).split())}")
     return lines

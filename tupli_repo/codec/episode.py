@@ -30,7 +30,7 @@ from tupli_repo.codec.samples import (
     free_columns,
     samples_from_columns,
 )
-from tupli_repo.codec.spaces import Tree, build_space, describe_space, infer_tree
+from tupli_repo.codec.spaces import Tree, build_space, tree_for
 from tupli_repo.codec.values import dtype_name, dump_json, load_json, parse_dtype
 from tupli_repo.codec.views import View
 from tupli_repo.errors import CorruptObjectError, EncodingError, InvalidInputError
@@ -142,8 +142,8 @@ def encode(
             infos, metadata and options is left out and reported in ``problems``.
     """
     n_steps = _check_lengths(steps)
-    observation = _tree(observation_space, steps.observations[0])
-    action = _tree(action_space, steps.actions[0])
+    observation = tree_for(observation_space, steps.observations[0])
+    action = tree_for(action_space, steps.actions[0])
     columns = columns_from_samples(observation, steps.observations, "observations")
     columns |= columns_from_samples(action, steps.actions, "actions")
     columns["rewards"] = stack([_number(reward) for reward in steps.rewards], "rewards")
@@ -384,10 +384,6 @@ def _check_lengths(steps: Steps) -> int:
             hint="there is one before each action and, where it is known, one after the last",
         )
     return n_steps
-
-
-def _tree(space: Space[Any] | None, sample: Any) -> Tree:
-    return infer_tree(sample) if space is None else describe_space(space)
 
 
 def _number(reward: Any) -> Any:

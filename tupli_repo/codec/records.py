@@ -68,7 +68,12 @@ class ArtifactBody(Body):
 
 
 class ProvenanceBody(Body):
-    """Who stored a benchmark or artifact, when, and on what."""
+    """Who stored a benchmark or artifact, when, and on what.
+
+    Attributes:
+        packages: The version of each package that the environment's classes come from.
+        sources: SHA-256 of the source file of each module they come from.
+    """
 
     subject: str = _Hex64
     created_by: str
@@ -76,6 +81,7 @@ class ProvenanceBody(Body):
     python: str = ""
     platform: str = ""
     packages: dict[str, str] = {}
+    sources: dict[str, str] = {}
 
 
 class TombstoneBody(Body):

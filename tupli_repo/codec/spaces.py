@@ -66,6 +66,23 @@ def infer_tree(sample: Any) -> Tree:
     return UNKNOWN
 
 
+def tree_for(space: Space[Any] | None, sample: Any) -> Tree:
+    """Return the tree of a space; one that fits a sample where its type is not Gymnasium's."""
+    if space is None:
+        return infer_tree(sample)
+    try:
+        return describe_space(space)
+    except EncodingError:
+        pass
+    if isinstance(space, spaces.Dict) and isinstance(sample, Mapping) and {*space} == {*sample}:
+        parts = [[key, tree_for(part, sample[key])] for key, part in space.spaces.items()]
+        return {"type": "Dict", "spaces": parts}
+    if isinstance(space, spaces.Tuple) and isinstance(sample, tuple) and len(space) == len(sample):
+        pairs = zip(space.spaces, sample, strict=True)
+        return {"type": "Tuple", "spaces": [tree_for(part, value) for part, value in pairs]}
+    return infer_tree(sample)
+
+
 def leaf_shape(tree: Tree) -> tuple[int, ...] | None:
     """Return the shape of a leaf's samples, None where it is not known."""
     match tree["type"]:

@@ -5,7 +5,8 @@
 - `location`: where a repository is, and how one comes to be.
 - `records`: benchmarks, artifacts, provenance and tombstones, parsed once.
 - `loading`: many episodes decoded into arrays; `episodes`: episodes between store and codec.
-- `artifacts`: files as pieces. `shelf`: which records are visible.
+- `benchmarks`: environments between store and codec. `artifacts`: files as pieces.
+- `shelf`: which records are visible.
 - `upkeep`: the repository as a whole. `opening`: opening, durability. `facade`: `Repository`.
 """
 

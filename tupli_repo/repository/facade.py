@@ -9,15 +9,13 @@ from typing import Any, NoReturn
 
 from gymnasium import Space
 
-from tupli_repo.codec import env as env_codec
-from tupli_repo.codec.env.document import FORMAT as ENV_FORMAT
+from tupli_repo.codec.env import compare, compare_values, differences
 from tupli_repo.codec.episode import EpisodeData, Steps
-from tupli_repo.codec.records import ArtifactBody, BenchmarkBody
+from tupli_repo.codec.records import ArtifactBody, ProvenanceBody
 from tupli_repo.codec.tuples import steps_from_tuples
 from tupli_repo.errors import CorruptObjectError, UnavailableError
 from tupli_repo.odb.objects import (
     Kind,
-    Object,
     ObjectId,
     parse_object_id,
 )
@@ -25,10 +23,8 @@ from tupli_repo.repository.artifacts import Content, read_pieces, store_pieces
 from tupli_repo.repository.episodes import Recorded, episode_item
 from tupli_repo.repository.loading import LoadedEpisodes
 from tupli_repo.repository.opening import OpenRepository
-from tupli_repo.repository.records import Record
 from tupli_repo.repository.shelf import (
     artifact_item,
-    benchmark_header,
     matching,
 )
 from tupli_repo.schema import (
@@ -42,9 +38,7 @@ from tupli_repo.schema import (
     EpisodeHeader,
     EpisodeItem,
 )
-
-OPAQUE = "opaque"
-"""The ``env_format`` of a text that is no environment document of ours: kept, never decoded."""
+from tupli_repo.schema.reports import BenchmarkDiff
 
 
 class Repository(OpenRepository):
@@ -70,31 +64,11 @@ class Repository(OpenRepository):
         A benchmark with the same ``hash`` that is here already is returned as it is.
 
         Raises:
-            EncodingError: Its metadata cannot be stored.
+            EncodingError: Its metadata cannot be stored, or its environment is too large.
             NotFoundError: It names an artifact that is not here.
+            CorruptObjectError: It looks like an environment document of ours and is damaged.
         """
-        query = benchmark_query
-        known = {header.hash: header for header in self.list_benchmarks()}
-        if query.hash in known:
-            return known[query.hash]
-        env_format, artifacts = OPAQUE, []
-        if env_codec.is_document(query.serialized):
-            document = env_codec.parse(query.serialized)
-            env_format = ENV_FORMAT
-            artifacts = [self._shelf.resolve(oid, Kind.ARTIFACT) for oid in document.artifacts]
-        body = BenchmarkBody(
-            **dict(query.metadata),
-            hash=query.hash,
-            env_format=env_format,
-            wrapper=query.wrapper,
-            n_artifacts=len(artifacts),
-        )
-        body.dump()  # what cannot be stored is told before anything is
-        env = self._store.write(Object(kind=Kind.BLOB, body=query.serialized.encode()))
-        oid = self._shelf.benchmarks.add(body, links=(env, *artifacts))
-        self._shelf.tombstones.reveal([oid], user=self.settings.user_name)
-        first = self._shelf.provenance.note(oid, user=self.settings.user_name)
-        return benchmark_header(oid, Record((env, *artifacts), body), {oid: first})
+        return self._benchmarks.add(benchmark_query, user=self.settings.user_name)
 
     def load_benchmark(self, uri: str) -> Benchmark:
         """Return a benchmark with its environment's text; nothing is decoded.
@@ -104,11 +78,7 @@ class Repository(OpenRepository):
             CorruptObjectError: It is damaged.
         """
         header = self.benchmark(uri)
-        try:
-            text = self._store.read(parse_object_id(header.env)).body.decode()
-        except UnicodeDecodeError:
-            raise CorruptObjectError(f"benchmark '{header.id[:12]}' is damaged: no text") from None
-        return Benchmark(**dict(header), serialized=text)
+        return Benchmark(**dict(header), serialized=self._benchmarks.text(ObjectId(header.id)))
 
     def benchmark(self, uri: str) -> BenchmarkHeader:
         """Return the header of one benchmark, by id or unique prefix.
@@ -119,6 +89,32 @@ class Repository(OpenRepository):
         """
         oid = self._shelf.resolve(uri, Kind.BENCHMARK)
         return self._shelf.benchmark_header(oid)
+
+    def provenance(self, uri: str) -> list[ProvenanceBody]:
+        """Return who stored a benchmark or artifact, when, and on what, the earliest first.
+
+        The same user is noted again when their packages or their sources changed.
+
+        Raises:
+            NotFoundError: It is not here.
+            AmbiguousNameError: Several begin with that prefix.
+        """
+        _, oid = self.resolve(uri)
+        return self._shelf.provenance.of(oid)
+
+    def changed_code(self, uri: str) -> list[str]:
+        """Return what of a benchmark's code is not as it was when it was stored, in phrases.
+
+        Of several storings the one that is most alike counts. Only modules that are loaded are
+        looked at.
+
+        Raises:
+            NotFoundError: It is not here.
+        """
+        oid = self._shelf.resolve(uri, Kind.BENCHMARK)
+        noted = self._shelf.provenance.of(oid)
+        found = (differences(note.packages, note.sources) for note in noted)
+        return min(found, key=len, default=[])
 
     def list_benchmarks(self, filter: BaseFilter | None = None) -> list[BenchmarkHeader]:
         """Return the benchmarks that match, by name and id."""
@@ -135,6 +131,25 @@ class Repository(OpenRepository):
         oid = self._shelf.resolve(uri, Kind.BENCHMARK)
         self._known_benchmarks.discard(oid)
         self._shelf.tombstones.hide([oid], user=self.settings.user_name)
+
+    def diff(self, a: str, b: str) -> BenchmarkDiff:
+        """Return what differs between two benchmarks, by id or unique prefix; nothing is decoded.
+
+        Raises:
+            NotFoundError: One is not here.
+            AmbiguousNameError: Several begin with one of the prefixes.
+            CorruptObjectError: One is damaged.
+        """
+        ours, theirs = self.load_benchmark(a), self.load_benchmark(b)
+        words = {"metadata", "env_format", "wrapper"}
+        return BenchmarkDiff(
+            ours=ours.id,
+            theirs=theirs.id,
+            metadata=compare_values(
+                ours.model_dump(include=words), theirs.model_dump(include=words)
+            ),
+            environment=compare(ours.serialized, theirs.serialized),
+        )
 
     # ---- artifacts
 
@@ -158,10 +173,8 @@ class Repository(OpenRepository):
         oid = self._shelf.artifacts.add(body, links=pieces.ids)
         self._store.refresh()
         self._shelf.tombstones.reveal([oid], user=self.settings.user_name)
-        first = self._shelf.provenance.first()
-        if oid not in first:
-            first[oid] = self._shelf.provenance.note(oid, user=self.settings.user_name)
-        return artifact_item(oid, body, first)
+        first = self._shelf.provenance.note(oid, user=self.settings.user_name)
+        return artifact_item(oid, body, {oid: first})
 
     def load_artifact(self, uri: str, **kwargs: Any) -> bytes:
         """Return an artifact's bytes, verified.

@@ -11,7 +11,9 @@ from threading import local
 from typing import Any, Self
 
 from tupli_repo.catalog import catalog_path
+from tupli_repo.codec.trust import TrustPolicy
 from tupli_repo.config import RepositoryFormat, Settings, SettingsFile, effective_settings
+from tupli_repo.grants import Grants, check_import_path
 from tupli_repo.odb.files import FileSystem, RepositoryFiles
 from tupli_repo.odb.objects import (
     Kind,
@@ -20,6 +22,7 @@ from tupli_repo.odb.objects import (
 )
 from tupli_repo.odb.store import ObjectStore
 from tupli_repo.repository import location, upkeep
+from tupli_repo.repository.benchmarks import Benchmarks
 from tupli_repo.repository.episodes import Episodes
 from tupli_repo.repository.shelf import (
     Shelf,
@@ -54,8 +57,10 @@ class OpenRepository:
         self._store = ObjectStore(self._files)
         self._episodes = Episodes(self._store, catalog_path(root, self._format.id))
         self._shelf = Shelf(self._store, self._episodes)
+        self._benchmarks = Benchmarks(self._store, self._shelf)
         self._known_benchmarks: set[str] = set()
         self._batches = _Batches()
+        self._grants = Grants(root, self._format.id)
         self.settings_file = SettingsFile(root / "config.toml")
         self.settings: Settings = effective_settings(self.settings_file)
 
@@ -128,6 +133,56 @@ class OpenRepository:
             StorageIOError: The disk refused; what was recorded stays readable.
         """
         self._store.close()
+
+    # ---- trust
+
+    def trust(self, names: Iterable[str]) -> list[str]:
+        """Grant names for this user and this repository; returns those that are new.
+
+        Args:
+            names: ``'pkg.mod.Class'`` exactly, or ``'pkg.*'`` for the classes under ``pkg``.
+
+        Raises:
+            InvalidInputError: A name is malformed, too wide or can never be granted; none is.
+            StorageIOError: The user's configuration folder cannot be read or written.
+            LockedError: Another process keeps the grants locked.
+        """
+        return self._grants.grant(names)
+
+    def distrust(self, names: Iterable[str]) -> list[str]:
+        """Take back what this user granted here; returns the names, each once.
+
+        Raises:
+            NotFoundError: One was not granted; nothing is taken back.
+            StorageIOError: The user's configuration folder cannot be read or written.
+            LockedError: Another process keeps the grants locked.
+        """
+        return self._grants.revoke(names)
+
+    def trusted(self) -> tuple[str, ...]:
+        """Return the names this user granted here, sorted."""
+        return self._grants.names
+
+    def trust_policy(self, names: Iterable[str] = ()) -> TrustPolicy:
+        """Return what an environment loaded from here may bring to life.
+
+        Args:
+            names: Granted for this once, beside what this user granted and stored here.
+
+        Raises:
+            UntrustedCodeError: Python imports from inside this repository.
+            InvalidInputError: A name cannot be granted, or the file of grants is malformed.
+        """
+        check_import_path(self.root)
+        return self._grants.policy(names)
+
+    def trust_document(self, sha256: str) -> None:
+        """Vouch for an environment's text that this user stores here; see `Grants.add_document`.
+
+        Args:
+            sha256: Of the text, 64 hex digits.
+        """
+        self._grants.add_document(sha256)
 
     # ---- objects
 

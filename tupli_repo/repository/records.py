@@ -7,7 +7,6 @@ Invariant: what is hidden is exactly what some tombstone hides that no tombstone
 
 import platform
 from collections.abc import Collection, Iterable, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from secrets import token_hex
 from typing import Generic, NamedTuple, TypeVar
 
@@ -23,7 +22,6 @@ from tupli_repo.odb.store import ObjectStore
 from tupli_repo.schema import utc_now
 
 _BodyT = TypeVar("_BodyT", bound=Body)
-_PACKAGES = ("gymnasium", "numpy", "jsonpickle")
 
 
 class Record(NamedTuple, Generic[_BodyT]):
@@ -124,28 +122,36 @@ class Provenances(Records[ProvenanceBody]):
                 found[body.subject] = body
         return found
 
-    def note(self, subject: ObjectId, *, user: str) -> ProvenanceBody:
-        """Store that ``user`` stored ``subject`` now, on this machine, with these packages."""
-        body = ProvenanceBody(
+    def of(self, subject: str) -> list[ProvenanceBody]:
+        """Return what is noted of a subject, the earliest first."""
+        found = [body for _, body in self.all().values() if body.subject == subject]
+        return sorted(found, key=lambda body: (body.created_at, body.created_by))
+
+    def note(
+        self,
+        subject: ObjectId,
+        *,
+        user: str,
+        packages: Mapping[str, str] | None = None,
+        sources: Mapping[str, str] | None = None,
+    ) -> ProvenanceBody:
+        """Note that ``user`` stored ``subject`` now, on this machine; return the first note.
+
+        The same user with the same code on the same machine is noted once.
+        """
+        made = ProvenanceBody(
             subject=subject,
             created_by=user,
             created_at=utc_now(),
             python=platform.python_version(),
             platform=f"{platform.system()} {platform.machine()}",
-            packages=_versions(),
+            packages=dict(packages or {}),
+            sources=dict(sources or {}),
         )
-        self.add(body)
-        return body
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:  # run from a source tree
-            continue
-    return found
+        known = self.of(subject)
+        if all(made != body.model_copy(update={"created_at": made.created_at}) for body in known):
+            self.add(made)
+        return known[0] if known else made
 
 
 def _tombstone(

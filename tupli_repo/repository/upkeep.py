@@ -53,8 +53,9 @@ def usage(store: ObjectStore, shelf: Shelf, episodes: Episodes) -> list[UsageIte
     items = []
     for header in shelf.benchmark_headers():
         oid = ObjectId(header.id)
-        env = ObjectId(header.env)
-        objects = used[oid] | {oid, env}
+        links, body = shelf.benchmarks.all()[oid]
+        own = links[: len(links) - body.n_artifacts]
+        objects = used[oid] | {oid, *own}
         items.append(_item(store, Kind.BENCHMARK, oid, header.metadata.name, objects, counts[oid]))
     for artifact in shelf.artifact_items():
         oid = ObjectId(artifact.id)

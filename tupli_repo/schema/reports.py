@@ -1,6 +1,9 @@
 """What verbs on a whole repository report."""
 
-from pydantic import BaseModel, ConfigDict
+import math
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, computed_field, field_serializer
 
 
 class _Report(BaseModel):
@@ -55,3 +58,109 @@ class UsageItem(_Report):
     episodes: int
     raw_bytes: int
     stored_bytes: int
+
+
+class ElementsDifference(_Report):
+    """How the elements of two arrays or lists of numbers differ.
+
+    Attributes:
+        count: How many differ.
+        of: How many were compared.
+        first_index: The place of the first that differs, in C order.
+        ours: That element here.
+        theirs: That element there.
+        max_abs_difference: The largest one; None where there is no finite one.
+    """
+
+    count: int
+    of: int
+    first_index: list[int]
+    ours: str
+    theirs: str
+    max_abs_difference: int | float | None = None
+
+
+class Difference(_Report):
+    """One place in which two things differ.
+
+    Attributes:
+        path: Where in ours; where only theirs has it, where in theirs.
+        their_path: Where in theirs, if that is another path: layers below it came or went.
+        kind: Whether both have a value, or only ours (``only here``), or only theirs.
+        ours: Our value, cut where it is long; empty where there is none.
+        theirs: Their value.
+        note: What else there is to say, empty where that is all.
+        elements: How many elements differ, of arrays and lists of numbers that can be compared.
+    """
+
+    path: str
+    their_path: str = ""
+    kind: Literal["changed", "only here", "only there"]
+    ours: str = ""
+    theirs: str = ""
+    note: str = ""
+    elements: ElementsDifference | None = None
+
+
+class BenchmarkDiff(_Report):
+    """What differs between two benchmarks.
+
+    Attributes:
+        ours: The id of the one.
+        theirs: The id of the other.
+        metadata: What differs in the words about them.
+        environment: What differs in their environments.
+    """
+
+    ours: str
+    theirs: str
+    metadata: list[Difference]
+    environment: list[Difference]
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def environments_equal(self) -> bool:
+        """Whether both are the same environment."""
+        return not self.environment
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def equal(self) -> bool:
+        """Whether nothing differs."""
+        return not self.metadata and not self.environment
+
+
+class ReplayReport(_Report):
+    """How an episode that was run again compares with what was recorded.
+
+    Attributes:
+        verdict: ``exact``: all is the same, bit for bit (NaN equals NaN). ``close``: only
+            floating-point numbers differ, by no more than 1e-6 (relative above 1, or two units in
+            the last place of half precision). ``different``: anything else.
+        n_steps: How many steps were run and compared.
+        first_step: Where the first difference is: 0 for what ``reset`` returned, t+1 for what came
+            of ``actions[t]``; None where there is none.
+        column: The column it is in; None where the environment raised.
+        element: Its index within the column's row; empty for a scalar.
+        recorded: The value that was recorded there.
+        replayed: The value that came this time.
+        max_abs_difference: The largest difference of floating-point numbers, in all columns;
+            infinite where one of two is not finite.
+        note: What else is to be known; empty where nothing is.
+    """
+
+    verdict: Literal["exact", "close", "different"]
+    n_steps: int
+    first_step: int | None = None
+    column: str | None = None
+    element: tuple[int, ...] = ()
+    recorded: bool | int | float | str | None = None
+    replayed: bool | int | float | str | None = None
+    max_abs_difference: float = 0.0
+    note: str = ""
+
+    @field_serializer("recorded", "replayed", "max_abs_difference", when_used="json")
+    def _for_json(self, value: object) -> object:
+        """JSON knows no infinity and no NaN: they are text."""
+        is_finite = not isinstance(value, float) or math.isfinite(value)
+        return value if is_finite else str(value)

@@ -46,6 +46,16 @@ class Level(enum.IntEnum):
     HIGH = 2
 
 
+class Access(enum.IntFlag):
+    READ = 1
+    WRITE = 2
+
+
+class Side(enum.Flag):
+    LEFT = enum.auto()
+    TOP = enum.auto()
+
+
 @dataclasses.dataclass
 class Engine:
     power: float

@@ -9,7 +9,8 @@ import pytest
 from gymnasium import wrappers
 
 from tests.codec.env import sample_envs
-from tests.codec.env.test_round_trip import OURS, trajectory
+from tests.codec.env.families import trajectory
+from tests.codec.env.test_round_trip import OURS
 from tupli_repo.codec.env import decode, encode, parse
 from tupli_repo.errors import EncodingError
 

@@ -9,8 +9,7 @@ import subprocess
 import sys
 import threading
 import weakref
-import zoneinfo
-from datetime import datetime
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 import gymnasium
@@ -45,6 +44,16 @@ class LikeADict(dict[str, int]):
     pass
 
 
+class OwnZone(tzinfo):
+    def utcoffset(self, moment):
+        return timedelta(hours=1)
+
+    dst = utcoffset
+
+    def tzname(self, moment):
+        return "mine"
+
+
 def deep():
     tower: list[Any] = []
     for _ in range(200):
@@ -75,7 +84,7 @@ THINGS = {
     "system function": (lambda: functools.partial(os.system, "true"), "granted"),
     "system class": (lambda: subprocess.Popen, "granted"),
     "logger": (lambda: logging.getLogger("x"), "outside its attributes"),
-    "zone": (lambda: datetime(2024, 1, 1, tzinfo=zoneinfo.ZoneInfo("UTC")), "zone"),
+    "zone": (lambda: datetime(2024, 1, 1, tzinfo=OwnZone()), "zone"),
     "object key": (lambda: {sample_envs.Engine: 1}, "key"),
     "object in a set": (lambda: {sample_envs.Wheel(1.0)}, "set element"),
     "huge integer": (lambda: 10**700, "digits"),
@@ -157,3 +166,10 @@ def test_what_is_changed_and_changes_is_refused():
 def test_only_environments_are_encoded():
     with pytest.raises(InvalidInputError):
         encode("CartPole-v1")  # type: ignore[arg-type]
+
+
+def test_globs_are_a_list_and_not_one_text():
+    for name in ("exclude", "volatile"):
+        options: dict[str, Any] = {name: "state"}
+        with pytest.raises(InvalidInputError, match="'state'"):
+            encode(sample_envs.Base(), **options)

@@ -1,14 +1,9 @@
 """One configuration is one text; another configuration is another."""
 
-import copy
-import functools
-import subprocess
-import sys
 from typing import Any
 
 import gymnasium
 import numpy as np
-import pytest
 from gymnasium import wrappers
 
 from tests.codec.env import sample_envs
@@ -16,87 +11,6 @@ from tupli_repo.codec.env import encode
 from tupli_repo.codec.env.document import EnvDocument
 
 make_env: Any = gymnasium.make
-
-IDS = [
-    "CartPole-v1", "Pendulum-v1", "MountainCar-v0", "MountainCarContinuous-v0", "Acrobot-v1",
-    "FrozenLake-v1", "FrozenLake8x8-v1", "Taxi-v4", "Blackjack-v1", "CliffWalking-v1",
-]  # fmt: skip
-
-STACKS: dict[str, Any] = {
-    **{env_id: functools.partial(make_env, env_id) for env_id in IDS},
-    "windy": lambda: sample_envs.WindyMountainCar(np.linspace(-1, 1, 50)),
-    "windy-limited": lambda: wrappers.TimeLimit(sample_envs.WindyMountainCar(np.ones(9)), 20),
-    "everything": sample_envs.Everything,
-    "recorded": lambda: sample_envs.Recorded(3, speed=2.0),
-    "counting": lambda: sample_envs.Counting(sample_envs.Recorded(3), ["a", "b"]),
-    "counting-snapshot": lambda: sample_envs.Counting(sample_envs.Base(), ["a", "b"]),
-    "scaled": lambda: sample_envs.Scaled(sample_envs.Base(), 3.0),
-    "doubled": lambda: sample_envs.Doubled(make_env("CartPole-v1")),
-    "function": lambda: wrappers.TransformReward(sample_envs.Base(), sample_envs.double),
-    "statistics": lambda: wrappers.NormalizeObservation(
-        wrappers.RecordEpisodeStatistics(make_env("CartPole-v1"))
-    ),
-    "stacked": lambda: wrappers.FrameStackObservation(
-        wrappers.TimeAwareObservation(make_env("MountainCar-v0")), 3
-    ),
-    "actions": lambda: wrappers.ClipAction(
-        wrappers.RescaleAction(make_env("Pendulum-v1", g=9.0), np.float32(-1), np.float32(1))
-    ),
-    "sticky": lambda: wrappers.Autoreset(wrappers.StickyAction(make_env("Taxi-v4"), 0.2)),
-}
-
-
-def play(env, steps=60):
-    actions = copy.deepcopy(env.action_space)
-    actions.seed(3)
-    env.reset(seed=11)
-    for _ in range(steps):
-        *_, terminated, truncated, _ = env.step(actions.sample())
-        if terminated or truncated:
-            env.reset()
-
-
-@pytest.mark.parametrize("name", STACKS)
-def test_use_does_not_change_the_text(name):
-    env = STACKS[name]()
-    text = encode(env).text
-    assert encode(env).text == text
-    assert encode(STACKS[name]()).text == text
-    env.reset(seed=5)
-    assert encode(env).text == text
-    play(env)
-    assert encode(env).text == text
-    env.action_space.seed(9)
-    env.observation_space.seed(9)
-    assert env.spec is None or env.spec.id
-    assert encode(env).text == text
-    assert text.isascii()
-
-
-def test_another_process_with_another_hash_seed_writes_the_same():
-    program = (
-        "from tests.codec.env.test_same_bytes import STACKS\n"
-        "from tupli_repo.codec.env import encode\n"
-        "for name, make in STACKS.items(): print(name, encode(make()).sha256)"
-    )
-    found = []
-    for seed in ("1", "77"):
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", program],
-            env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(p for p in sys.path if p)},
-            capture_output=True, text=True, check=True, cwd=sys.path[0] or None,
-        )  # fmt: skip
-        found.append(done.stdout)
-    here = "".join(f"{name} {encode(make()).sha256}\n" for name, make in STACKS.items())
-    assert found == [here, here]
-
-
-@pytest.mark.parametrize(
-    "env_id", [i for i in IDS if i not in ("FrozenLake8x8-v1", "Blackjack-v1")]
-)
-def test_made_by_id_and_built_directly_are_the_same(env_id):
-    made = make_env(env_id).unwrapped
-    assert encode(type(made)()).text == encode(made).text
 
 
 def test_arguments_given_by_hand_are_the_same_as_through_make():

@@ -8,7 +8,10 @@ The map, from the bottom::
     document     the text: EnvDocument, canonical JSON written one way and read strictly
     value_type   what a value type is: named fields, and the checks on the way back
     numeric      numpy's and the spaces' value types
+    frames       pandas' value types (what their columns hold: frame_columns)
+    tensors      torch's value types, and what says what a module is
     handlers     the table of all value types
+    members      members of enums by name
     attributes   an object's attributes, without running its code
     names        dotted names: from an object, and back through the policy
     canonical    the pickler: values to trees; and the comparing one
@@ -17,9 +20,15 @@ The map, from the bottom::
     probing      what is configuration, and what an episode leaves behind
     audit        a document's structure and names, nothing imported
     encode       the verb that writes
+    spill        large arrays out of a text, and back in
+    sources      the packages and source files its classes come from
     guards       arguments that would make a trusted class dangerous
     unpickler    trees to values, every other way closed
     decode       the verb that reads
+    references   a tree in which references lead to what they refer to
+    short_text   values in a few characters
+    compare      what differs between two documents (elements of arrays: compare_elements)
+    verify       the closing check: what was written loads, says and runs the same
 
 A document holds an environment's *layers*: ``base`` and ``wrappers`` from the inside out. A layer
 is a ``recipe`` (what makes it, the arguments that differ from the defaults, and the attributes that
@@ -28,15 +37,28 @@ left at zero).
 """
 
 from tupli_repo.codec.env.audit import parse, untrusted_names
+from tupli_repo.codec.env.compare import compare, compare_values
 from tupli_repo.codec.env.decode import decode
 from tupli_repo.codec.env.document import EnvDocument, is_document
-from tupli_repo.codec.env.encode import encode
+from tupli_repo.codec.env.encode import Prepare, encode
+from tupli_repo.codec.env.sources import Sources, differences, sources_of
+from tupli_repo.codec.env.spill import join, spill
+from tupli_repo.codec.env.verify import check_round_trip
 
 __all__ = [
     "EnvDocument",
+    "Prepare",
+    "Sources",
+    "check_round_trip",
+    "compare",
+    "compare_values",
     "decode",
+    "differences",
     "encode",
     "is_document",
+    "join",
     "parse",
+    "sources_of",
+    "spill",
     "untrusted_names",
 ]

@@ -33,6 +33,32 @@ LAYER_BOOKKEEPING = frozenset(
 )
 """Attributes of a layer that the document states by other means, or not at all."""
 
+_SET_BY_EPISODES = {
+    "Autoreset": frozenset({"autoreset"}),
+    "DelayObservation": frozenset({"observation_queue"}),
+    "FrameStackObservation": frozenset({"obs_queue", "padding_value", "stacked_obs"}),
+    "MaxAndSkipObservation": frozenset({"_obs_buffer"}),
+    "NormalizeObservation": frozenset({"obs_rms"}),
+    "NormalizeReward": frozenset({"discounted_reward", "return_rms"}),
+    "OrderEnforcing": frozenset({"_has_reset"}),
+    "RecordEpisodeStatistics": frozenset(
+        {
+            "episode_count",
+            "episode_lengths",
+            "episode_returns",
+            "episode_start_time",
+            "length_queue",
+            "return_queue",
+            "time_queue",
+        }
+    ),
+    "RenderCollection": frozenset({"frame_list"}),
+    "StickyAction": frozenset({"is_sticky_actions", "last_action", "num_repeats", "repeats_taken"}),
+    "TimeAwareObservation": frozenset({"timesteps"}),
+    "TimeLimit": frozenset({"_elapsed_steps"}),
+}
+"""Attributes of gymnasium's own wrappers that episodes change, by the class that has them."""
+
 _RENDERERS = frozenset({"pygame", "pyglet", "glfw", "OpenGL", "moviepy", "imageio"})
 
 
@@ -68,6 +94,33 @@ def stored_attributes(
 def is_excluded(name: str, path: str, exclude: Sequence[str]) -> bool:
     """Say whether a glob covers an attribute, by its name or its path."""
     return any(fnmatch.fnmatch(name, glob) or fnmatch.fnmatch(path, glob) for glob in exclude)
+
+
+def is_named(path: str, layer_path: str, globs: Sequence[str]) -> bool:
+    """Say whether a glob covers ``path``: by itself, or by the name of a layer's own attribute.
+
+    Keys and attributes further inside have paths only, or ``'x'`` would mean every ``x``.
+
+    >>> is_named("/base/x", "/base", ["x"]), is_named("/base/map/x", "/base", ["x", "/base/m*/y"])
+    (True, False)
+    """
+    name = path[len(layer_path) + 1 :]
+    own = "/" not in name
+    return any(
+        fnmatch.fnmatchcase(path, glob)
+        if glob.startswith("/")
+        else own and fnmatch.fnmatchcase(name, glob)
+        for glob in globs
+    )
+
+
+def usually_volatile(cls: type) -> frozenset[str]:
+    """Return the attributes that episodes change, as far as they are known without probing."""
+    names = frozenset[str]()
+    for base in cls.__mro__:
+        if base.__module__.startswith("gymnasium.wrappers."):
+            names |= _SET_BY_EPISODES.get(base.__qualname__, frozenset())
+    return names
 
 
 def raw_attributes(thing: object) -> dict[str, Any]:

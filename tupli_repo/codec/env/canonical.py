@@ -30,7 +30,9 @@ from tupli_repo.codec.env.attributes import (
 )
 from tupli_repo.codec.env.document import MAX_DEPTH, MAX_INT_DIGITS, dump_json
 from tupli_repo.codec.env.handlers import neutral_like, value_type_of
+from tupli_repo.codec.env.members import member_name
 from tupli_repo.codec.env.names import name_of
+from tupli_repo.codec.env.tensors import is_module, is_plain_module, module_attributes
 from tupli_repo.codec.env.value_type import UnrepresentableError, ValueType, checked_key
 from tupli_repo.codec.trust import NameKind
 from tupli_repo.errors import EncodingError
@@ -51,6 +53,8 @@ _HANDLE_MODULES = {
     "sqlite3": "a database connection",
 }
 _WAY_OUT = "exclude the attribute, make it anew in reset(), or take it out in _serialize"
+
+_SMALL = 1 << 60
 
 Node = Any
 
@@ -94,6 +98,8 @@ class CanonicalPickler(jsonpickle.Pickler):  # type: ignore[misc]
             EncodingError: It, or something in it, has no canonical form; the message names the
                 path.
         """
+        if not self._neutral and _is_simple(value):
+            return self._leaf(path, value)
         self._level += 1
         try:
             return self._dispatch(value, path)
@@ -127,7 +133,7 @@ class CanonicalPickler(jsonpickle.Pickler):  # type: ignore[misc]
     def _dispatch(self, value: Any, path: str) -> Node:
         if self._level > MAX_DEPTH:
             raise UnrepresentableError(f"nested deeper than {MAX_DEPTH} levels", _WAY_OUT)
-        if path in self._neutral or f"{path}/@" in self._neutral:
+        if self._neutral and (path in self._neutral or f"{path}/@" in self._neutral):
             value = neutral_like(value)
         kind = type(value)
         if value is None or kind is bool or kind is str:
@@ -241,6 +247,8 @@ class CanonicalPickler(jsonpickle.Pickler):  # type: ignore[misc]
     def _key(self, key: Any, path: str) -> str:
         if type(key) is str and not key.startswith(("py/", tags.JSON_KEY)):
             return key
+        if type(key) is int and abs(key) < _SMALL:
+            return f"{tags.JSON_KEY}{key}"
         checked_key(key)
         return f"{tags.JSON_KEY}{dump_json(CanonicalPickler().node(key, path))}"
 
@@ -252,12 +260,8 @@ class CanonicalPickler(jsonpickle.Pickler):  # type: ignore[misc]
 
     def _enum(self, member: Enum, path: str) -> Node:
         name = name_of(type(member), NameKind.OBJECT)
-        if member.name not in type(member).__members__:
-            raise UnrepresentableError(
-                f"a combination of flags of '{name}'", "store the members, or the number"
-            )
         self._new_number(None, path)
-        return self._leaf(path, {tags.OBJECT: name, ENUM: member.name})
+        return self._leaf(path, {tags.OBJECT: name, ENUM: member_name(member)})
 
     def _instance(self, value: Any, path: str) -> Node:
         check_instance(value)
@@ -265,21 +269,41 @@ class CanonicalPickler(jsonpickle.Pickler):  # type: ignore[misc]
         name = name_of(cls, NameKind.OBJECT)
         self._container(path, name)
         self._new_number(value, path)
-        if has_own_state(cls):
+        if has_own_state(cls) and not is_plain_module(value):
             return {
                 tags.OBJECT: name,
-                tags.STATE: self.node(value.__getstate__(), f"{path}/py/state"),
+                tags.STATE: self.node(_own_state(value), f"{path}/py/state"),
             }
         return {tags.OBJECT: name, **self.attributes(self._held(value, path), path)}
 
     def _held(self, value: Any, path: str) -> Iterator[tuple[str, Any]]:
-        for name, held in stored_attributes(value, path, exclude=self._exclude):
+        attributes = stored_attributes(value, path, exclude=self._exclude)
+        if is_module(value):
+            attributes = module_attributes(attributes)
+        for name, held in attributes:
             if not is_data_name(type(value), name):
                 raise UnrepresentableError(
                     f"an object whose attribute '{name}' hides a method of its class",
                     "give the attribute another name",
                 )
             yield name, held
+
+
+def _own_state(value: Any) -> Any:
+    state = value.__getstate__()
+    if is_module(value) and type(state) is dict:
+        return dict(module_attributes(state.items()))
+    return state
+
+
+def _is_simple(value: object) -> bool:
+    """Say whether a value stands in the tree as it is: what most parts of large tables are."""
+    kind = type(value)
+    if kind is float:
+        return math.isfinite(value)  # type: ignore[arg-type]
+    if kind is int:
+        return -_SMALL < value < _SMALL  # type: ignore[operator]
+    return kind is str or kind is bool or value is None
 
 
 def check_instance(value: object) -> None:
@@ -316,7 +340,8 @@ def check_instance(value: object) -> None:
         raise UnrepresentableError(
             f"a '{module}.{cls.__qualname__}', which keeps state outside its attributes", _WAY_OUT
         )
-    if cls.__flags__ & _HEAP_TYPE == 0:
+    made_by_c = isinstance(cls.__new__, types.BuiltinFunctionType)
+    if cls.__flags__ & _HEAP_TYPE == 0 or (made_by_c and cls.__new__ is not object.__new__):
         raise UnrepresentableError(f"a '{module}.{cls.__qualname__}' of an extension", _WAY_OUT)
 
 
@@ -335,9 +360,14 @@ class ComparingPickler(CanonicalPickler):
         self.leaves: dict[str, str] = {}
         self.rendering: set[str] = set()
         self.read_only: list[np.ndarray[Any, Any]] = []
+        self.proxies: list[types.MappingProxyType[Any, Any]] = []
+        self.refused: list[tuple[str, Any]] = []
 
     def _refuse(self, value: Any, path: str, err: UnrepresentableError) -> Node:
         cls = type(value)
+        self.refused.append((path, value))
+        if id(value) not in self._numbers:
+            self._new_number(value, path)  # met again, it is the same one
         mark = [getattr(cls, "__module__", "?"), cls.__qualname__, err.why]
         if isinstance(value, types.FunctionType) and self._level <= MAX_DEPTH:
             mark += [
@@ -348,6 +378,8 @@ class ComparingPickler(CanonicalPickler):
             cells = [cell.cell_contents for cell in value.__closure__ or () if _is_filled(cell)]
             self.node(cells, f"{path}/<closure>")
             self.node([value.__defaults__, value.__kwdefaults__], f"{path}/<defaults>")
+        elif has_own_state(cls) and isinstance(cls.__new__, types.BuiltinFunctionType):
+            self.node(_state_of_extension(value), f"{path}/<state>")  # as mujoco's models have
         return self._leaf(path, {"!": mark})
 
     def _leaf(self, path: str, node: Node) -> Node:
@@ -363,16 +395,26 @@ class ComparingPickler(CanonicalPickler):
     def _inside(self) -> CanonicalPickler:
         inner = ComparingPickler(exclude=self._exclude)
         inner.leaves, inner.rendering = self.leaves, self.rendering
+        inner.refused, inner.proxies = self.refused, self.proxies
         return inner
 
     def _value(self, value: Any, value_type: ValueType, path: str) -> Node:
         if type(value) is np.ndarray and not value.flags.writeable:
             self.read_only.append(value)
+        if type(value) is types.MappingProxyType:
+            self.proxies.append(value)
         return super()._value(value, value_type, path)
 
     def _render_handle(self, path: str) -> Node:
         self.rendering.add(path)
         return self._leaf(path, None)
+
+
+def _state_of_extension(value: Any) -> Any:
+    try:
+        return value.__getstate__()
+    except Exception as err:  # noqa: BLE001 - it may raise anything; then there is nothing to see
+        return type(err).__name__
 
 
 def _is_filled(cell: types.CellType) -> bool:

@@ -6,17 +6,17 @@ an environment or one of our errors. The gates are the strict parse and audit, t
 over all names at once, and the closed unpickler, which asks the policy again for each.
 """
 
-import copy
 import inspect
 from collections.abc import Mapping
 from typing import Any, cast
 
 import gymnasium
+from gymnasium.envs.registration import EnvSpec
 from jsonpickle import tags  # type: ignore[import-untyped]
 
-from tupli_repo.codec.env.attributes import RECIPE_RECORD
+from tupli_repo.codec.env.attributes import RECIPE_RECORD, raw_attributes
 from tupli_repo.codec.env.audit import parse, untrusted, wanted_names
-from tupli_repo.codec.env.document import EnvDocument, load_json
+from tupli_repo.codec.env.document import EnvDocument, load_json, one_line
 from tupli_repo.codec.env.guards import check_arguments
 from tupli_repo.codec.env.names import refusal, resolve
 from tupli_repo.codec.env.recipe import AnyEnv, layers_of
@@ -46,7 +46,12 @@ def decode(document: EnvDocument, trust: TrustPolicy, *, render_mode: str | None
     if refused:
         raise refusal(refused)
     env = _Builder(trust, checked.sha256).build(tree, render_mode=render_mode)
-    env.unwrapped.related_artifacts = list(checked.artifacts)  # type: ignore[attr-defined]
+    try:
+        env.unwrapped.related_artifacts = list(checked.artifacts)  # type: ignore[attr-defined]
+    except Exception as err:
+        raise CorruptObjectError(
+            f"the environment does not take 'related_artifacts': {_told(err)}"
+        ) from err
     return env
 
 
@@ -64,6 +69,10 @@ class _Builder:
         env = self._layer(tree["base"], None, render_mode=render_mode)
         for node in tree["wrappers"]:
             env = self._layer(node, env, render_mode=None)
+        for layer in self._layers:
+            spec = raw_attributes(layer).get("spec")
+            if spec is not None and not isinstance(spec, EnvSpec):
+                raise CorruptObjectError("the document is damaged: a 'spec' that is none")
         return env
 
     def _new_unpickler(self, layers: list[AnyEnv]) -> ClosedUnpickler:
@@ -85,22 +94,20 @@ class _Builder:
     def _made(
         self, node: Mapping[str, Any], inner: AnyEnv | None, *, render_mode: str | None
     ) -> AnyEnv:
-        arguments = self._new_unpickler([])
-        args = [arguments.value(part) for part in node.get("args", [])]
-        kwargs = arguments.attributes(node.get("kwargs", {}))
+        args, kwargs = self._arguments(node)
         make = node["make"]
         name = make[tags.FUNCTION] if tags.FUNCTION in make else make[tags.TYPE]
         check_arguments(name, [args, kwargs])
         maker = self._resolve(name, _kind_of(make, inner))
-        record = copy.deepcopy((maker, tuple(args), kwargs))
+        recorded_args, recorded_kwargs = self._arguments(node)  # a copy, without code of anybody's
         if render_mode is not None and _accepts(maker, "render_mode"):
             kwargs["render_mode"] = render_mode
         around = () if inner is None else (inner,)
         try:
             env = maker(*around, *args, **kwargs)
-        except Exception as err:
+        except (Exception, SystemExit) as err:
             raise CorruptObjectError(
-                f"'{name}' does not accept its stored arguments: {type(err).__name__}: {err}",
+                f"'{name}' does not accept its stored arguments: {_told(err)}",
                 hint="another version of its package may",
             ) from err
         self._check_layer(env, inner, name)
@@ -108,15 +115,26 @@ class _Builder:
         self._layers.extend(layers_of(env)[first:])
         overrides = self._unpickler.attributes(node.get("overrides", {}))
         check_arguments(name, overrides)
+        record = (maker, tuple(recorded_args), recorded_kwargs)
         set_attributes(self._layers[first], {**overrides, RECIPE_RECORD: record})
         return cast("AnyEnv", env)
+
+    def _arguments(self, node: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        arguments = self._new_unpickler([])
+        args = [arguments.value(part) for part in node.get("args", [])]
+        return args, arguments.attributes(node.get("kwargs", {}))
 
     def _restored(
         self, node: Mapping[str, Any], inner: AnyEnv | None, *, render_mode: str | None
     ) -> AnyEnv:
         name = node["class"][tags.TYPE]
         cls = self._resolve(name, NameKind.ENV if inner is None else NameKind.WRAPPER)
-        env: AnyEnv = object.__new__(cls)
+        if inner is None and issubclass(cls, gymnasium.Wrapper):
+            raise CorruptObjectError(f"'{name}' is a wrapper, and there is nothing to wrap")
+        try:
+            env: AnyEnv = object.__new__(cls)
+        except TypeError as err:
+            raise CorruptObjectError(f"'{name}' cannot be made empty: {_told(err)}") from err
         self._layers.append(env)
         if inner is not None:
             set_attributes(env, {"env": inner})
@@ -153,3 +171,7 @@ def _accepts(maker: Any, argument: str) -> bool:
         return argument in inspect.signature(maker).parameters
     except (TypeError, ValueError):
         return False
+
+
+def _told(err: BaseException) -> str:
+    return f"{type(err).__name__}: {one_line(err)}"

@@ -64,6 +64,20 @@ def dump_json(tree: Any) -> str:
     )
 
 
+def one_line(text: object, *, limit: int = 200) -> str:
+    r"""Return ``text`` fit for a message: one line, cut, nothing a terminal would act on.
+
+    >>> print(one_line("two\nlines"), one_line("abcdef", limit=4))
+    two\nlines abc…
+    """
+    whole = str(text)
+    cut = whole if len(whole) <= limit else f"{whole[: limit - 1]}…"
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+        for char in cut
+    )
+
+
 def load_json(text: str) -> Any:
     """Return the tree that ``dump_json`` turned into ``text``.
 
@@ -76,7 +90,7 @@ def load_json(text: str) -> Any:
         _refuse("the document is not ASCII")
     if _depth(text) > MAX_DEPTH:
         _refuse(f"the document is nested deeper than {MAX_DEPTH}")
-    if text.count(",") > MAX_NODES:
+    if sum(map(text.count, ",[{")) > MAX_NODES:
         _refuse(f"the document has more than {MAX_NODES} parts")
     try:
         tree = json.loads(

@@ -4,28 +4,31 @@ Invariant: the live environment is never changed, reset or stepped; the same con
 same text in any process, and ``parse`` accepts every text that leaves here.
 """
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium
 from jsonpickle import tags  # type: ignore[import-untyped]
 
-from tupli_repo.codec.env.attributes import is_data_name
+from tupli_repo.codec.env.attributes import is_data_name, raw_attributes
 from tupli_repo.codec.env.audit import parse
 from tupli_repo.codec.env.canonical import CanonicalPickler
-from tupli_repo.codec.env.document import FORMAT, EnvDocument, dump_json
+from tupli_repo.codec.env.document import FORMAT, EnvDocument, dump_json, load_json
 from tupli_repo.codec.env.names import name_of
 from tupli_repo.codec.env.probing import (
+    Configuration,
     Overrides,
     attribute_names,
+    configuration_of,
     differing,
     find_overrides,
-    find_volatile,
     held_by_layer,
     leaves_of,
-    normal_copy,
+    named_paths,
+    normalised,
     refuse_mixed,
-    surviving_reset,
+    untouched_randomness,
 )
 from tupli_repo.codec.env.recipe import AnyEnv, Plan, Recipe, layers_of, path_of, plan_layers
 from tupli_repo.codec.env.snapshot import hides_method
@@ -37,9 +40,16 @@ Prepare = Callable[[AnyEnv], tuple[AnyEnv, Sequence[str]]]
 
 
 def encode(
-    env: AnyEnv, *, prepare: Prepare | None = None, exclude: Sequence[str] = ()
+    env: AnyEnv,
+    *,
+    prepare: Prepare | None = None,
+    exclude: Sequence[str] = (),
+    probe: bool = True,
+    volatile: Sequence[str] = (),
 ) -> EnvDocument:
     """Return the document of ``env``, and trust it in this process.
+
+    Warns where a document cannot be the same from one time to the next.
 
     Args:
         env: Any environment, wrapped or not; it is only read.
@@ -47,37 +57,86 @@ def encode(
             copy and the ids of the artifacts that now hold it. What it sets is what the document
             says.
         exclude: Globs over attribute names (``'cache_*'``) or paths (``'/base/log'``) to leave out.
+        probe: Whether private copies may be reset and stepped, some 40 steps in all, to find out
+            what episodes change. Without it, an environment told by its attributes needs
+            ``volatile``, and one made from its arguments is best described before it is used.
+        volatile: What episodes change, on top of what probing finds: globs over the names of a
+            layer's attributes (``'sim_*'``) or over paths (``'/base/engine/heat'``). The document
+            holds zero in its place, and the globs themselves.
 
     Raises:
         EncodingError: Something cannot be represented; the message names the path.
     """
+    document, notes = describe(
+        env, prepare=prepare, exclude=exclude, probe=probe, volatile=volatile
+    )
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    trust_document(document.sha256)
+    return document
+
+
+def describe(
+    env: AnyEnv,
+    *,
+    prepare: Prepare | None,
+    exclude: Sequence[str],
+    probe: bool,
+    volatile: Sequence[str],
+) -> tuple[EnvDocument, list[str]]:
+    """Return the document of ``env`` and what there is to warn about; see ``encode``."""
     if not isinstance(env, gymnasium.Env):
         raise InvalidInputError(
             f"'{type(env).__qualname__}' is not an environment", hint="pass a gymnasium.Env"
         )
-    plan = plan_layers(env, exclude=exclude)
-    recipes_only = len(plan.snapshot_layers()) == 0
-    all_snapshots = len(plan.snapshot_layers()) == len(plan.live)
-    volatile = [set[str]() for _ in plan.live] if all_snapshots else find_volatile(plan)
-    overrides = surviving_reset(plan, find_overrides(plan, plan.live, volatile))
-    refuse_mixed(overrides, volatile)
-    neutral: frozenset[str] = frozenset()
-    layers: Sequence[AnyEnv] = plan.live
+    for globs in (exclude, volatile):
+        if isinstance(globs, str):
+            raise InvalidInputError(f"a list of names is due, not '{globs}'", hint=f"['{globs}']")
+    with untouched_randomness():
+        found = configuration_of(env, exclude=exclude, probe=probe, volatile=volatile)
+        plan, overrides, notes = found.plan, found.overrides, list(found.notes)
+        private = layers = None
+        neutral = named_paths(plan.live, plan, volatile)
+        if prepare is not None or plan.snapshot_layers():
+            private = found.copy()
+            if probe and plan.snapshot_layers():
+                reset_anew, lasting = normalised(private, found)
+                neutral |= reset_anew
+                notes += lasting
+            layers = layers_of(private)
+            neutral |= named_paths(layers, plan, volatile)
     artifacts: tuple[str, ...] = ()
-    if not recipes_only or prepare is not None:
-        if recipes_only:
-            private = plan.rebuild(overrides)
-        else:
-            private, neutral = normal_copy(plan, overrides)
-        layers = layers_of(private)
-        if prepare is not None:
-            before = leaves_of(layers, plan)
-            layers, artifacts = _prepared(private, prepare)
-            after = leaves_of(layers, plan)
-            touched = [differing(ours, theirs) for ours, theirs in zip(before, after, strict=True)]
-            plan, overrides, neutral = _as_hook_says(plan, layers, volatile, neutral, touched)
-    tree = _document(plan, layers, overrides, neutral, artifacts)
-    return _sealed(tree, artifacts)
+    if prepare is not None and private is not None:
+        before = leaves_of(layers_of(private), plan)
+        layers, artifacts = _prepared(private, prepare)
+        after = leaves_of(layers, plan)
+        touched = [differing(ours, new) for ours, new in zip(before, after, strict=True)]
+        with untouched_randomness():
+            plan, overrides, neutral = _as_hook_says(found, layers, neutral, touched)
+    tree = _document(plan, plan.live if layers is None else layers, overrides, neutral)
+    return _sealed(tree, artifacts=artifacts, volatile=volatile), notes
+
+
+def text_of_decoded(env: AnyEnv, document: EnvDocument, *, exclude: Sequence[str]) -> str:
+    """Return the text that says what a newly decoded environment holds; nothing is run.
+
+    Args:
+        env: What ``decode`` made of ``document``, not yet reset.
+        document: Says which attributes it states besides the arguments, the artifacts and globs.
+        exclude: What the document left out.
+
+    Raises:
+        EncodingError: Something cannot be represented.
+    """
+    plan = plan_layers(env, exclude=exclude)
+    stated = load_json(document.text)
+    overrides = {}
+    for start, part in zip(plan.starts(), [stated["base"], *stated["wrappers"]], strict=False):
+        held = raw_attributes(plan.live[start])
+        overrides[start] = {name: held[name] for name in part.get("overrides", ()) if name in held}
+    tree = _document(plan, plan.live, overrides, frozenset())
+    kept = {key: stated[key] for key in ("artifacts", "volatile") if key in stated}
+    return dump_json({**tree, **kept})
 
 
 def _prepared(private: AnyEnv, prepare: Prepare) -> tuple[list[AnyEnv], tuple[str, ...]]:
@@ -93,18 +152,18 @@ def _prepared(private: AnyEnv, prepare: Prepare) -> tuple[list[AnyEnv], tuple[st
 
 
 def _as_hook_says(
-    plan: Plan,
+    found: Configuration,
     layers: Sequence[AnyEnv],
-    volatile: Sequence[set[str]],
     neutral: frozenset[str],
     touched: Sequence[set[str]],
 ) -> tuple[Plan, Overrides, frozenset[str]]:
     """Return plan, overrides and neutral paths in which what the hook touched is configuration."""
+    plan = found.plan
     still_volatile = []
     for index, paths in enumerate(touched):
         names = attribute_names(paths, index)
         roots = tuple(f"{path_of(index)}/{name}" for name in names)
-        still_volatile.append({p for p in volatile[index] if not _inside(p, roots)})
+        still_volatile.append({p for p in found.volatile[index] if not _inside(p, roots)})
         neutral = frozenset(path for path in neutral if not _inside(path, roots))
         plan = _with_hooked_arguments(plan, layers, index, names)
     overrides = find_overrides(plan, layers, still_volatile)
@@ -144,7 +203,6 @@ def _document(
     layers: Sequence[AnyEnv],
     overrides: Overrides,
     neutral: frozenset[str],
-    artifacts: Sequence[str],
 ) -> dict[str, Any]:
     pickler = CanonicalPickler(layers=layers, neutral=neutral, exclude=plan.exclude)
     parts = []
@@ -153,10 +211,7 @@ def _document(
             parts.append(_recipe(part, overrides.get(start, {}), pickler, plan, path_of(start)))
         else:
             parts.append(_snapshot(layers[start], start, pickler, plan))
-    tree: dict[str, Any] = {"format": FORMAT, "base": parts[0], "wrappers": parts[1:]}
-    if artifacts:
-        tree["artifacts"] = list(artifacts)
-    return tree
+    return {"format": FORMAT, "base": parts[0], "wrappers": parts[1:]}
 
 
 def _recipe(
@@ -206,7 +261,13 @@ def _name(thing: object, kind: NameKind, path: str) -> str:
         raise EncodingError(f"'{path}' cannot be stored: it is {err.why}", hint=err.hint) from None
 
 
-def _sealed(tree: dict[str, Any], artifacts: tuple[str, ...]) -> EnvDocument:
+def _sealed(
+    tree: dict[str, Any], *, artifacts: tuple[str, ...], volatile: Sequence[str]
+) -> EnvDocument:
+    if artifacts:
+        tree["artifacts"] = list(artifacts)
+    if volatile:
+        tree["volatile"] = sorted(set(volatile))
     document = EnvDocument(text=dump_json(tree), artifacts=artifacts)
     try:
         parse(document.text)
@@ -215,5 +276,4 @@ def _sealed(tree: dict[str, Any], artifacts: tuple[str, ...]) -> EnvDocument:
             f"the environment cannot be stored: {err.reason}",
             hint="store large or deeply nested data as an artifact",
         ) from err
-    trust_document(document.sha256)
     return document

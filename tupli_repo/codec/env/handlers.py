@@ -4,10 +4,10 @@ Invariant: ``from_fields`` of each type only computes. Given any fields it retur
 type or raises, and runs no code but constructors of the standard library, numpy and
 gymnasium.spaces.
 
-Another package's types (pandas frames, torch tensors) join by adding their ``ValueType`` to the
-tables.
+pandas' and torch's types are here by name; neither is imported before a value of theirs is due.
 """
 
+import array
 import collections
 import datetime as dt
 import decimal
@@ -17,21 +17,26 @@ import pathlib
 import random
 import types
 import uuid
+import zoneinfo
 from typing import Any
 
 import numpy as np
 
+from tupli_repo.codec.env.frames import PANDAS_TYPES, value_type_of_pandas
 from tupli_repo.codec.env.numeric import NUMERIC_TYPES
+from tupli_repo.codec.env.tensors import TORCH_TYPES, value_type_of_torch
 from tupli_repo.codec.env.value_type import (
     BadFieldsError,
+    Fields,
     UnrepresentableError,
     ValueType,
     expect,
     expect_int,
     expect_pairs,
+    guarded,
+    refused,
+    zone_named,
 )
-
-Fields = dict[str, Any]
 
 
 def _pairs(mapping: Any) -> list[list[Any]]:
@@ -68,7 +73,7 @@ def _float_fields(number: float) -> Fields:
 
 
 def _float_of(fields: Fields) -> float:
-    if fields["value"] not in ("nan", "inf", "-inf"):
+    if expect(fields["value"], str) not in ("nan", "inf", "-inf"):
         raise BadFieldsError("nan, inf or -inf expected")
     return float(fields["value"])
 
@@ -79,27 +84,39 @@ def _real(value: object) -> float:
     return value
 
 
-def _check_zone(value: dt.datetime | dt.time) -> None:
-    if value.tzinfo is not None and type(value.tzinfo) is not dt.timezone:
-        raise UnrepresentableError(
-            f"a time in a zone of type '{type(value.tzinfo).__qualname__}'",
-            "use a fixed offset: datetime.timezone",
-        )
-
-
 def _datetime_fields(value: dt.datetime | dt.time) -> Fields:
-    _check_zone(value)
-    return {"fold": value.fold, "iso": value.isoformat()}
+    zone = value.tzinfo
+    if zone is None or type(zone) is dt.timezone:
+        return {"fold": value.fold, "iso": value.isoformat()}
+    if type(zone) is zoneinfo.ZoneInfo:
+        plain = value.replace(tzinfo=None)
+        return {"fold": value.fold, "iso": plain.isoformat(), "zone": _zone_key(zone)}
+    raise UnrepresentableError(
+        f"a time in a zone of type '{type(zone).__qualname__}'",
+        "use datetime.timezone, or zoneinfo.ZoneInfo",
+    )
+
+
+def _zone_key(zone: zoneinfo.ZoneInfo) -> str:
+    if zone.key is None:
+        raise UnrepresentableError("a time zone without a name", "use zoneinfo.ZoneInfo(name)")
+    return zone.key
+
+
+def _zone_of(fields: Fields) -> dt.tzinfo | None:
+    return zone_named(fields["zone"]) if "zone" in fields else None
 
 
 def _datetime_of(fields: Fields) -> dt.datetime:
     fold = expect_int(fields["fold"], low=0, high=1)
-    return dt.datetime.fromisoformat(expect(fields["iso"], str)).replace(fold=fold)
+    moment = dt.datetime.fromisoformat(expect(fields["iso"], str))
+    return moment.replace(fold=fold, tzinfo=moment.tzinfo or _zone_of(fields))
 
 
 def _time_of(fields: Fields) -> dt.time:
     fold = expect_int(fields["fold"], low=0, high=1)
-    return dt.time.fromisoformat(expect(fields["iso"], str)).replace(fold=fold)
+    moment = dt.time.fromisoformat(expect(fields["iso"], str))
+    return moment.replace(fold=fold, tzinfo=moment.tzinfo or _zone_of(fields))
 
 
 def _timedelta_fields(value: dt.timedelta) -> Fields:
@@ -163,6 +180,30 @@ def _namespace_of(fields: Fields) -> types.SimpleNamespace:
     return types.SimpleNamespace(**{expect(name, str): value for name, value in names.items()})
 
 
+def _path(name: str, kind: type[pathlib.PurePath]) -> ValueType:
+    return ValueType(
+        name, ("posix",), lambda p: {"posix": p.as_posix()}, lambda f: kind(expect(f["posix"], str))
+    )
+
+
+def _machine_array_fields(numbers: "array.array[Any]") -> Fields:
+    if numbers.typecode not in _TYPECODES:
+        raise UnrepresentableError(
+            f"an array.array of '{numbers.typecode}', whose size depends on the machine",
+            "use the typecode 'q' or 'd'",
+        )
+    return {"typecode": numbers.typecode, "values": np.array(numbers)}
+
+
+def _machine_array_of(fields: Fields) -> "array.array[Any]":
+    code, values = expect(fields["typecode"], str), expect(fields["values"], np.ndarray)
+    if code not in _TYPECODES or values.ndim != 1 or values.dtype != np.dtype(code):
+        raise BadFieldsError("the values do not fit an array.array")
+    return array.array(code, values.tobytes())
+
+
+_TYPECODES = tuple("bBhHiIqQfd")
+_PATH = _path("pathlib.Path", pathlib.Path)
 _STANDARD_TYPES: dict[type, ValueType] = {
     float: ValueType("builtins.float", ("value",), _float_fields, _float_of),
     complex: ValueType(
@@ -237,14 +278,16 @@ _STANDARD_TYPES: dict[type, ValueType] = {
         shared=True,
         holds="items",
     ),
-    dt.datetime: ValueType("datetime.datetime", ("fold", "iso"), _datetime_fields, _datetime_of),
+    dt.datetime: ValueType(
+        "datetime.datetime", ("fold", "iso", "zone?"), _datetime_fields, _datetime_of
+    ),
     dt.date: ValueType(
         "datetime.date",
         ("iso",),
         lambda d: {"iso": d.isoformat()},
         lambda f: dt.date.fromisoformat(expect(f["iso"], str)),
     ),
-    dt.time: ValueType("datetime.time", ("fold", "iso"), _datetime_fields, _time_of),
+    dt.time: ValueType("datetime.time", ("fold", "iso", "zone?"), _datetime_fields, _time_of),
     dt.timedelta: ValueType(
         "datetime.timedelta",
         ("days", "microseconds", "seconds"),
@@ -252,6 +295,12 @@ _STANDARD_TYPES: dict[type, ValueType] = {
         _timedelta_of,
     ),
     dt.timezone: ValueType("datetime.timezone", ("offset",), _timezone_fields, _timezone_of),
+    zoneinfo.ZoneInfo: ValueType(
+        "zoneinfo.ZoneInfo",
+        ("key",),
+        lambda z: {"key": _zone_key(z)},
+        lambda f: zone_named(f["key"]),
+    ),
     decimal.Decimal: ValueType(
         "decimal.Decimal", ("text",), lambda d: {"text": str(d)}, _decimal_of
     ),
@@ -270,23 +319,34 @@ _STANDARD_TYPES: dict[type, ValueType] = {
     functools.partial: ValueType(
         "functools.partial", ("args", "func", "keywords"), _partial_fields, _partial_of
     ),
-    random.Random: ValueType("random.Random", (), lambda _: {}, lambda _: random.Random()),  # noqa: S311
-    pathlib.Path: ValueType(
-        "pathlib.Path",
-        ("posix",),
-        lambda p: {"posix": p.as_posix()},
-        lambda f: pathlib.Path(expect(f["posix"], str)),
+    random.Random: ValueType(
+        "random.Random",
+        (),
+        lambda _: {},
+        lambda _: random.Random(),  # noqa: S311
+        shared=True,
     ),
+    pathlib.PosixPath: _PATH,
+    pathlib.WindowsPath: _PATH,
+    pathlib.PurePosixPath: _path("pathlib.PurePosixPath", pathlib.PurePosixPath),
+    pathlib.PureWindowsPath: _path("pathlib.PureWindowsPath", pathlib.PureWindowsPath),
+    array.array: ValueType(
+        "array.array", ("typecode", "values"), _machine_array_fields, _machine_array_of, shared=True
+    ),
+    memoryview: refused("memoryview", "a memoryview", "store the bytes or the array it looks at"),
 }
-
-VALUE_TYPES: dict[str, ValueType] = {
-    value_type.name: value_type
-    for value_type in (*_STANDARD_TYPES.values(), *NUMERIC_TYPES.values())
-}
-"""Every value type by the name a document gives it."""
 
 _BY_TYPE: dict[type, ValueType] = {**_STANDARD_TYPES, **NUMERIC_TYPES}
-_BY_BASE: tuple[type, ...] = (np.ndarray, np.generic, np.dtype, np.random.Generator, pathlib.Path)
+_BY_BASE: tuple[type, ...] = (
+    *(np.ndarray, np.generic, np.dtype, np.random.Generator, np.random.BitGenerator),
+)
+
+VALUE_TYPES: dict[str, ValueType] = {
+    value_type.name: guarded(value_type)
+    for value_type in (*_BY_TYPE.values(), *PANDAS_TYPES.values(), *TORCH_TYPES.values())
+    if not value_type.is_refused
+}
+"""Every value type by the name a document gives it."""
 
 
 def value_type_of(value: object) -> ValueType | None:
@@ -297,23 +357,36 @@ def value_type_of(value: object) -> ValueType | None:
     for base in _BY_BASE:
         if isinstance(value, base):
             return _BY_TYPE[base]
-    return None
+    return value_type_of_pandas(value) or value_type_of_torch(value)
 
 
 def neutral_like(value: object) -> Any:
     """Return what stands for a value that each episode sets anew: zero of its kind, else None.
 
-    Code that fills such an attribute in place finds the dtype, the shape and the type it expects.
+    Code that fills such an attribute in place finds the dtype, the shape and the type it expects;
+    what grows is empty.
 
     >>> neutral_like(0.7), neutral_like("north"), neutral_like(object())
     (0.0, '', None)
     """
-    if type(value) in (bool, int, float, str, bytes, set, frozenset, complex):
+    if type(value) in (bool, int, float, str, bytes, set, frozenset, complex, list, dict):
         return type(value)()
+    if type(value) is collections.deque:
+        return collections.deque(maxlen=value.maxlen)
+    if type(value) is collections.defaultdict:
+        return collections.defaultdict(value.default_factory)
+    if type(value) is collections.OrderedDict:
+        return collections.OrderedDict()
     if type(value) is np.ndarray and not value.dtype.hasobject:
         zeros = np.zeros_like(value)
         zeros.flags.writeable = value.flags.writeable
         return zeros
     if isinstance(value, np.generic) and not value.dtype.hasobject:
         return np.zeros((), dtype=value.dtype)[()]
-    return None
+    value_type = value_type_of(value)
+    if value_type is None or value_type.neutral is None:
+        return None
+    try:
+        return value_type.neutral(value)
+    except UnrepresentableError:
+        return None

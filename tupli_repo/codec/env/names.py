@@ -8,16 +8,21 @@ under exactly that name and is of the kind that is due.
 import importlib
 import sys
 import types
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
 import numpy as np
 
+from tupli_repo.codec.env.document import one_line
 from tupli_repo.codec.env.value_type import UnrepresentableError
 from tupli_repo.codec.trust import NameKind, TrustPolicy, is_default, is_never_granted
 from tupli_repo.errors import CorruptObjectError, MissingDependencyError, UntrustedCodeError
 
 _MOVE_IT = "define it at the top level of a module that can be imported, or exclude the attribute"
+
+_MOST_NAMES = 40
+"""How many names a hint spells out."""
 
 _BUILTIN_ALIASES: dict[str, Any] = {"builtins.NoneType": type(None)}
 
@@ -77,7 +82,8 @@ def resolve(name: str, kind: NameKind, trust: TrustPolicy, *, document: str) -> 
         thing = _import(name)
     _check_kind(thing, name, kind)
     needs_exact = kind is NameKind.FUNCTION or (
-        kind is NameKind.OBJECT and hasattr(thing, "__del__")
+        kind is NameKind.OBJECT
+        and any("__del__" in _dictionary_of(cls) for cls in type.__dict__["__mro__"].__get__(thing))
     )
     if (
         needs_exact
@@ -97,12 +103,24 @@ def refusal(names: list[str]) -> UntrustedCodeError:
     if len(grantable) < len(listed):
         hint = "some of these can never be trusted; nothing was imported"
     else:
-        hint = f"if you trust this code: 'tupli trust {' '.join(grantable)}'; nothing was imported"
+        named = " ".join(grantable[:_MOST_NAMES])
+        rest = "" if len(grantable) <= _MOST_NAMES else ", and the rest of them"
+        hint = f"if you trust this code: 'tupli trust {named}'{rest}; nothing was imported"
     return UntrustedCodeError(
         f"the environment wants code that is not trusted here: {shown}{more}",
         names=listed,
         hint=hint,
     )
+
+
+def loaded(name: str) -> Any:
+    """Return the class or function that ``name`` says, None where it is not loaded yet."""
+    parts = name.split(".")
+    for length in range(len(parts) - 1, 0, -1):
+        module = sys.modules.get(".".join(parts[:length]))
+        if module is not None:
+            return _found(module, parts[length:])
+    return None
 
 
 def _import(name: str) -> Any:
@@ -120,9 +138,9 @@ def _import(name: str) -> Any:
                     f"'{module_name}' needs '{err.name}', which is not installed",
                     hint=f"pip install {err.name}",
                 ) from err
-            except Exception as err:
+            except (Exception, SystemExit) as err:
                 raise MissingDependencyError(
-                    f"'{module_name}' cannot be imported: {type(err).__name__}: {err}",
+                    f"'{module_name}' cannot be imported: {type(err).__name__}: {one_line(err)}",
                     hint="it is installed but broken: import it by hand to see why",
                 ) from err
         thing = _found(module, parts[length:])
@@ -138,33 +156,63 @@ def _import(name: str) -> Any:
     )
 
 
-def _found(module: types.ModuleType | None, path: list[str]) -> Any:
+def _found(module: object, path: list[str]) -> Any:
     """Walk from a module through classes only; no attribute hook of anybody runs."""
     thing: Any = module
     for part in path:
-        if thing is not module and not isinstance(thing, type):
+        if thing is module:
+            if not isinstance(module, types.ModuleType):
+                return None
+        elif not _is_a(thing, type):
             return None
-        if thing is None:
-            return None
-        thing = vars(thing).get(part)
-        if isinstance(thing, staticmethod):
+        thing = _dictionary_of(thing).get(part)
+        if type(thing) is staticmethod:
             thing = thing.__func__
     return thing
 
 
 def _check_kind(thing: Any, name: str, kind: NameKind) -> None:
-    callables = types.FunctionType | types.BuiltinFunctionType | np.ufunc
-    wanted = callables if kind is NameKind.FUNCTION else type
-    if not isinstance(thing, wanted):
+    wanted = (
+        (types.FunctionType, types.BuiltinFunctionType, np.ufunc)
+        if kind is NameKind.FUNCTION
+        else (type,)
+    )
+    if not _is_a(thing, *wanted):
         raise CorruptObjectError(f"'{name}' is not a {kind}")
-    if name in _BUILTIN_ALIASES or isinstance(thing, np.ufunc):
+    if name in _BUILTIN_ALIASES or _is_a(thing, np.ufunc):
         return
-    own_name = f"{getattr(thing, '__module__', None)}.{getattr(thing, '__qualname__', None)}"
+    own_name = _own_name(thing)
     if own_name != name:
-        raise CorruptObjectError(f"'{name}' is really '{own_name}'")
-    if not isinstance(thing, type):
+        raise CorruptObjectError(f"'{name}' is really '{one_line(own_name)}'")
+    if not _is_a(thing, type):
         return
-    if kind is NameKind.ENV and not issubclass(thing, gymnasium.Env):
+    if kind is NameKind.ENV and not _inherits(thing, gymnasium.Env):
         raise CorruptObjectError(f"'{name}' is not a gymnasium.Env")
-    if kind is NameKind.WRAPPER and not issubclass(thing, gymnasium.Wrapper):
+    if kind is NameKind.WRAPPER and not _inherits(thing, gymnasium.Wrapper):
         raise CorruptObjectError(f"'{name}' is not a gymnasium.Wrapper")
+
+
+def _is_a(thing: object, *kinds: type) -> bool:
+    """Say whether ``thing`` is one of ``kinds`` by its real type, whatever it claims."""
+    return issubclass(type(thing), kinds)
+
+
+def _inherits(cls: type, base: type) -> bool:
+    return base in type.__dict__["__mro__"].__get__(cls)
+
+
+def _own_name(thing: Any) -> str:
+    """The module and name of a class or function, past a metaclass that says otherwise."""
+    if _is_a(thing, type):
+        module, qualname = (
+            type.__dict__[part].__get__(thing) for part in ("__module__", "__qualname__")
+        )
+    else:
+        module, qualname = thing.__module__, thing.__qualname__
+    return f"{module}.{qualname}"
+
+
+def _dictionary_of(thing: Any) -> Mapping[str, Any]:
+    holder: type = type if _is_a(thing, type) else types.ModuleType
+    found: Mapping[str, Any] = vars(holder)["__dict__"].__get__(thing)
+    return found

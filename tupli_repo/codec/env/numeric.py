@@ -13,10 +13,12 @@ from gymnasium import spaces
 
 from tupli_repo.codec.env.value_type import (
     BadFieldsError,
+    Fields,
     UnrepresentableError,
     ValueType,
     expect,
     expect_int,
+    refused,
 )
 
 MAX_ARRAY_BYTES = 1 << 28
@@ -28,8 +30,6 @@ _DTYPE = re.compile(
 )
 _BIT_GENERATORS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
 _MAX_EDGE = 1 << 40
-
-Fields = dict[str, Any]
 
 
 # ---- numpy ---------------------------------------------------------------------------------------
@@ -76,8 +76,10 @@ def _little_endian(array: np.ndarray[Any, Any]) -> bytes:
 
 def _array_fields(array: np.ndarray[Any, Any]) -> Fields:
     if type(array) is not np.ndarray:
+        masked = isinstance(array, np.ma.MaskedArray)
         raise UnrepresentableError(
-            f"an array of type '{type(array).__qualname__}'", "use numpy.asarray"
+            f"an array of type '{type(array).__qualname__}'",
+            "store its data and its mask" if masked else "use numpy.asarray",
         )
     fields: Fields = {"dtype": _describe_dtype(array.dtype), "shape": list(array.shape)}
     if not array.dtype.isnative:
@@ -101,7 +103,7 @@ def _array_of(fields: Fields) -> np.ndarray[Any, Any]:
     if len(shape) > 32:
         raise BadFieldsError("more than 32 dimensions")
     size = math.prod(shape)
-    if size * dtype.itemsize > MAX_ARRAY_BYTES:
+    if size * (dtype.itemsize or 4) > MAX_ARRAY_BYTES:  # of nothing there are not for ever many
         raise BadFieldsError(f"an array of more than {MAX_ARRAY_BYTES} bytes")
     if ("fill" in fields) == ("data" in fields):
         raise BadFieldsError("either data or fill expected")
@@ -111,7 +113,8 @@ def _array_of(fields: Fields) -> np.ndarray[Any, Any]:
         array = _items(fields["data"], dtype, count=size).reshape(shape)
     swapped = "swapped" in fields and expect(fields["swapped"], bool)
     stored_as = dtype.newbyteorder(">" if swapped else "=")
-    array = np.array(array, dtype=stored_as, order="F" if fields.get("order") == "F" else "C")
+    by_columns = expect(fields.get("order", "C"), str) == "F"
+    array = np.array(array, dtype=stored_as, order="F" if by_columns else "C")
     if "readonly" in fields:
         array.flags.writeable = not expect(fields["readonly"], bool)
     return array
@@ -129,6 +132,10 @@ def _items(raw: object, dtype: np.dtype[Any], *, count: int) -> np.ndarray[Any, 
 
 
 def _scalar_fields(scalar: np.generic) -> Fields:
+    if type(scalar) is not scalar.dtype.type or isinstance(scalar, np.record):
+        raise UnrepresentableError(
+            f"a number of type '{type(scalar).__qualname__}'", "use the plain numpy type"
+        )
     array = np.asarray(scalar)
     return {"dtype": _describe_dtype(array.dtype), "data": _little_endian(array)}
 
@@ -142,18 +149,56 @@ def _dtype_value(fields: Fields) -> np.dtype[Any]:
     return _dtype_of(fields["descr"]).newbyteorder("=")
 
 
-def _generator_of(fields: Fields) -> np.random.Generator:
-    kind = fields["kind"]
-    if kind not in _BIT_GENERATORS:
+def _bit_generator_of(kind: object) -> np.random.BitGenerator:
+    if expect(kind, str) not in _BIT_GENERATORS:
         raise BadFieldsError("not a bit generator of numpy")
-    return np.random.Generator(getattr(np.random, kind)())
+    fresh: np.random.BitGenerator = getattr(np.random, str(kind))()
+    return fresh
+
+
+def _kind_of(generator: Any) -> str:
+    kind = type(generator).__name__
+    if getattr(np.random, kind, None) is not type(generator) or kind not in _BIT_GENERATORS:
+        raise UnrepresentableError(f"a generator of kind '{kind}'", "use numpy.random.default_rng")
+    return kind
 
 
 def _generator_fields(generator: np.random.Generator) -> Fields:
-    kind = type(generator.bit_generator).__name__
-    if kind not in _BIT_GENERATORS:
-        raise UnrepresentableError(f"a generator of kind '{kind}'", "use numpy.random.default_rng")
-    return {"kind": kind}
+    if type(generator) is not np.random.Generator:
+        raise UnrepresentableError(
+            f"a generator of type '{type(generator).__qualname__}'", "use numpy.random.default_rng"
+        )
+    return {"kind": _kind_of(generator.bit_generator)}
+
+
+def _random_state_fields(state: Any) -> Fields:
+    kind = _kind_of(state._bit_generator)  # noqa: SLF001 - numpy says it nowhere else
+    return {} if kind == "MT19937" else {"kind": kind}
+
+
+def _seed_sequence_fields(seeds: np.random.SeedSequence) -> Fields:
+    """Return what seeds say; how many were spawned from them is a generator's state."""
+    held: Any = seeds.entropy
+    plain = isinstance(held, int | np.integer)
+    entropy = int(held) if plain else [int(number) for number in held]
+    return {
+        "entropy": entropy,
+        "pool_size": int(seeds.pool_size),
+        "spawn_key": [int(number) for number in seeds.spawn_key],
+    }
+
+
+def _seed_sequence_of(fields: Fields) -> np.random.SeedSequence:
+    entropy = fields["entropy"]
+    numbers = entropy if type(entropy) is list else [entropy]
+    spawn_key = expect(fields["spawn_key"], list)
+    if any(type(number) is not int or number < 0 for number in (*numbers, *spawn_key)):
+        raise BadFieldsError("natural numbers expected")
+    return np.random.SeedSequence(
+        entropy,
+        spawn_key=tuple(spawn_key),
+        pool_size=expect_int(fields["pool_size"], low=4, high=1 << 12),
+    )
 
 
 # ---- spaces --------------------------------------------------------------------------------------
@@ -280,11 +325,34 @@ NUMERIC_TYPES: dict[type, ValueType] = {
         "numpy.dtype", ("descr",), lambda d: {"descr": _describe_dtype(d)}, _dtype_value
     ),
     np.random.Generator: ValueType(
-        "numpy.random.Generator", ("kind",), _generator_fields, _generator_of
+        "numpy.random.Generator",
+        ("kind",),
+        _generator_fields,
+        lambda f: np.random.Generator(_bit_generator_of(f["kind"])),
+        shared=True,
+    ),
+    np.random.BitGenerator: ValueType(
+        "numpy.random.BitGenerator",
+        ("kind",),
+        lambda bits: {"kind": _kind_of(bits)},
+        lambda f: _bit_generator_of(f["kind"]),
+        shared=True,
     ),
     np.random.RandomState: ValueType(
-        "numpy.random.RandomState", (), lambda _: {}, lambda _: np.random.RandomState()
+        "numpy.random.RandomState",
+        ("kind?",),
+        _random_state_fields,
+        lambda f: np.random.RandomState(_bit_generator_of(f.get("kind", "MT19937"))),
+        shared=True,
     ),
+    np.random.SeedSequence: ValueType(
+        "numpy.random.SeedSequence",
+        ("entropy", "pool_size", "spawn_key"),
+        _seed_sequence_fields,
+        _seed_sequence_of,
+        shared=True,
+    ),
+    np.poly1d: refused("numpy.poly1d", "a numpy.poly1d", "store its coefficients: its .coeffs"),
     spaces.Box: ValueType("gymnasium.spaces.Box", ("low", "high"), _box_fields, _box_of),
     spaces.Discrete: ValueType(
         "gymnasium.spaces.Discrete", ("n", "start", "dtype?"), _discrete_fields, _discrete_of

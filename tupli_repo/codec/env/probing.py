@@ -6,24 +6,27 @@ overwrites is not configuration either.
 """
 
 import copy
-import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
+import numpy as np
 
 from tupli_repo.codec.env.attributes import (
     LAYER_BOOKKEEPING,
     has_own_state,
     is_data_name,
+    is_named,
     raw_attributes,
     stored_attributes,
+    usually_volatile,
 )
 from tupli_repo.codec.env.canonical import ComparingPickler
 from tupli_repo.codec.env.handlers import VALUE_TYPES
-from tupli_repo.codec.env.recipe import AnyEnv, Plan, layers_of, path_of
+from tupli_repo.codec.env.recipe import AnyEnv, Plan, layers_of, path_of, plan_layers
 from tupli_repo.codec.env.snapshot import hides_method
 from tupli_repo.errors import EncodingError
 
@@ -44,6 +47,27 @@ class Leaves:
     rendering: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """What of an environment is configuration.
+
+    Args:
+        plan: How its layers are made again.
+        overrides: What differs then, by layer.
+        volatile: What episodes change, paths by layer.
+        notes: What to warn about.
+    """
+
+    plan: Plan
+    overrides: Overrides
+    volatile: Sequence[set[str]]
+    notes: tuple[str, ...] = ()
+
+    def copy(self, *, by_state: bool = True) -> AnyEnv:
+        """Return a private environment with this configuration, not yet reset."""
+        return self.plan.rebuild(self.overrides, by_state=by_state)
+
+
 class _EndsOnCue(gymnasium.Wrapper[Any, Any, Any, Any]):
     """Ends an episode when told, so that a short probe sees what the end of an episode changes."""
 
@@ -52,6 +76,70 @@ class _EndsOnCue(gymnasium.Wrapper[Any, Any, Any, Any]):
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         observation, reward, terminated, truncated, info = self.env.step(action)
         return observation, reward, bool(terminated or self.ends), bool(truncated), info
+
+
+def configuration_of(
+    env: AnyEnv, *, exclude: Sequence[str], probe: bool, volatile: Sequence[str]
+) -> Configuration:
+    """Return what of ``env`` is configuration; see ``encode`` for the arguments.
+
+    Raises:
+        EncodingError: It cannot be told, or a copy does not run.
+    """
+    plan = plan_layers(env, exclude=exclude)
+    told = plan.snapshot_layers()
+    if told and not probe and not volatile:
+        raise EncodingError(
+            f"'{path_of(min(told))}' is told by its attributes, and without probing nobody knows"
+            " which of them an episode changes",
+            hint="name them: volatile=['state', 'step_count']; or leave probe=True",
+        )
+    if not probe:
+        moving = _find_undetermined(plan)
+    elif len(told) == len(plan.live):
+        moving = [set() for _ in plan.live]
+    else:
+        moving = find_volatile(plan)
+    overrides = find_overrides(plan, plan.live, moving, volatile)
+    if probe:
+        overrides = surviving_reset(plan, overrides)
+    refuse_mixed(overrides, moving)
+    notes = []
+    if overrides and not probe:
+        index, held = next(iter(overrides.items()))
+        notes.append(
+            f"'{path_of(index)}/{min(held)}' is not what a new environment has; without probing"
+            " that counts as configuration: name it in volatile if it does not"
+        )
+    return Configuration(plan=plan, overrides=overrides, volatile=moving, notes=tuple(notes))
+
+
+def _find_undetermined(plan: Plan) -> list[set[str]]:
+    """Return, by layer, the attributes that a constructor draws, and those that wrappers count in.
+
+    Where two fresh copies differ in a part, the whole attribute is drawn: the other parts agree by
+    chance.
+    """
+    one, two = (leaves_of(layers_of(plan.rebuild()), plan) for _ in range(2))
+    return [
+        {
+            f"{path_of(index)}/{name}"
+            for name in attribute_names(differing(ours, theirs), index)
+            | usually_volatile(type(layer))
+        }
+        for index, (layer, ours, theirs) in enumerate(zip(plan.live, one, two, strict=True))
+    ]
+
+
+@contextmanager
+def untouched_randomness() -> Iterator[None]:
+    """Give the program's global generators back as they were, whatever the copies draw."""
+    standard, legacy = random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(standard)
+        np.random.set_state(legacy)
 
 
 def held_by_layer(
@@ -83,6 +171,8 @@ def leaves_of(layers: Sequence[AnyEnv], plan: Plan) -> list[Leaves]:
 
 def differing(ours: Leaves, theirs: Leaves) -> set[str]:
     """Return the paths at which two layers do not hold the same."""
+    if ours.texts == theirs.texts:
+        return set()
     paths = ours.texts.keys() | theirs.texts.keys()
     return {path for path in paths if ours.texts.get(path) != theirs.texts.get(path)}
 
@@ -125,13 +215,32 @@ def find_volatile(plan: Plan) -> list[set[str]]:
     return volatile
 
 
-def find_overrides(plan: Plan, layers: Sequence[AnyEnv], volatile: Sequence[set[str]]) -> Overrides:
+def named_paths(layers: Sequence[AnyEnv], plan: Plan, globs: Sequence[str]) -> frozenset[str]:
+    """Return the paths in ``layers`` that a glob of the user's covers."""
+    if not globs:
+        return frozenset()
+    return frozenset(
+        prefix
+        for index, leaves in enumerate(leaves_of(layers, plan))
+        for path in leaves.texts
+        for prefix in _prefixes(path, index)
+        if is_named(prefix, path_of(index), globs)
+    )
+
+
+def find_overrides(
+    plan: Plan,
+    layers: Sequence[AnyEnv],
+    volatile: Sequence[set[str]],
+    globs: Sequence[str] = (),
+) -> Overrides:
     """Return the attributes of ``layers`` that a fresh copy would not have.
 
     Args:
         plan: How the fresh copy is made.
         layers: The environment to tell from it, innermost first.
         volatile: Per layer, the paths to look past.
+        globs: More of them, as the user names them.
 
     Raises:
         EncodingError: An attribute is missing.
@@ -143,7 +252,12 @@ def find_overrides(plan: Plan, layers: Sequence[AnyEnv], volatile: Sequence[set[
         if index in told:
             continue
         moving = volatile[index]
-        changed = {path for path in differing(ours, theirs) if not _covered(path, moving)}
+        changed = {
+            path
+            for path in differing(ours, theirs)
+            if not _covered(path, moving)
+            and not any(is_named(p, path_of(index), globs) for p in _prefixes(path, index))
+        }
         drawn = attribute_names(set(ours.rendering | theirs.rendering), index)
         names = attribute_names(changed, index) - drawn
         if not names:
@@ -186,32 +300,38 @@ def refuse_mixed(overrides: Overrides, volatile: Sequence[set[str]]) -> None:
             )
 
 
-def normal_copy(plan: Plan, overrides: Overrides) -> tuple[AnyEnv, frozenset[str]]:
-    """Return a private copy after ``reset(seed=0)``, and the paths that each reset sets anew.
+def normalised(private: AnyEnv, found: Configuration) -> tuple[frozenset[str], list[str]]:
+    """Reset a private copy with seed 0; return the paths each reset sets anew, and warnings.
 
-    Warns where a snapshot holds something that depends on how long the environment was used.
+    The warning is about what depends on how long the environment was used.
     """
-    normal, other, used = (plan.rebuild(overrides) for _ in range(3))
-    _reset(normal, seed=0)
+    plan = found.plan
+    other, used = found.copy(), found.copy()
+    _reset(private, seed=0)
     _reset(other, seed=1)
     _reset(used, seed=2)
     _run(used, seed=2, steps=_LONG_RUN)
     _reset(used, seed=0)
-    records = [leaves_of(layers_of(env), plan) for env in (normal, other, used)]
-    told = plan.snapshot_layers()
+    records = [leaves_of(layers_of(env), plan) for env in (private, other, used)]
     neutral: set[str] = set()
     history: set[str] = set()
-    for index in told:
+    for index in plan.snapshot_layers():
         neutral |= differing(records[0][index], records[1][index])
         history |= differing(records[0][index], records[2][index])
-    lasting = sorted(history - neutral)
-    if lasting:
-        warnings.warn(
-            f"'{lasting[0]}' depends on how the environment was used, reset does not restore it; "
-            "two documents of this environment may differ",
-            stacklevel=4,
-        )
-    return normal, frozenset(neutral)
+    lasting = [
+        f"'{path}' depends on how the environment was used, reset does not restore it; "
+        "two documents of this environment may differ"
+        for path in sorted(history - neutral)[:1]
+    ]
+    return frozenset(neutral), lasting
+
+
+def _prefixes(path: str, index: int) -> Iterator[str]:
+    """Yield the paths from a layer's attribute down to ``path``."""
+    at = len(path_of(index))
+    while (at := path.find("/", at + 1)) != -1:
+        yield path[:at]
+    yield path
 
 
 def _widened(path: str, ours: Leaves, theirs: Leaves, index: int) -> str:

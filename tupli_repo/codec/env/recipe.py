@@ -17,11 +17,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import gymnasium
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils import EzPickle, RecordConstructorArgs
 from gymnasium.wrappers import PassiveEnvChecker
 
-from tupli_repo.codec.env.attributes import RECIPE_RECORD, raw_attributes, set_raw_attribute
-from tupli_repo.codec.env.canonical import CanonicalPickler
+from tupli_repo.codec.env.attributes import (
+    LAYER_BOOKKEEPING,
+    RECIPE_RECORD,
+    raw_attributes,
+    set_raw_attribute,
+    stored_attributes,
+)
+from tupli_repo.codec.env.canonical import CanonicalPickler, ComparingPickler
 from tupli_repo.codec.env.document import dump_json
 from tupli_repo.codec.env.snapshot import copied, copy_layer
 from tupli_repo.codec.trust import NameKind, is_default
@@ -98,12 +105,15 @@ class Plan:
         overrides: Mapping[int, Mapping[str, Any]] | None = None,
         *,
         around_base: Callable[[AnyEnv], AnyEnv] | None = None,
+        by_state: bool = True,
     ) -> AnyEnv:
         """Return a private environment that shares nothing with the live one.
 
         Args:
             overrides: Layer index -> attributes to set once it is made.
             around_base: Puts a layer of the caller's own between the first part and the next.
+            by_state: Whether a class's ``__getstate__`` says what to copy, or its attributes do
+                where they can.
         """
         memo: dict[int, Any] = {}
         env: AnyEnv | None = None
@@ -115,7 +125,14 @@ class Plan:
             else:
                 if isinstance(part.live, gymnasium.Wrapper):
                     memo[id(part.live.env)] = env
-                env = copy_layer(part.live, env, memo, exclude=self.exclude, path=path_of(start))
+                env = copy_layer(
+                    part.live,
+                    env,
+                    memo,
+                    exclude=self.exclude,
+                    path=path_of(start),
+                    by_state=by_state,
+                )
                 if self.keeps_render_mode and "render_mode" in raw_attributes(part.live):
                     set_raw_attribute(env, "render_mode", part.live.render_mode)
                 made = [env]
@@ -229,11 +246,12 @@ def _recorded(
 ) -> Iterator[tuple[Callable[..., AnyEnv], tuple[Any, ...], dict[str, Any]]]:
     cls = type(layer)
     wraps = isinstance(layer, gymnasium.Wrapper)
+    is_gymnasiums = is_default(f"{cls.__module__}.{cls.__qualname__}", NameKind.ENV)
     held = raw_attributes(layer)
     if RECIPE_RECORD in held:
         yield held[RECIPE_RECORD]
     spec = None if wraps else layer.spec
-    if spec is not None and spec.entry_point is not None:
+    if isinstance(spec, EnvSpec) and spec.entry_point is not None:
         yield _entry_point(spec.entry_point), (), dict(spec.kwargs)
     if isinstance(layer, RecordConstructorArgs) and hasattr(layer, "_saved_kwargs"):
         saved = layer._saved_kwargs  # noqa: SLF001 - gymnasium's record of the arguments
@@ -242,10 +260,15 @@ def _recorded(
         args, kwargs = layer._ezpickle_args, layer._ezpickle_kwargs  # noqa: SLF001 - as above
         first = 1 if wraps and args and isinstance(args[0], gymnasium.Env) else 0
         named = {name: value for name, value in kwargs.items() if not (wraps and name == "env")}
-        yield cls, args[first:], named
-    name = f"{cls.__module__}.{cls.__qualname__}"
-    if wraps or is_default(name, NameKind.ENV):
-        inferred = _inferred(layer, wraps=wraps)
+        if args and is_gymnasiums:
+            args, named = _by_name(cls, args, named, wraps=False)
+            yield cls, args, _likeliest(layer, [named, *_guesses(layer)])
+        else:
+            yield cls, args[first:], named
+    if is_gymnasiums:
+        yield cls, (), _likeliest(layer, _guesses(layer))
+    elif wraps:
+        inferred = _inferred(layer, wraps=True)
         if inferred is not None:
             yield cls, (), inferred
 
@@ -274,6 +297,49 @@ def _by_name(
     if len(taken) < len(args) or not ordinary or not named.keys().isdisjoint(kwargs):
         return args, dict(kwargs)
     return (), {**named, **kwargs}
+
+
+def _guesses(layer: AnyEnv) -> list[dict[str, Any]]:
+    """Return what the arguments of one of gymnasium's own environments may have been.
+
+    A FrozenLake that was built with ``map_name='8x8'`` keeps the map only, not its name: what an
+    id registers is a guess too.
+    """
+    cls = type(layer)
+    inferred = _inferred(layer, wraps=False)
+    if inferred is None:
+        return []
+    entry_point = f"{cls.__module__}:{cls.__qualname__}"
+    registered = [s.kwargs for s in gymnasium.registry.values() if s.entry_point == entry_point]
+    return [inferred, *({**kwargs, **inferred} for kwargs in registered)]
+
+
+def _likeliest(layer: AnyEnv, guesses: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the guess that comes closest to ``layer``, the first of equals.
+
+    A record can be wrong too: InvertedPendulum-v5 leaves an argument out of its own.
+    """
+    cls = type(layer)
+    different: list[dict[str, Any]] = []
+    for guess in guesses:
+        kwargs = drop_defaults(cls, guess)
+        if not any(_same(kwargs, other) for other in different):
+            different.append(kwargs)
+    if len(different) < 2:
+        return different[0] if different else {}
+    ours = _leaves(layer)
+    built = [_attempt(Recipe(maker=cls, kwargs=guess), None) for guess in different]
+    distances = [
+        float("inf") if made is None else len(ours.items() ^ _leaves(made).items())
+        for made in built
+    ]
+    return different[distances.index(min(distances))]
+
+
+def _leaves(layer: AnyEnv) -> dict[str, str]:
+    pickler = ComparingPickler()
+    pickler.attributes(stored_attributes(layer, "", leave_out=LAYER_BOOKKEEPING), "")
+    return pickler.leaves
 
 
 def _inferred(layer: AnyEnv, *, wraps: bool) -> dict[str, Any] | None:

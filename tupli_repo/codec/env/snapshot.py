@@ -5,6 +5,7 @@ rendering handles, nothing excluded), and has run no ``__init__`` and no EzPickl
 """
 
 import copy
+import types
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,6 +34,7 @@ def copy_layer(
     *,
     exclude: Sequence[str],
     path: str,
+    by_state: bool = True,
 ) -> AnyEnv:
     """Return a private copy of one layer around ``inner``.
 
@@ -42,11 +44,13 @@ def copy_layer(
         memo: Live object -> private copy, as ``copy.deepcopy`` keeps it.
         exclude: Globs of attributes to leave out.
         path: Where the layer stands, for the message.
+        by_state: Whether its class's ``__getstate__`` says what to copy. Otherwise its attributes
+            are copied, unless one is a function or a handle, which might reach the live layer.
 
     Raises:
         EncodingError: An attribute cannot be copied; the message names it.
     """
-    if has_own_state(type(live)):
+    if has_own_state(type(live)) and (by_state or not _is_plain(live)):
         return copied(live, memo, path)  # type: ignore[no-any-return]
     twin = object.__new__(type(live))
     memo[id(live)] = twin
@@ -60,6 +64,15 @@ def copy_layer(
     if isinstance(live, gymnasium.Wrapper):
         set_raw_attribute(twin, "env", inner)
     return twin
+
+
+def _is_plain(live: AnyEnv) -> bool:
+    held = {name: v for name, v in raw_attributes(live).items() if name not in _NOT_COPIED}
+    try:
+        CanonicalPickler(layers=[live]).attributes(sorted(held.items()), "")
+    except EncodingError:
+        return False
+    return True
 
 
 def hides_method(path: str) -> EncodingError:
@@ -84,11 +97,17 @@ def copied(value: Any, memo: dict[int, Any], path: str) -> Any:
         twin = array.copy(order="K")
         twin.flags.writeable = False
         memo[id(array)] = twin
+    for proxy in reversed(look.proxies):  # the innermost first; a deep copy knows none
+        memo[id(proxy)] = types.MappingProxyType(copied(dict(proxy), memo, path))
     try:
-        return copy.deepcopy(value, memo)
+        twin = copy.deepcopy(value, memo)
     except Exception as err:
         CanonicalPickler().node(value, path)  # says which part of it, where the pickler knows
         raise EncodingError(
             f"'{path}' cannot be copied: {type(err).__name__}: {err}",
             hint="exclude the attribute, or give its class a __deepcopy__",
         ) from err
+    for where, part in look.refused:  # copies of some subclasses are of the plain class
+        if type(memo.get(id(part), part)) is not type(part):
+            CanonicalPickler().node(part, f"{path}{where}")
+    return twin

@@ -3,7 +3,7 @@
 Invariant: the only names ever looked up go through ``names.resolve``; the only code of a resolved
 class that runs is ``__setstate__``, and only where the user vouched for the class. Instances
 are made by ``object.__new__`` and written attribute by attribute, never through ``__init__``,
-``__setattr__``, a property, ``append``, ``add`` or a foreign ``__hash__``.
+``__setattr__``, a property, ``append`` or ``add``; only scalars and enum members are hashed.
 """
 
 import base64
@@ -13,20 +13,29 @@ from enum import Enum
 from typing import Any, NoReturn
 
 import jsonpickle  # type: ignore[import-untyped]
+import numpy as np
 from jsonpickle import tags
 
 from tupli_repo.codec.env.attributes import set_raw_attribute
-from tupli_repo.codec.env.audit import ALONE, FROZENSET
+from tupli_repo.codec.env.audit import ALONE, FROZENSET, is_attribute
 from tupli_repo.codec.env.canonical import ENUM, LAYER
-from tupli_repo.codec.env.document import MAX_DEPTH, load_json
+from tupli_repo.codec.env.document import MAX_DEPTH, load_json, one_line
 from tupli_repo.codec.env.guards import check_arguments
 from tupli_repo.codec.env.handlers import VALUE_TYPES
+from tupli_repo.codec.env.members import member_named
 from tupli_repo.codec.env.names import refusal
-from tupli_repo.codec.env.value_type import BadFieldsError, expect_key
+from tupli_repo.codec.env.tensors import is_module, with_blanks
+from tupli_repo.codec.env.value_type import BadFieldsError, expect_key, expect_spread
 from tupli_repo.codec.trust import NameKind
-from tupli_repo.errors import CorruptObjectError
+from tupli_repo.errors import CorruptObjectError, TupliError
 
 Resolve = Callable[[str, NameKind], Any]
+
+MAX_CHAIN = 1000
+"""How many values may hold one another in a row: CPython frees some types recursively."""
+
+MAX_UNFOLDED_BYTES = 1 << 30
+"""What the arrays of one document may unfold to, all together."""
 
 _UNFINISHED = object()
 _NOT_PLAIN = (type, dict, list, set, frozenset, tuple, str, bytes, int, float, Enum)
@@ -68,6 +77,9 @@ class ClosedUnpickler(jsonpickle.Unpickler):  # type: ignore[misc]
         self._classes = _NoClasses()
         self._table: list[Any] = []
         self._level = 0
+        self._chain = 0
+        self._chains: dict[int, int] = {}
+        self._unfolded_bytes = 0
 
     def restore(self, obj: Any, reset: bool = True, classes: Any = None) -> Any:  # noqa: FBT001, FBT002
         """Return the value of a tree; jsonpickle's own entry.
@@ -85,17 +97,19 @@ class ClosedUnpickler(jsonpickle.Unpickler):  # type: ignore[misc]
         """Return the value of a tree, references reaching into what was restored before."""
         if node is None or type(node) in (bool, int, float, str):
             return node
+        if type(node) not in (list, dict):
+            _refuse("an unexpected node")
         self._level += 1
-        try:
-            if self._level > MAX_DEPTH + 10:
-                _refuse("nested too deep")
-            if type(node) is list:
-                return self._list(node)
-            if type(node) is not dict:
-                _refuse("an unexpected node")
-            return self._tagged(node)
-        finally:
-            self._level -= 1
+        if self._level > MAX_DEPTH + 10:
+            _refuse("nested too deep")
+        number, beside, self._chain = len(self._table), self._chain, 0
+        value = self._list(node) if type(node) is list else self._tagged(node)
+        self._chains[number] = self._chain + 1
+        if self._chain >= MAX_CHAIN:
+            _refuse(f"more than {MAX_CHAIN} values that hold one another in a row")
+        self._chain = max(beside, self._chain + 1)
+        self._level -= 1
+        return value
 
     def attributes(self, named: dict[str, Any]) -> dict[str, Any]:
         """Return the values of named attributes."""
@@ -140,28 +154,29 @@ class ClosedUnpickler(jsonpickle.Unpickler):  # type: ignore[misc]
             _refuse("a reference to nothing")
         if self._table[number] is _UNFINISHED:
             _refuse("a reference to a value that is not complete")
+        self._chain = self._chains.get(number, 0)
         return self._table[number]
 
     def _dict(self, node: dict[str, Any]) -> dict[Any, Any]:
         found: dict[Any, Any] = {}
         self._table.append(found)
         plain_first = sorted(node, key=lambda text: (text.startswith(tags.JSON_KEY), text))
-        for text in plain_first:
-            if text.startswith("py/"):
-                _refuse("a tag where a key is due")
-            key = self._key(text)
+        keys = _spread([self._key(text) for text in plain_first])
+        for text, key in zip(plain_first, keys, strict=True):
             if key in found:
                 _refuse("two keys are equal")
             found[key] = self.value(node[text])
         return found
 
     def _key(self, text: str) -> Hashable:
+        if text.startswith("py/"):
+            _refuse("a tag where a key is due")
         if not text.startswith(tags.JSON_KEY):
             return text
         return self._hashable(load_json(text[len(tags.JSON_KEY) :]))
 
     def _elements(self, nodes: Any) -> list[Hashable]:
-        return [self._hashable(node) for node in _checked_list(nodes)]
+        return _spread([self._hashable(node) for node in _checked_list(nodes)])
 
     def _hashable(self, node: Any) -> Hashable:
         inside = ClosedUnpickler(self._resolve, self._may_set_state, [])
@@ -206,13 +221,26 @@ class ClosedUnpickler(jsonpickle.Unpickler):  # type: ignore[misc]
             value = value_type.from_fields(restored)
         except BadFieldsError as err:
             _refuse(f"not a '{name}': {err}")
+        except TupliError:
+            raise
         except Exception as err:
             raise CorruptObjectError(
-                f"the document is damaged: not a '{name}': {type(err).__name__}: {err}"
+                f"the document is damaged: not a '{name}': {type(err).__name__}: {one_line(err)}"
             ) from err
+        self._check(value, name)
         if value_type.shared:
             self._table[number] = value
         return value
+
+    def _check(self, value: Any, name: str) -> None:
+        """Check a value whose type knows nothing of the rest of the document."""
+        if isinstance(value, np.ndarray):
+            self._unfolded_bytes += value.nbytes
+            if self._unfolded_bytes > MAX_UNFOLDED_BYTES:
+                _refuse(f"its arrays unfold to more than {MAX_UNFOLDED_BYTES} bytes")
+        for attribute in getattr(value, "__dict__", ()) if VALUE_TYPES[name].fields else ():
+            if attribute.startswith("__"):  # numpy goes where '__array_interface__' points
+                _refuse(f"'{attribute[:80]}' of '{name}' does not hold data")
 
     def _named_tuple(self, cls: Any, node: Any) -> Any:
         if not issubclass(cls, tuple) or type(getattr(cls, "_fields", None)) is not tuple:
@@ -235,7 +263,7 @@ class ClosedUnpickler(jsonpickle.Unpickler):  # type: ignore[misc]
             return instance
         held = self.attributes(fields)
         check_arguments(name, held)
-        set_attributes(instance, held)
+        set_attributes(instance, with_blanks(held) if is_module(instance) else held)
         return instance
 
     def set_state(self, name: str, instance: object, state: Any) -> None:
@@ -247,6 +275,8 @@ class ClosedUnpickler(jsonpickle.Unpickler):  # type: ignore[misc]
         if not self._may_set_state(name):
             raise refusal([name])
         check_arguments(name, state)
+        if is_module(instance) and type(state) is dict:
+            state = with_blanks(state)
         setter = getattr(type(instance), "__setstate__", None)
         if setter is None:
             if type(state) is not dict:
@@ -257,7 +287,7 @@ class ClosedUnpickler(jsonpickle.Unpickler):  # type: ignore[misc]
             setter(instance, state)
         except Exception as err:
             raise CorruptObjectError(
-                f"'{name}' does not accept its stored state: {type(err).__name__}: {err}"
+                f"'{name}' does not accept its stored state: {type(err).__name__}: {one_line(err)}"
             ) from err
 
     # ---- every other way jsonpickle has is closed ------------------------------------------------
@@ -281,8 +311,8 @@ def set_attributes(instance: object, held: dict[str, Any]) -> None:
         CorruptObjectError: A name is not that of an attribute which holds data.
     """
     for name, value in held.items():
-        if type(name) is not str:
-            _refuse("an attribute whose name is not text")
+        if type(name) is not str or not is_attribute(name):
+            _refuse(f"'{one_line(name, limit=80)}' is not the name of an attribute")
         try:
             set_raw_attribute(instance, name, value)
         except BadFieldsError as err:
@@ -292,9 +322,10 @@ def set_attributes(instance: object, held: dict[str, Any]) -> None:
 def _member(cls: Any, name: Any) -> Any:
     if not issubclass(cls, Enum):
         _refuse(f"'{cls.__qualname__}' is not an enum")
-    if type(name) is not str or name not in cls.__members__:
-        _refuse(f"'{cls.__qualname__}' has no such member")
-    return cls.__members__[name]
+    try:
+        return member_named(cls, name)
+    except BadFieldsError as err:
+        _refuse(str(err))
 
 
 def _checked_list(nodes: Any) -> list[Any]:
@@ -310,5 +341,12 @@ def _bytes(text: Any) -> bytes:
         _refuse("not base64")
 
 
+def _spread(keys: list[Hashable]) -> list[Hashable]:
+    try:
+        return expect_spread(keys)
+    except BadFieldsError as err:
+        _refuse(str(err))
+
+
 def _refuse(why: str) -> NoReturn:
-    raise CorruptObjectError(f"the document is damaged: {why}")
+    raise CorruptObjectError(f"the document is damaged: {one_line(why)}")

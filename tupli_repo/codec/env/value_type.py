@@ -4,14 +4,25 @@ Fields are plain Python (numbers, text, bytes, lists) or further values; the pic
 in the order of their names, and the unpickler restores them in that order.
 """
 
+import re
+import zoneinfo
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
+from tupli_repo.errors import MissingDependencyError
+
+MAX_EQUAL_HASHES = 100
+"""How many keys of one container may share a hash."""
+
 T = TypeVar("T")
+
+Fields = dict[str, Any]
+
+_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]{0,39}(?:/[A-Za-z0-9_+-]{1,40}){0,2}", re.ASCII)
 
 
 class UnrepresentableError(Exception):
@@ -43,6 +54,8 @@ class ValueType:
         from_fields: Back.
         shared: A mutable value: two attributes that hold the same object hold one after decoding.
         holds: The field with its elements, where it is a container.
+        neutral: From a value to what stands for it where each episode sets it anew.
+        is_refused: Nothing of this type is stored: ``to_fields`` says why.
     """
 
     name: str
@@ -51,11 +64,40 @@ class ValueType:
     from_fields: Callable[[dict[str, Any]], Any]
     shared: bool = False
     holds: str = ""
+    neutral: Callable[[Any], Any] | None = None
+    is_refused: bool = False
 
     def accepts(self, names: set[str]) -> bool:
         """Say whether these field names are the ones this type writes."""
         required = {name for name in self.fields if not name.endswith("?")}
         return required <= names <= {name.rstrip("?") for name in self.fields}
+
+
+def guarded(value_type: ValueType) -> ValueType:
+    """Return the type whose way back raises ``BadFieldsError`` for any fields it cannot use."""
+
+    def from_fields(fields: Fields) -> Any:
+        try:
+            return value_type.from_fields(fields)
+        except (BadFieldsError, MissingDependencyError):
+            raise
+        except Exception as err:
+            first_line = str(err).partition("\n")[0]
+            raise BadFieldsError(f"{type(err).__name__}: {first_line[:200]}") from err
+
+    return replace(value_type, from_fields=from_fields)
+
+
+def refused(name: str, why: str, hint: str) -> ValueType:
+    """Return what stands in a table for a type that is never stored; writing one says why."""
+
+    def to_fields(_: object) -> NoReturn:
+        raise UnrepresentableError(why, hint)
+
+    def from_fields(_: Fields) -> NoReturn:
+        raise BadFieldsError(f"{why} is never stored")
+
+    return ValueType(name, (), to_fields, from_fields, is_refused=True)
 
 
 def checked_key(key: Any) -> Hashable:
@@ -112,7 +154,26 @@ def expect_pairs(value: object) -> list[tuple[Hashable, Any]]:
         if type(pair) is not list or len(pair) != 2:
             raise BadFieldsError("a pair expected")
         pairs.append((expect_key(pair[0]), pair[1]))
+    expect_spread([key for key, _ in pairs])
     return pairs
+
+
+def expect_spread(keys: list[Hashable]) -> list[Hashable]:
+    """Return ``keys`` if few share a hash: integers can be chosen so that all do.
+
+    Raises:
+        BadFieldsError: More than ``MAX_EQUAL_HASHES`` do; a dict of them would take for ever.
+    """
+    counts: dict[int, int] = {}
+    for key in keys:
+        try:
+            number = hash(key)
+        except TypeError as err:
+            raise BadFieldsError(f"a key or set element that has no hash: {err}") from None
+        counts[number] = counts.get(number, 0) + 1
+        if counts[number] > MAX_EQUAL_HASHES:
+            raise BadFieldsError(f"more than {MAX_EQUAL_HASHES} keys with one hash")
+    return keys
 
 
 def expect_key(value: object) -> Hashable:
@@ -125,3 +186,18 @@ def expect_key(value: object) -> Hashable:
         return checked_key(value)
     except UnrepresentableError as err:
         raise BadFieldsError(err.why) from None
+
+
+def zone_named(name: object) -> zoneinfo.ZoneInfo:
+    """Return the time zone of the IANA database with this name.
+
+    Raises:
+        BadFieldsError: It reads like a path, or is not in the database of this machine.
+    """
+    text = expect(name, str)
+    if _ZONE.fullmatch(text) is None:
+        raise BadFieldsError(f"'{text[:40]}' is not the name of a time zone")
+    try:
+        return zoneinfo.ZoneInfo(text)
+    except (zoneinfo.ZoneInfoNotFoundError, OSError, ValueError):
+        raise BadFieldsError(f"the time zone '{text}' is not known here") from None

@@ -1,0 +1,143 @@
+"""Classes that write a file when any of their code runs; no document may make it run."""
+
+import abc
+import enum
+import pathlib
+from typing import Any, NamedTuple
+
+import gymnasium
+from gymnasium.wrappers import RecordVideo
+
+from tests.codec.env import sample_envs
+from tests.codec.env.sample_envs import Base
+
+
+def trip(*_: Any, **__: Any) -> Any:
+    """Leave a trace, as an attack would."""
+    with open("tripped", "a") as trace:
+        trace.write("x")
+
+
+class Deleted:
+    def __del__(self):
+        trip()
+
+
+class DeletedToo(Deleted):
+    """Inherits what runs at its end."""
+
+
+class Steered:
+    """Every way in which writing or comparing an attribute could run code."""
+
+    __setattr__ = __getattr__ = __hash__ = __eq__ = __init__ = trip
+    __reduce__ = __reduce_ex__ = __deepcopy__ = __copy__ = __iter__ = __len__ = trip
+
+
+class WithSetter:
+    def _get(self):
+        return trip()
+
+    def _set(self, value):
+        trip()
+
+    guarded = property(_get, _set)
+
+
+class WithNew:
+    def __new__(cls, *_):
+        trip()
+        return object.__new__(cls)
+
+
+class Slots:
+    __slots__ = ("a",)
+
+
+class Registering:
+    def __init_subclass__(cls):
+        trip()
+
+
+class Hue(enum.Enum):
+    RED = 1
+
+    @classmethod
+    def _missing_(cls, value):
+        trip()
+
+
+class Folder(enum.StrEnum):
+    SECRET = "/etc/passwd"
+
+
+class Pair(NamedTuple):
+    left: int
+    right: int
+
+    def __iter__(self):
+        trip()
+        return iter(())
+
+
+class ListOfOwn(list[Any]):
+    append = extend = __setitem__ = trip
+
+
+class Renaming(type):
+    def __getattribute__(cls, name: str) -> Any:
+        return "Renamed" if name == "__qualname__" else super().__getattribute__(name)
+
+
+class Original(metaclass=Renaming):
+    """Its metaclass says it is called 'Renamed'."""
+
+
+Renamed = Original
+Alias = Slots
+
+
+class Pretending:
+    """An instance that claims to be a class."""
+
+    @property  # type: ignore[misc]
+    def __class__(self):
+        trip()
+        return type
+
+
+pretending = Pretending()
+
+
+class Abstract(Base, abc.ABC):
+    @abc.abstractmethod
+    def missing(self) -> None: ...
+
+
+class NoEnv:
+    """Neither an environment nor a wrapper."""
+
+
+class Closed(Base):
+    """Does not take the list of its artifacts."""
+
+    @property
+    def related_artifacts(self):
+        return ()
+
+
+class Leaving(Base):
+    def __init__(self):
+        raise SystemExit(3)
+
+
+class Recording(RecordVideo):
+    """A user's own class of the wrapper that writes files."""
+
+
+def make_env():
+    return gymnasium.make("CartPole-v1")
+
+
+Outer = sample_envs.Everything
+HERE = pathlib.Path
