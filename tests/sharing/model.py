@@ -7,9 +7,9 @@ drive is one step: mark, move to trash, look at the refs again; `gcmodel` has sh
 
 The words. A *record* says "this release is the next revision of this name"; its hash is what one
 cites. The *heads* of a name are its records that no other one follows, yanked ones not counted.
-An *add event* of an episode is a record that has it while no parent has; a *take-back event* is a
-record that lacks it while a parent has it. Of several heads' histories, an episode survives if
-some add event of it lies below no take-back event of it.
+An *add event* of an episode is a record that has it while its parents together do not; a *take-back
+event* is a record whose release says so. What heads hold together are the episodes with some add
+event in their histories that lies below no take-back event of it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -107,6 +107,7 @@ class Sharing:
         self.clock = 0
         self.puts = 0  # what push and pull have written
         self._below: dict[Id, frozenset[Id]] = {}
+        self._added: dict[Id, frozenset[Id]] = {}
 
     def store(self, repo: Repository, item: Item) -> Id:
         """Keep an item; storing it again brings it back from under a tombstone."""
@@ -169,31 +170,35 @@ class Sharing:
         here = [r for r, record in repo.records.items() if record.name == name]
         return self.newest(repo, [r for r in here if self.counts(repo, r)])
 
-    def survivors(self, repo: Repository, records: Iterable[Id], *, purpose: bool) -> set[Id]:
-        """Find the episodes with an add event below no take-back event, among these records.
-
-        With `purpose`, only what somebody took back by name counts as taken back: a next version
-        starts anew, yet the old version's episodes stay.
-        """
-        added, taken = [], []
-        for record in records:
-            parents = repo.records[record].parents
-            before = frozenset[Id]().union(*(repo.content(parent) for parent in parents))
-            now = repo.content(record)
-            added.append((record, now - before))
-            withdrawn = frozenset(repo.release(record).withdrawn)
-            taken.append((self.below(repo, record), withdrawn if purpose else before - now))
+    def survivors(self, repo: Repository, line: Iterable[Id], histories: Iterable[Id]) -> set[Id]:
+        """Find the episodes with an add event in `line` below no take-back in `histories`."""
+        takes = [(self.below(repo, r), repo.release(r).withdrawn) for r in histories]
+        takes = [(below, gone) for below, gone in takes if gone]
         return {
             episode
-            for record, episodes in added
-            for episode in episodes
-            if not any(record in below and episode in gone for below, gone in taken)
+            for record in line
+            for episode in self.added(repo, record)
+            if not any(record in below and episode in gone for below, gone in takes)
         }
 
-    def union(self, repo: Repository, heads: Iterable[Id]) -> set[Id]:
-        """Find what several heads hold together."""
-        below = frozenset(heads).union(*(self.below(repo, head) for head in heads))
-        return self.survivors(repo, below, purpose=False)
+    def added(self, repo: Repository, record: Id) -> frozenset[Id]:
+        """Find what a record has beyond what its parents hold together of its subject."""
+        if record not in self._added:
+            parents = repo.records[record].parents
+            before = self.union(repo, parents, repo.release(record).subject)
+            self._added[record] = repo.content(record) - before
+        return self._added[record]
+
+    def union(self, repo: Repository, heads: Iterable[Id], subject: tuple[Id, ...]) -> set[Id]:
+        """Find what heads hold together of one subject; a change of subject starts anew."""
+        histories = frozenset(heads).union(*(self.below(repo, head) for head in heads))
+        line, todo = set[Id](), list(heads)
+        while todo:
+            record = todo.pop()
+            if record not in line and repo.release(record).subject == subject:
+                line.add(record)
+                todo.extend(repo.records[record].parents)
+        return self.survivors(repo, line, histories)
 
     def unite(self, repo: Repository, name: Name) -> None:
         """Unite the heads of one subject. The union is a function of its parents alone."""
@@ -204,7 +209,11 @@ class Sharing:
             if len(heads) > 1:
                 first = repo.release(heads[0])
                 frozen = name.kind == "dataset"
-                held = first.episodes if frozen else tuple(sorted(self.union(repo, heads)))
+                held = (
+                    first.episodes
+                    if frozen
+                    else tuple(sorted(self.union(repo, heads, first.subject)))
+                )
                 self.commit(repo, self.stamp(repo, heads, first.benchmark, held), heads)
 
     def stamp(
@@ -247,8 +256,7 @@ class Sharing:
             raise ConflictError(name, heads)
         held = frozenset(episodes)
         if name.kind != "dataset":
-            same = [head for head in heads if repo.release(head).benchmark == benchmark]
-            held = held.union(*(repo.content(head) for head in same))
+            held |= self.union(repo, heads, (benchmark,))
         release = self.signed(Release(name, benchmark, tuple(sorted(held))), who)
         if len(heads) == 1 and (release.subject, held) == (
             repo.release(heads[0]).subject,
@@ -275,9 +283,10 @@ class Sharing:
         yanked = [end for end in ends if repo.content(end) & back]
         made = []
         for end in having or heads[:1] or yanked:
-            old = repo.release(end)
-            kept = () if end in ends else sorted(repo.content(end) - back)
-            release = Release(name, old.benchmark, tuple(kept), tuple(sorted(back)))
+            kept = frozenset() if end in ends else repo.content(end) - back
+            gone = back.union(*(repo.content(other) for other in yanked)) - kept
+            subject = repo.release(end).benchmark
+            release = Release(name, subject, tuple(sorted(kept)), tuple(sorted(gone)))
             made.append(self.commit(repo, self.signed(release, who), {end, *yanked}))
         return made
 
@@ -318,7 +327,7 @@ class Sharing:
         for name in repo.names():
             records = [r for r, record in repo.records.items() if record.name == name]
             known.update(*(repo.content(r) for r in records))
-            kept |= self.survivors(repo, records, purpose=True)
+            kept |= self.survivors(repo, records, records)
         return known - kept
 
     def missing(self, repo: Repository, record: Id) -> set[Id]:
@@ -360,7 +369,9 @@ class Sharing:
             self.unite(plan, name)
         sent = self.to_send(plan, plan)
         yield from self.transfer(plan, bare, sent - seen.objects.keys())
-        yield from self.put_objects(plan, bare, self.to_send(plan, self.shared(bare)) - bare.objects.keys())
+        yield from self.put_objects(
+            plan, bare, self.to_send(plan, self.shared(bare)) - bare.objects.keys()
+        )
 
     def to_send(self, plan: Repository, known: Repository) -> set[Id]:
         """Choose the closure of the records, without what is known to be taken back."""

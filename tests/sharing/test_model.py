@@ -41,6 +41,8 @@ picks = st.integers(0, 2**12 - 1)
 names = st.sampled_from([NAMES[0], *NAMES])
 verbs = st.sampled_from(["push", "pull"])
 
+Held = dict[Name, dict[tuple[Id, ...], frozenset[Id] | None]]
+
 
 def some(items: Iterable[Id], bits: int) -> list[Id]:
     """Choose the items whose bit is set."""
@@ -136,13 +138,9 @@ class SharingMachine(RuleBasedStateMachine):
             return
         if name.group != LOCAL:
             self.published |= {benchmark, *self.sharing.links(work, benchmark), *episodes}
-        if made not in self.world.records:
-            parents = work.records[made].parents
-            for parent in parents:
-                anew = name.kind == "dataset" or work.release(parent).benchmark != benchmark
-                gone = work.content(parent) - set(episodes) if anew else set()
-                self.taken |= {(made, episode) for episode in gone}
-            before = set().union(*(work.content(parent) for parent in parents))
+        if made not in self.world.records and name.kind != "dataset":
+            self.compare_new_revisions(but=[made])
+            before = self.meant(work.records[made].parents, benchmark)
             self.added |= {(made, episode) for episode in set(episodes) - before}
 
     @rule(
@@ -157,12 +155,11 @@ class SharingMachine(RuleBasedStateMachine):
         if not back:
             return
         for made in self.sharing.unpublish(work, name, back, who=PEOPLE[who]):
+            gone = set(back)
             for parent in work.records[made].parents:
-                gone = set(back) & work.content(parent)
-                if not self.sharing.counts(work, parent):
-                    gone = work.content(parent) - work.content(made)
-                self.taken |= {(made, episode) for episode in gone}
-            assert not work.content(made) & set(back)
+                if not self.sharing.counts(work, parent):  # of a yanked one nothing is kept
+                    gone |= work.content(parent) - work.content(made)
+            self.taken |= {(made, episode) for episode in gone}
         held = set().union(*(work.content(head) for head in self.sharing.heads(work, name)))
         assert not held & set(back)
 
@@ -253,31 +250,38 @@ class SharingMachine(RuleBasedStateMachine):
 
     @invariant()
     def each_revision_holds_what_people_meant(self) -> None:
+        self.compare_new_revisions()
+
+    def compare_new_revisions(self, but: Iterable[Id] = ()) -> None:
         for repo in (self.bare, *self.works):
-            new = repo.records.keys() - self.world.records.keys()
+            new = repo.records.keys() - self.world.records.keys() - set(but)
             for r in sorted(new, key=lambda r: repo.records[r].generation):
                 record, release = repo.records[r], repo.release(r)
                 self.world.records[r] = record
                 self.world.objects[record.release] = release
                 self.world.objects[release.benchmark] = repo.objects[release.benchmark]
-                if record.name.kind == "benchmark" or release.who:
-                    assert repo.content(r) == self.meant([r])
-                else:
+                if record.name.kind == "benchmark":
+                    assert repo.content(r) == self.meant([r], release.benchmark)
+                elif not release.who:
                     assert {repo.content(r)} == {repo.content(parent) for parent in record.parents}
                 assert record.generation > max(
                     (repo.records[parent].generation for parent in record.parents), default=0
                 )
 
-    def meant(self, heads: Iterable[Id]) -> set[Id]:
-        """Find what the ledger says these histories hold together."""
-        below = {h: self.sharing.below(self.world, h) for h in heads}
-        all_of = set(below).union(*below.values())
-        taken = [(self.sharing.below(self.world, r), e) for r, e in self.taken if r in all_of]
+    def meant(self, heads: Iterable[Id], benchmark: Id) -> set[Id]:
+        """Find what the ledger says these histories hold together of a benchmark."""
+        known = self.world
+        histories = set(heads).union(*(self.sharing.below(known, head) for head in heads))
+        taken = [(self.sharing.below(known, r), e) for r, e in self.taken if r in histories]
+        line = {h for h in heads if known.release(h).benchmark == benchmark}
+        for r in sorted(histories, key=lambda r: -known.records[r].generation):
+            if r in line:
+                parents = known.records[r].parents
+                line |= {p for p in parents if known.release(p).benchmark == benchmark}
         return {
             episode
             for r, episode in self.added
-            if r in all_of
-            if not any(r in under and episode == gone for under, gone in taken)
+            if r in line and not any(r in below and episode == gone for below, gone in taken)
         }
 
     @invariant()
@@ -298,7 +302,7 @@ class SharingMachine(RuleBasedStateMachine):
             if repo is self.bare:
                 missing = missing.difference(*(self.works[who].objects for who in self.disturbed))
                 assert self.disturbed or seen.records == repo.records
-            assert not missing or missing <= self.sharing.withdrawn(self.world)
+            assert not missing or missing <= self.sharing.withdrawn(self.sharing.shared(self.world))
 
     @invariant()
     def what_is_recorded_stays_and_what_is_hidden_stays_hidden(self) -> None:
@@ -312,7 +316,7 @@ class SharingMachine(RuleBasedStateMachine):
         outcomes = [self.settled(order) for order in list(permutations(range(3)))[::2]]
         assert all(outcome == outcomes[0] for outcome in outcomes)
 
-    def settled(self, order: Iterable[int]) -> dict[tuple[Name, tuple[Id, ...]], frozenset[Id]]:
+    def settled(self, order: Iterable[int]) -> Held:
         """Let everybody sync twice, in this order; return what each name holds then."""
         bare, works = copied(self.bare), [copied(work) for work in self.works]
         for sync in range(3):
@@ -321,7 +325,7 @@ class SharingMachine(RuleBasedStateMachine):
                 finish(self.sharing.pull(works[who], bare))
                 finish(self.sharing.push(works[who], bare))
             assert sync < 2 or self.sharing.puts == puts, "a sync with nothing new wrote something"
-        held = {}
+        held: Held = {}
         for repo in (bare, *works):
             records = {r: rec for r, rec in repo.records.items() if rec.name.group != LOCAL}
             assert records == bare.records
@@ -331,7 +335,8 @@ class SharingMachine(RuleBasedStateMachine):
                 assert self.sharing.current(repo, name) == heads, "a head is not whole"
                 subjects = {repo.release(h).subject: repo.content(h) for h in heads}
                 assert len(subjects) == len(heads), "heads of one subject are left apart"
-                held |= {(name, subject): content for subject, content in subjects.items()}
+                conflict = len(subjects) > 1  # its sides depend on what was united before
+                held[name] = {s: None if conflict else held for s, held in subjects.items()}
         return held
 
 
@@ -363,15 +368,19 @@ def test_the_model_keeps_its_promises_in_ten_thousand_histories() -> None:
 class UnionOnly(Sharing):
     """Unite by adding up the heads."""
 
-    def union(self, repo: Repository, heads: Iterable[Id]) -> set[Id]:
-        return set().union(*(repo.content(head) for head in heads))
+    def union(self, repo: Repository, heads: Iterable[Id], subject: tuple[Id, ...]) -> set[Id]:
+        same = [head for head in heads if repo.release(head).subject == subject]
+        return set().union(*(repo.content(head) for head in same))
 
 
 class SingleBase(Sharing):
     """Unite three ways, against one newest common ancestor."""
 
-    def union(self, repo: Repository, heads: Iterable[Id]) -> set[Id]:
-        first, *others = heads
+    def union(self, repo: Repository, heads: Iterable[Id], subject: tuple[Id, ...]) -> set[Id]:
+        same = [head for head in heads if repo.release(head).subject == subject]
+        if not same:
+            return set()
+        first, *others = same
         held, below = set(repo.content(first)), {first, *self.below(repo, first)}
         for head in others:
             theirs = {head, *self.below(repo, head)}

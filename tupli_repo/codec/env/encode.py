@@ -57,7 +57,7 @@ def encode(
             copy and the ids of the artifacts that now hold it. What it sets is what the document
             says.
         exclude: Globs over attribute names (``'cache_*'``) or paths (``'/base/log'``) to leave out.
-        probe: Whether private copies may be reset and stepped, some 40 steps in all, to find out
+        probe: Whether private copies may be reset and stepped, some 25 steps in all, to find out
             what episodes change. Without it, an environment told by its attributes needs
             ``volatile``, and one made from its arguments is best described before it is used.
         volatile: What episodes change, on top of what probing finds: globs over the names of a
