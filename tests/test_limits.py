@@ -143,18 +143,18 @@ RECORD = """
 def test_an_interrupt_loses_nothing_that_was_acknowledged(tmp_path: Path, pause_s: float):
     storage = FileStorage(tmp_path)
     benchmark = TupliEnvWrapper(Walk(), storage).store("walk")
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(RECORD), str(tmp_path), benchmark],
         cwd=ROOT,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         text=True,
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
-    time.sleep(pause_s)
-    process.send_signal(signal.SIGINT)
-    told, _ = process.communicate(timeout=60)
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(pause_s)
+        process.send_signal(signal.SIGINT)
+        told = process.stdout.read()
     acknowledged = {0, *map(int, told.split())}
     dataset = TupliDataset(storage)
     dataset.load()

@@ -389,7 +389,7 @@ class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
     @property
     def _hook(self) -> env_codec.Prepare | None:
         """The subclass's `_serialize`; None where it has none."""
-        own = type(self)._serialize is not TupliEnvWrapper._serialize
+        own = type(self)._serialize is not TupliEnvWrapper._serialize  # noqa: SLF001 - our own
         return self._serialize if own else None
 
     def _prepare_storage(

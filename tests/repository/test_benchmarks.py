@@ -133,7 +133,7 @@ def test_usage_counts_the_tables(storage):
 
 
 def test_what_is_large_beside_its_arrays_is_refused_with_the_way_out(storage):
-    env = sample_envs.Holder(["a long text " * 100_000] * 8)
+    env = sample_envs.Holder("a long text " * 750_000)
     with pytest.raises(EncodingError, match="beside its arrays") as told:
         store(storage, env)
     assert "artifact" in told.value.hint

@@ -341,9 +341,9 @@ class Sharing:
         return self.newest(repo, whole)
 
     def shared(self, repo: Repository) -> Repository:
-        """Copy what others may see: not the group `local`, no tombstones, no record without release.
+        """Copy what others may see: no group `local`, no tombstones, no record without a release.
 
-        The last is what gc leaves of a push that took longer than the grace and died at the end.
+        The last is what gc leaves of a push that took longer than the grace and died late.
         """
         records = {
             r: record

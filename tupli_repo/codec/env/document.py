@@ -21,7 +21,7 @@ MAX_DEPTH = 100
 MAX_NODES = 2_000_000
 MAX_INT_DIGITS = 640
 
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"')
 _MARKER = f'"format":"{FORMAT}"'
 
 
