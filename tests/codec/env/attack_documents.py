@@ -28,8 +28,8 @@ from tests.codec.env.plain_attacks import (
     text_array,
     value,
 )
-from tupli_repo.codec.env.handlers import VALUE_TYPES
-from tupli_repo.codec.env.value_type import ValueType
+from tupli_repo.codec.env.values.handlers import VALUE_TYPES
+from tupli_repo.codec.env.values.value_type import ValueType
 
 
 def _filled(value_type: ValueType, content: Any) -> Any:

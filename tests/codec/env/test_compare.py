@@ -177,6 +177,14 @@ def test_a_recipe_against_a_snapshot():
     )
 
 
+def test_what_is_volatile_is_told():
+    ours, theirs = (document(1, volatile=globs) for globs in (["cache_*"], ["log"]))
+    assert [row_of(found) for found in compare(ours, theirs)] == [
+        ("/volatile", "'cache_*'", "-"),
+        ("/volatile", "-", "'log'"),
+    ]
+
+
 def test_artifacts_are_told_by_id():
     ours, theirs = (document(1, artifacts=ids) for ids in (["aa", "bb"], ["bb", "cc"]))
     assert [row_of(found) for found in compare(ours, theirs)] == [

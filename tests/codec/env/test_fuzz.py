@@ -20,7 +20,7 @@ from tests.codec.env.families import STACKS
 from tests.codec.env.plain_attacks import CARELESS, GADGETS, SAMPLES
 from tupli_repo.codec.env import EnvDocument, decode, encode
 from tupli_repo.codec.env.document import dump_json
-from tupli_repo.codec.env.handlers import VALUE_TYPES
+from tupli_repo.codec.env.values.handlers import VALUE_TYPES
 from tupli_repo.codec.trust import TrustPolicy
 from tupli_repo.errors import TupliError
 

@@ -18,8 +18,8 @@ from gymnasium import spaces
 
 from tests.codec.env import sample_envs
 from tests.codec.env.values import COLUMNS, FRAMES, INDEXES, SCALARS
-from tupli_repo.codec.env.handlers import VALUE_TYPES, value_type_of
-from tupli_repo.codec.env.value_type import BadFieldsError
+from tupli_repo.codec.env.values.handlers import VALUE_TYPES, value_type_of
+from tupli_repo.codec.env.values.value_type import BadFieldsError
 
 TOUCHED: list[str] = []
 

@@ -7,7 +7,7 @@ import pytest
 from tests.codec.env.sample_envs import Holder
 from tests.codec.env.values import refusal, sha, through
 from tupli_repo.codec.env import encode
-from tupli_repo.codec.env.tensors import _DTYPES as DTYPES
+from tupli_repo.codec.env.values.tensors import _DTYPES as DTYPES
 
 
 @pytest.fixture(name="torch", scope="module")

@@ -6,12 +6,7 @@ trust policy does not hold. Only this package touches jsonpickle.
 The map, from the bottom::
 
     document     the text: EnvDocument, canonical JSON written one way and read strictly
-    value_type   what a value type is: named fields, and the checks on the way back
-    numeric      numpy's and the spaces' value types
-    frames       pandas' value types (what their columns hold: frame_columns)
-    tensors      torch's value types, and what says what a module is
-    handlers     the table of all value types
-    members      members of enums by name
+    values       the types of values it may hold: each as named fields, and back
     attributes   an object's attributes, without running its code
     names        dotted names: from an object, and back through the policy
     canonical    the pickler: values to trees; and the comparing one
@@ -25,9 +20,7 @@ The map, from the bottom::
     guards       arguments that would make a trusted class dangerous
     unpickler    trees to values, every other way closed
     decode       the verb that reads
-    references   a tree in which references lead to what they refer to
-    short_text   values in a few characters
-    compare      what differs between two documents (elements of arrays: compare_elements)
+    comparing    what differs between two documents
     verify       the closing check: what was written loads, says and runs the same
 
 A document holds an environment's *layers*: ``base`` and ``wrappers`` from the inside out. A layer
@@ -37,7 +30,7 @@ left at zero).
 """
 
 from tupli_repo.codec.env.audit import parse, untrusted_names
-from tupli_repo.codec.env.compare import compare, compare_values
+from tupli_repo.codec.env.comparing.compare import compare, compare_values
 from tupli_repo.codec.env.decode import decode
 from tupli_repo.codec.env.document import EnvDocument, is_document
 from tupli_repo.codec.env.encode import Prepare, encode

@@ -14,7 +14,7 @@ from typing import Any
 import gymnasium
 from gymnasium.utils import EzPickle
 
-from tupli_repo.codec.env.value_type import BadFieldsError
+from tupli_repo.codec.env.values.value_type import BadFieldsError
 
 _ENV_BOOKKEEPING = frozenset({"_np_random", "_np_random_seed", "_cached_spec", "spec"})
 RECIPE_RECORD = "_tupli_recipe"

@@ -15,7 +15,7 @@ from jsonpickle import tags  # type: ignore[import-untyped]
 from tupli_repo.codec.env.attributes import LAYER_BOOKKEEPING
 from tupli_repo.codec.env.canonical import ENUM, LAYER
 from tupli_repo.codec.env.document import FORMAT, MAX_DEPTH, EnvDocument, load_json, one_line
-from tupli_repo.codec.env.handlers import VALUE_TYPES
+from tupli_repo.codec.env.values.handlers import VALUE_TYPES
 from tupli_repo.codec.trust import NameKind, TrustPolicy, is_default, is_dotted_name
 from tupli_repo.errors import CorruptObjectError
 

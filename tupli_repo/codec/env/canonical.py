@@ -29,11 +29,11 @@ from tupli_repo.codec.env.attributes import (
     stored_attributes,
 )
 from tupli_repo.codec.env.document import MAX_DEPTH, MAX_INT_DIGITS, dump_json
-from tupli_repo.codec.env.handlers import neutral_like, value_type_of
-from tupli_repo.codec.env.members import member_name
 from tupli_repo.codec.env.names import name_of
-from tupli_repo.codec.env.tensors import is_module, is_plain_module, module_attributes
-from tupli_repo.codec.env.value_type import UnrepresentableError, ValueType, checked_key
+from tupli_repo.codec.env.values.handlers import neutral_like, value_type_of
+from tupli_repo.codec.env.values.members import member_name
+from tupli_repo.codec.env.values.tensors import is_module, is_plain_module, module_attributes
+from tupli_repo.codec.env.values.value_type import UnrepresentableError, ValueType, checked_key
 from tupli_repo.codec.trust import NameKind
 from tupli_repo.errors import EncodingError
 

@@ -32,7 +32,7 @@ from tupli_repo.codec.env.probing import (
 )
 from tupli_repo.codec.env.recipe import AnyEnv, Plan, Recipe, layers_of, path_of, plan_layers
 from tupli_repo.codec.env.snapshot import hides_method
-from tupli_repo.codec.env.value_type import UnrepresentableError
+from tupli_repo.codec.env.values.value_type import UnrepresentableError
 from tupli_repo.codec.trust import NameKind, trust_document
 from tupli_repo.errors import CorruptObjectError, EncodingError, InvalidInputError
 

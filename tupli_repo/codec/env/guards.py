@@ -17,7 +17,7 @@ import numpy as np
 
 from tupli_repo.codec.env.attributes import raw_attributes
 from tupli_repo.codec.env.document import one_line
-from tupli_repo.codec.env.frames import value_type_of_pandas
+from tupli_repo.codec.env.values.frames import value_type_of_pandas
 from tupli_repo.errors import CorruptObjectError
 
 _ASSET = re.compile(r"[A-Za-z0-9_]+\.xml", re.ASCII)

@@ -15,7 +15,7 @@ import gymnasium
 import numpy as np
 
 from tupli_repo.codec.env.document import one_line
-from tupli_repo.codec.env.value_type import UnrepresentableError
+from tupli_repo.codec.env.values.value_type import UnrepresentableError
 from tupli_repo.codec.trust import NameKind, TrustPolicy, is_default, is_never_granted
 from tupli_repo.errors import CorruptObjectError, MissingDependencyError, UntrustedCodeError
 

@@ -25,9 +25,9 @@ from tupli_repo.codec.env.attributes import (
     usually_volatile,
 )
 from tupli_repo.codec.env.canonical import ComparingPickler
-from tupli_repo.codec.env.handlers import VALUE_TYPES
 from tupli_repo.codec.env.recipe import AnyEnv, Plan, layers_of, path_of, plan_layers
 from tupli_repo.codec.env.snapshot import hides_method
+from tupli_repo.codec.env.values.handlers import VALUE_TYPES
 from tupli_repo.errors import EncodingError
 
 Overrides = dict[int, dict[str, Any]]

@@ -21,11 +21,11 @@ from tupli_repo.codec.env.audit import ALONE, FROZENSET, is_attribute
 from tupli_repo.codec.env.canonical import ENUM, LAYER
 from tupli_repo.codec.env.document import MAX_DEPTH, load_json, one_line
 from tupli_repo.codec.env.guards import check_arguments
-from tupli_repo.codec.env.handlers import VALUE_TYPES
-from tupli_repo.codec.env.members import member_named
 from tupli_repo.codec.env.names import refusal
-from tupli_repo.codec.env.tensors import is_module, with_blanks
-from tupli_repo.codec.env.value_type import BadFieldsError, expect_key, expect_spread
+from tupli_repo.codec.env.values.handlers import VALUE_TYPES
+from tupli_repo.codec.env.values.members import member_named
+from tupli_repo.codec.env.values.tensors import is_module, with_blanks
+from tupli_repo.codec.env.values.value_type import BadFieldsError, expect_key, expect_spread
 from tupli_repo.codec.trust import NameKind
 from tupli_repo.errors import CorruptObjectError, TupliError
 

@@ -19,16 +19,22 @@ from jsonpickle import tags  # type: ignore[import-untyped]
 
 from tupli_repo.codec.env.audit import ALONE, FROZENSET
 from tupli_repo.codec.env.canonical import ENUM
-from tupli_repo.codec.env.compare_elements import compare_arrays, compare_numbers
-from tupli_repo.codec.env.document import is_document
-from tupli_repo.codec.env.references import (
+from tupli_repo.codec.env.comparing.elements import compare_arrays, compare_numbers
+from tupli_repo.codec.env.comparing.references import (
     LayerMark,
     Reference,
     keys_in_order,
     linked_tree,
     load_linked,
 )
-from tupli_repo.codec.env.short_text import ARRAY, WIDTH, printable, short_layer, short_text
+from tupli_repo.codec.env.comparing.short_text import (
+    ARRAY,
+    WIDTH,
+    printable,
+    short_layer,
+    short_text,
+)
+from tupli_repo.codec.env.document import is_document
 from tupli_repo.errors import CorruptObjectError
 from tupli_repo.schema.reports import Difference
 
@@ -89,7 +95,9 @@ def compare(ours: str, theirs: str) -> list[Difference]:
     left, right = load_linked(ours), load_linked(theirs)
     stack = _aligned(_makers(left), _makers(right))
     walk = _Walk(_labels(stack))
-    walk.sets(left.get("artifacts", []), right.get("artifacts", []), _Place(*["/artifacts"] * 2))
+    for part in ("artifacts", "volatile"):
+        place = _Place(f"/{part}", f"/{part}")
+        walk.sets(left.get(part, []), right.get(part, []), place)
     walk.layers(left["base"], right["base"], _Place("/base", "/base"))
     for i, j in stack:
         walk.layers(

@@ -16,9 +16,9 @@ from jsonpickle import tags  # type: ignore[import-untyped]
 
 from tupli_repo.codec.env.audit import FROZENSET
 from tupli_repo.codec.env.canonical import ENUM
-from tupli_repo.codec.env.handlers import VALUE_TYPES
-from tupli_repo.codec.env.references import LayerMark, Reference
-from tupli_repo.codec.env.value_type import BadFieldsError
+from tupli_repo.codec.env.comparing.references import LayerMark, Reference
+from tupli_repo.codec.env.values.handlers import VALUE_TYPES
+from tupli_repo.codec.env.values.value_type import BadFieldsError
 
 ARRAY = "numpy.ndarray"
 WIDTH = 60

@@ -12,7 +12,7 @@ import numpy as np
 from jsonpickle import tags  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from tupli_repo.codec.env.short_text import Elements, element_text, elements_of
+from tupli_repo.codec.env.comparing.short_text import Elements, element_text, elements_of
 from tupli_repo.schema.reports import ElementsDifference
 
 _MANY = 10

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from tupli_repo.codec.env.value_type import (
+from tupli_repo.codec.env.values.value_type import (
     BadFieldsError,
     Fields,
     UnrepresentableError,

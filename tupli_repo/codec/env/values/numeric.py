@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from tupli_repo.codec.env.value_type import (
+from tupli_repo.codec.env.values.value_type import (
     BadFieldsError,
     Fields,
     UnrepresentableError,

@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from tupli_repo.codec.env.frames import PANDAS_TYPES, value_type_of_pandas
-from tupli_repo.codec.env.numeric import NUMERIC_TYPES
-from tupli_repo.codec.env.tensors import TORCH_TYPES, value_type_of_torch
-from tupli_repo.codec.env.value_type import (
+from tupli_repo.codec.env.values.frames import PANDAS_TYPES, value_type_of_pandas
+from tupli_repo.codec.env.values.numeric import NUMERIC_TYPES
+from tupli_repo.codec.env.values.tensors import TORCH_TYPES, value_type_of_torch
+from tupli_repo.codec.env.values.value_type import (
     BadFieldsError,
     Fields,
     UnrepresentableError,

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tupli_repo.codec.env.frame_columns import (
+from tupli_repo.codec.env.values.frame_columns import (
     ARRAY,
     CATEGORICAL,
     TIMEDELTA,
@@ -27,7 +27,7 @@ from tupli_repo.codec.env.frame_columns import (
     required,
     values_of,
 )
-from tupli_repo.codec.env.value_type import (
+from tupli_repo.codec.env.values.value_type import (
     BadFieldsError,
     Fields,
     UnrepresentableError,

@@ -6,7 +6,7 @@ Invariant: ``member_named(cls, member_name(m))`` is ``m``, and runs no code of `
 from enum import Enum, Flag
 from typing import Any, cast
 
-from tupli_repo.codec.env.value_type import BadFieldsError, UnrepresentableError
+from tupli_repo.codec.env.values.value_type import BadFieldsError, UnrepresentableError
 
 
 def member_name(member: Enum) -> str:
