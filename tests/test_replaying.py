@@ -506,11 +506,14 @@ def test_another_dtype_is_different(storage):
 # ---- what is stored, and what is handed in
 
 
-def test_an_environment_is_completed_by_its_wrapper_class(storage):
+def test_an_environment_is_completed_by_its_wrapper_class(storage, tmp_path, monkeypatch):
     env = stored(storage, Windy(np.linspace(0, 1, 9)), cls=WindyWrapper)
     play(env, [0, 1, 0])
     env.close()
     (header,) = storage.list_episodes()
+    ((_, own),) = replay_stored(storage, [header.id])
+    assert own.verdict == "exact"
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "of-another-user"))
     with pytest.raises(UntrustedCodeError) as caught:
         list(replay_stored(storage, [header.id]))
     assert "tests.envs.WindyWrapper" in caught.value.names
@@ -608,3 +611,10 @@ def test_a_report_with_infinite_numbers_becomes_json(storage):
     assert (report.replayed, report.max_abs_difference) == (np.inf, np.inf)
     plain = report.model_dump(mode="json")
     assert (plain["replayed"], plain["max_abs_difference"]) == ("inf", "inf")
+
+
+def test_another_time_limit_is_different_where_the_recorded_one_ended_the_episode(storage):
+    short, longer = (TimeLimit(Walk(horizon=0), steps) for steps in (5, 50))
+    report = replay(record(storage, short), longer)
+    assert (report.verdict, report.first_step, report.column) == ("different", 5, "truncated")
+    assert LEFT not in report.note

@@ -205,13 +205,22 @@ class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
         digest, serialized = self._prepare_storage(
             words, exclude=exclude, volatile=volatile, probe=probe
         )
+        hooks = _hooks_of(type(self))
+        if hooks.startswith("__main__."):
+            warnings.warn(
+                f"'{type(self).__name__}' is defined in the script that runs: only this script can"
+                " load the benchmark; define the class in a module",
+                stacklevel=2,
+            )
+        document, sources = None, env_codec.Sources({}, {})
         if env_codec.is_document(serialized):
             document = env_codec.parse(serialized)
+            sources = env_codec.sources_of(serialized)
             env_codec.check_round_trip(
                 document,
                 self.env,
                 prepare=self._hook,
-                complete=lambda env: self._deserialize(env, self.storage),
+                complete=lambda env: self._completed(env, self.storage),
                 exclude=exclude,
                 volatile=volatile,
                 probe=probe,
@@ -221,11 +230,15 @@ class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
                 hash=digest,
                 serialized=serialized,
                 metadata=words,
-                wrapper=_hooks_of(type(self)),
+                wrapper=hooks,
+                packages=sources.packages,
+                sources=sources.modules,
             )
         )
-        if env_codec.is_document(serialized):
-            self.storage.trust_document(env_codec.parse(serialized).sha256)
+        if document is not None:
+            self.storage.trust_document(document.sha256)
+            if hooks:
+                self.storage.trust_document(hooks_token(hooks, document.sha256))
         self.id = header.id
         return header.id
 
@@ -276,6 +289,8 @@ class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
                 "no benchmark was named", hint="list_benchmarks() shows the ids"
             )
         stored = storage.load_benchmark(benchmark_id)
+        if stored.env_format == "opaque":
+            raise _not_ours()
         if wrapper == "same" and stored.wrapper != _hooks_of(cls):
             raise InvalidInputError(
                 f"benchmark '{stored.metadata.name}' was stored by"
@@ -356,14 +371,11 @@ class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
             CorruptObjectError: It is damaged.
         """
         if not env_codec.is_document(serialized_env):
-            raise InvalidInputError(
-                "the benchmark's text is not an environment that tupli stored",
-                hint="it is kept as it is; store the environment again with TupliEnvWrapper.store",
-            )
+            raise _not_ours()
         policy = TrustPolicy(trust) if storage is None else storage.trust_policy(trust)
         document = env_codec.parse(serialized_env)
         env = env_codec.decode(document, policy, render_mode=render_mode)
-        return cls._deserialize(env, storage)
+        return cls._completed(env, storage)
 
     def _serialize(self, env: Env[Any, Any]) -> tuple[Env[Any, Any], list[str]]:
         """Prepare a private copy of the environment to be stored; override it.
@@ -386,6 +398,17 @@ class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
         """
         return env
 
+    @classmethod
+    def _completed(cls, env: Env[Any, Any], storage: TupliStorage | None) -> Env[Any, Any]:
+        """Return what the `_deserialize` hook makes of an environment."""
+        completed: object = cls._deserialize(env, storage)
+        if not isinstance(completed, Env):
+            raise InvalidInputError(
+                f"'{cls.__qualname__}._deserialize' returned a '{type(completed).__qualname__}'",
+                hint="return the environment it was given",
+            )
+        return completed
+
     @property
     def _hook(self) -> env_codec.Prepare | None:
         """The subclass's `_serialize`; None where it has none."""
@@ -403,7 +426,9 @@ class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
         """Return the benchmark's hash and its environment's text."""
         serialized = self.serialize_env(self.env, exclude=exclude, volatile=volatile, probe=probe)
         text_hash = sha256(serialized.encode()).hexdigest()
-        return self._get_hash([text_hash, metadata.model_dump()]), serialized
+        hooks = _hooks_of(type(self))
+        told = [text_hash, metadata.model_dump(), *([hooks] if hooks else [])]
+        return self._get_hash(told), serialized
 
     def _get_hash(self, obj: Any) -> str:
         """Return the SHA-256 of a value's canonical JSON."""
@@ -413,6 +438,26 @@ class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
         if self.id is None:
             raise InvalidInputError("the environment is not stored", hint="call store(name) first")
         return self.id
+
+
+def _not_ours() -> InvalidInputError:
+    return InvalidInputError(
+        "the benchmark's text is not an environment that tupli stored",
+        hint="it is kept as it is; store the environment again with TupliEnvWrapper.store",
+    )
+
+
+def hooks_token(wrapper: str, document: str) -> str:
+    """Return what is trusted when a user stores a document through a wrapper class with hooks.
+
+    The trust in a document does not reach the class that a benchmark names beside it: somebody
+    else's benchmark may name any.
+
+    Args:
+        wrapper: The dotted name of the class.
+        document: SHA-256 of the document's text.
+    """
+    return sha256(f"hooks {wrapper} {document}".encode()).hexdigest()
 
 
 def _hooks_of(cls: type[TupliEnvWrapper]) -> str:

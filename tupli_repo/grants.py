@@ -188,12 +188,12 @@ class Grants:
             sha256: Of the document's text, 64 hex digits.
 
         Raises:
-            InvalidInputError: It is no SHA-256, or the file is malformed.
+            InvalidInputError: It is no SHA-256.
         """
         TrustPolicy(documents=[sha256])
         try:
             self._add_document(sha256)
-        except (StorageIOError, LockedError) as err:
+        except (StorageIOError, LockedError, InvalidInputError) as err:
             if not self._has_warned:
                 self._has_warned = True
                 warnings.warn(

@@ -115,9 +115,11 @@ class EpisodeBuffer:
         truncated: Sequence[bool],
         infos: Sequence[Mapping[str, Any]],
     ) -> Steps:
-        if self.is_abandoned and not terminated[-1]:
+        was_left = self.is_abandoned and not terminated[-1] and not truncated[-1]
+        if was_left:
             truncated = [*truncated[:-1], True]
         return Steps(
+            abandoned=was_left,
             observations=observations,
             actions=actions,
             rewards=rewards,
@@ -336,6 +338,7 @@ def _beginning(steps: Steps, n_steps: int) -> Steps:
         rewards=steps.rewards[:n_steps],
         terminated=steps.terminated[:n_steps],
         truncated=[*steps.truncated[: n_steps - 1], True],
+        abandoned=True,
         infos=steps.infos[:n_steps],
     )
 

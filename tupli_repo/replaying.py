@@ -10,13 +10,14 @@ Invariant: nothing is recorded, and whatever the environment does, the outcome i
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import Any, SupportsFloat
 
 import numpy as np
 from gymnasium import Env
 from gymnasium.wrappers import NormalizeObservation, NormalizeReward
 
-from tupli_repo.benchmark import TupliEnvWrapper
+from tupli_repo.benchmark import TupliEnvWrapper, hooks_token
 from tupli_repo.codec import env as env_codec
 from tupli_repo.codec.arrays import stack
 from tupli_repo.codec.deviations import Deviation, find_deviations
@@ -120,8 +121,9 @@ def replay_stored(
         benchmark_id = header.benchmark_id
         if benchmark_id not in makers:
             makers[benchmark_id] = _maker(repository, benchmark_id, trust)
-            changed[benchmark_id] = repository.changed_code(benchmark_id)
         report = replay_in(episode, makers[benchmark_id])
+        if benchmark_id not in changed:  # now that its modules are loaded
+            changed[benchmark_id] = repository.changed_code(benchmark_id)
         if report.verdict != "exact" and changed[benchmark_id]:
             told = f"stored with other code: {', '.join(changed[benchmark_id][:3])}"
             report = report.model_copy(update={"note": _joined([report.note, told])})
@@ -142,8 +144,7 @@ def _maker(repository: Repository, benchmark_id: str, trust: Sequence[str]) -> C
 def _wrapper_class(stored: Benchmark, policy: TrustPolicy) -> type[TupliEnvWrapper]:
     """Return the class whose `_deserialize` completes the environment.
 
-    It has to be granted by name: the trust in a document this user stored does not reach the
-    benchmark's other fields, which somebody else may have written.
+    It has to be granted by name, or to be the one this user stored this document with.
     """
     name = stored.wrapper
     if not name:
@@ -153,11 +154,13 @@ def _wrapper_class(stored: Benchmark, policy: TrustPolicy) -> type[TupliEnvWrapp
             f"benchmark '{stored.metadata.name}' was stored by '{name}', which cannot be imported",
             hint="define the class at the top level of a module, and store it again",
         )
-    if not policy.allows(name, NameKind.WRAPPER):
+    text_hash = sha256(stored.serialized.encode()).hexdigest()
+    token = hooks_token(name, text_hash)
+    if not policy.allows(name, NameKind.WRAPPER, document=token):
         is_ours = env_codec.is_document(stored.serialized)
         others = env_codec.untrusted_names(stored.serialized, policy) if is_ours else []
         raise refusal([*others, name])
-    found: type[object] = resolve(name, NameKind.WRAPPER, policy, document="")
+    found: type[object] = resolve(name, NameKind.WRAPPER, policy, document=token)
     if not issubclass(found, TupliEnvWrapper):
         raise CorruptObjectError(f"'{name}' is no TupliEnvWrapper")
     return found
@@ -352,9 +355,8 @@ def _encoded(episode: EpisodeData, run: _Run) -> Columns:
 
 
 def _was_left(episode: EpisodeData, run: _Run) -> bool:
-    """Whether the recorder said truncated for an environment that had not ended."""
-    says_truncated = bool(episode.truncated[-1]) and not episode.terminated[-1]
-    return says_truncated and not run.terminated[-1] and not run.truncated[-1]
+    """Whether the recorder said truncated, and the environment goes on here as it did there."""
+    return bool(episode.record["abandoned"]) and not run.terminated[-1] and not run.truncated[-1]
 
 
 # ---- the report

@@ -70,11 +70,12 @@ def test_as_json_it_is_one_document(project, capfd):
     assert different["recorded"] != different["replayed"]
 
 
-def test_untrusted_code_is_not_run(project, capfd):
+def test_untrusted_code_is_not_run(project, capfd, tmp_path, monkeypatch):
     env = stored(project, Windy(np.arange(9.0)), cls=WindyWrapper, name="windy")
     play(env, [0, 1, 0])
     env.close()
     _, (episode,) = ids_of(project, "windy")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "of-another-user"))
     status, out, err = replay(capfd, episode)
     assert (status, out) == (13, "")
     assert "tupli trust tests.envs.WindyWrapper" in err

@@ -113,3 +113,11 @@ def test_the_help_ends_with_the_exit_statuses(tupli: Tupli):
     text = " ".join(tupli("trust", "--help").out.split())
     assert "--json" in text
     assert "Exit status: 0 done, 1" in text
+
+
+def test_a_wildcard_that_the_shell_has_put_a_file_in_place_of_is_told(tupli: Tupli):
+    Path("my_envs.py").touch()
+    done = tupli("trust", "my_envs.py")
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith("error: 'my_envs.py' is a file here")
+    assert Repository().trusted() == ()

@@ -1,5 +1,6 @@
 """Benchmarks in a repository: shared arrays, the same id everywhere, who stored them on what."""
 
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -14,9 +15,10 @@ from tests.codec.env import sample_envs
 from tests.envs import Windy, WindyWrapper
 from tupli_repo import FileStorage, TupliEnvWrapper, untrusted_names
 from tupli_repo.codec.env.document import dump_json
+from tupli_repo.codec.records import BenchmarkBody
 from tupli_repo.codec.trust import TrustPolicy
-from tupli_repo.errors import CorruptObjectError, EncodingError
-from tupli_repo.odb.objects import Kind
+from tupli_repo.errors import CorruptObjectError, EncodingError, InvalidInputError
+from tupli_repo.odb.objects import Kind, Object, ObjectId
 from tupli_repo.schema import ArtifactMetadata, BenchmarkMetadata, BenchmarkQuery
 
 GRANTED = ["tests.codec.env.sample_envs.*"]
@@ -169,6 +171,62 @@ def test_an_artifact_has_a_note_too(storage):
     assert (note.packages, note.sources) == ({}, {})
 
 
+def test_a_ready_text_notes_no_sources_and_silences_nothing(storage):
+    benchmark = store(storage, windy())
+    stored = storage.load_benchmark(benchmark)
+    storage.settings = storage.settings.model_copy(update={"user_name": "Grace"})
+    words = BenchmarkMetadata(name="windy")
+    copy = BenchmarkQuery(hash=stored.hash, serialized=stored.serialized, metadata=words)
+    assert storage.store_benchmark(copy).id == benchmark
+    _, second = storage.provenance(benchmark)
+    assert (second.created_by, second.sources) == ("Grace", {})
+    assert storage.changed_code(benchmark) == []
+
+
+def test_a_hash_that_somebody_made_up_does_not_stand_for_another_environment(storage):
+    env = TupliEnvWrapper(gymnasium.make("CartPole-v1"), storage)
+    digest, _ = env._prepare_storage(BenchmarkMetadata(name="cartpole"))
+    lighter: Any = gymnasium.make("CartPole-v1")
+    lighter.unwrapped.gravity = 1.6
+    forged = query(env.serialize_env(lighter), hash=digest)
+    theirs = storage.store_benchmark(
+        forged.model_copy(update={"metadata": BenchmarkMetadata(name="cartpole")})
+    )
+    ours = env.store("cartpole")
+    assert ours != theirs.id
+    loaded: Any = TupliEnvWrapper.load(storage, ours).unwrapped
+    assert loaded.gravity == 9.8
+
+
+def test_the_same_environment_behind_other_hooks_is_another_benchmark(storage):
+    plain = TupliEnvWrapper(Windy(WIND), storage).store("windy")
+    hooked = WindyWrapper(Windy(WIND), storage).store("windy")
+    assert plain != hooked
+    assert np.array_equal(WindyWrapper.load(storage, hooked).unwrapped.wind, WIND)  # type: ignore[attr-defined]
+    assert np.array_equal(TupliEnvWrapper.load(storage, plain).unwrapped.wind, WIND)  # type: ignore[attr-defined]
+
+
+def test_a_document_that_somebody_stored_as_opaque_is_not_loaded(storage):
+    benchmark = store(storage, windy())
+    env = links_of(storage, benchmark)[0]
+    body = BenchmarkBody(name="odd", hash="h", env_format="opaque")
+    made = Object(kind=Kind.BENCHMARK, links=(ObjectId(env),), body=body.dump())
+    odd = storage._store.write(made)
+    with pytest.raises(InvalidInputError, match="not an environment that tupli stored"):
+        TupliEnvWrapper.load(storage, odd)
+
+
+class Thoughtless(TupliEnvWrapper):
+    @classmethod
+    def _deserialize(cls, env, storage):
+        env.unwrapped.seen = True
+
+
+def test_a_hook_that_returns_nothing_is_told(storage):
+    with pytest.raises(InvalidInputError, match="_deserialize' returned a 'NoneType'"):
+        Thoughtless(windy(), storage).store("windy")
+
+
 def test_a_text_whose_classes_are_not_loaded_is_stored_without_importing_them(storage):
     text = canonical("no_such_module.Env")
     header = storage.store_benchmark(query(text))
@@ -243,6 +301,24 @@ def test_loading_tells_once_that_the_source_changed(project):
     assert run(project, LOAD, benchmark) == (
         "benchmark 'mine' was stored with other code: another source of 'mine'"
     )
+
+
+def test_loading_tells_that_a_module_which_the_environment_uses_changed(project):
+    (project / "physics.py").write_text("G = 9.8\n")
+    (project / "mine.py").write_text("import physics\n" + PROJECT)
+    shutil.rmtree(project / "my_envs-1.0.dist-info")
+    benchmark = run(project, STORE)
+    (project / "physics.py").write_text("G = 1.6\n")
+    assert run(project, LOAD, benchmark) == (
+        "benchmark 'mine' was stored with other code: another source of 'physics'"
+    )
+
+
+def test_the_version_of_a_package_whose_values_it_holds_is_noted(storage):
+    pandas = pytest.importorskip("pandas")
+    env = sample_envs.Holder(pandas.DataFrame({"load": [1.0, 2.0]}))
+    (note,) = storage.provenance(store(storage, env))
+    assert note.packages["pandas"] == pandas.__version__
 
 
 def test_loading_tells_that_a_package_has_another_version(project):

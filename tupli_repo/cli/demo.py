@@ -163,8 +163,7 @@ def _look(project: Path, benchmark_id: str, found: Path) -> None:
         of_it = FilterEQ(key="benchmark_id", value=benchmark_id)
         arrays = TupliDataset(storage).with_episode_filter(of_it).convert_to_d4rl_format()
         ids = [header.id for header in storage.episode_headers(of_it)]
-        own = [f"{_ENV_MODULE}.WindyWrapper"] if is_car else []
-        reports = replay_stored(storage, ids, trust=own)
+        reports = replay_stored(storage, ids)
         verdict = np.asarray(all(report.verdict == "exact" for _, report in reports))
         np.savez(found, allow_pickle=False, environment_equal=verdict, **arrays)
 

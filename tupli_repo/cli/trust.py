@@ -1,5 +1,7 @@
 """The command that says whose code may run: trust."""
 
+from pathlib import Path
+
 import click
 
 from tupli_repo.cli.app import App, json_option
@@ -38,6 +40,12 @@ def trust_command(
         raise InvalidInputError(
             "which name to remove is not said", hint="'tupli trust --remove NAME'"
         )
+    for name in names:
+        if not remove and Path(name).exists():
+            raise InvalidInputError(
+                f"'{name}' is a file here: the shell has put it in place of a wildcard",
+                hint="quote the name: tupli trust 'my_envs.*'",
+            )
     repository = open_repository(app)
     if not names:
         granted = repository.trusted()

@@ -38,6 +38,7 @@ from tupli_repo.errors import CorruptObjectError, EncodingError, InvalidInputErr
 FORMAT = 0
 MAX_STEPS = 1 << 32
 _DEFAULTS: dict[str, Any] = {
+    "abandoned": False,
     "final_observation": False,
     "lengths": {},
     "metadata": {},
@@ -67,6 +68,8 @@ class Steps:
         seed: The seed handed to ``reset``, if one was.
         options: The options handed to ``reset``, if any were.
         rng: The state of the environment's generator before a seedless reset.
+        abandoned: Whether it was left in the middle: the last ``truncated`` is the recorder's word,
+            not the environment's.
         created_at: When it ended, in UTC, as `tupli_repo.schema.utc_now` writes it; now if empty.
         nonce: 16 hex digits that tell it from another episode that went the same way; random where
             empty. Recorded again with the same time and nonce, an episode is still one.
@@ -83,6 +86,7 @@ class Steps:
     seed: int | None = None
     options: Mapping[str, Any] | None = None
     rng: Mapping[str, Any] | None = None
+    abandoned: bool = False
     created_at: str = ""
     nonce: str = ""
 
@@ -154,6 +158,7 @@ def encode(
 
     final_observation = len(steps.observations) == n_steps + 1
     record: dict[str, Any] = {
+        "abandoned": steps.abandoned,
         "final_observation": final_observation,
         "format": FORMAT,
         "lengths": {
@@ -204,6 +209,7 @@ def decode_record(body: bytes) -> dict[str, Any]:
         raise CorruptObjectError("an episode's record is malformed")
     record = {**_DEFAULTS, **record}
     expected: dict[str, type | tuple[type, ...]] = {
+        "abandoned": bool,
         "created_at": str,
         "created_by": str,
         "final_observation": bool,

@@ -32,7 +32,6 @@ class _Parts(NamedTuple):
     text: str
     blobs: list[bytes]
     artifacts: list[ObjectId]
-    sources: env_codec.Sources
 
 
 class Benchmarks:
@@ -48,7 +47,9 @@ class Benchmarks:
         self._shelf = shelf
 
     def add(self, query: BenchmarkQuery, *, user: str) -> BenchmarkHeader:
-        """Store a benchmark, or find the one with the same hash; note who stored it on what.
+        """Store a benchmark and note who stored it on what; the same one is stored once.
+
+        An environment document speaks for itself; of other texts the one with the same hash is it.
 
         Raises:
             EncodingError: Its metadata cannot be stored, or its environment is too large.
@@ -56,7 +57,8 @@ class Benchmarks:
             CorruptObjectError: Its text carries our format's name and is damaged.
         """
         parts = self._parts(query.serialized)
-        oid = self._known(query.hash)
+        self._store.refresh()
+        oid = self._known(query.hash) if parts.env_format == OPAQUE else None
         if oid is None:
             body = BenchmarkBody(
                 **dict(query.metadata),
@@ -74,7 +76,7 @@ class Benchmarks:
         else:
             record = self._shelf.benchmarks.all()[oid]
         first = self._shelf.provenance.note(
-            oid, user=user, packages=parts.sources.packages, sources=parts.sources.modules
+            oid, user=user, packages=query.packages, sources=query.sources
         )
         return benchmark_header(oid, record, {oid: first})
 
@@ -98,13 +100,12 @@ class Benchmarks:
             raise _damaged(oid, err.reason) from None
 
     def _known(self, given_hash: str) -> ObjectId | None:
-        self._store.refresh()
         found = [h.id for h in self._shelf.benchmark_headers() if h.hash == given_hash]
         return ObjectId(min(found)) if found else None
 
     def _parts(self, text: str) -> _Parts:
         if not env_codec.is_document(text):
-            return _Parts(OPAQUE, text, [], [], env_codec.Sources({}, {}))
+            return _Parts(OPAQUE, text, [], [])
         document = env_codec.parse(text)
         spilled = env_codec.spill(text)
         if len(spilled.text) > _MAX_TEXT_BYTES:
@@ -114,8 +115,7 @@ class Benchmarks:
                 hint="keep large data in arrays, or as an artifact",
             )
         artifacts = [self._shelf.resolve(oid, Kind.ARTIFACT) for oid in document.artifacts]
-        sources = env_codec.sources_of(text)
-        return _Parts(ENV_FORMAT, spilled.text, spilled.blobs, artifacts, sources)
+        return _Parts(ENV_FORMAT, spilled.text, spilled.blobs, artifacts)
 
     def _write(self, body: bytes) -> ObjectId:
         return self._store.write(Object(kind=Kind.BLOB, body=body))

@@ -99,12 +99,16 @@ class BenchmarkQuery(_Record):
         serialized: The environment as JSON text.
         metadata: What the user says about it.
         wrapper: The wrapper class whose hooks made the text; empty where none is needed.
+        packages: The versions of the packages its classes come from, where they are known.
+        sources: SHA-256 of the source of each module they come from, where it is known.
     """
 
     hash: str
     serialized: str
     metadata: BenchmarkMetadata
     wrapper: str = ""
+    packages: dict[str, str] = Field(default_factory=dict)
+    sources: dict[str, str] = Field(default_factory=dict)
 
 
 class ArtifactMetadataItem(DBItem, ArtifactMetadata):

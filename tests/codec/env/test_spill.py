@@ -77,6 +77,13 @@ def name_of(*blobs: bytes) -> dict[str, list[str]]:
     return {BLOB: [sha256(blob).hexdigest() for blob in blobs]}
 
 
+def test_what_would_unfold_past_the_limit_is_refused_before_it_does():
+    piece = bytes(MAX_PIECE_BYTES)
+    bomb = text_of(*[name_of(*[piece] * 4)] * 8)
+    with pytest.raises(CorruptObjectError, match="unfolds to more than"):
+        join(bomb, [piece])
+
+
 DAMAGED: dict[str, tuple[str, list[bytes]]] = {
     "a blob is missing": (text_of(name_of(LARGE)), []),
     "another blob": (text_of(name_of(LARGE)), [OTHER]),

@@ -8,11 +8,13 @@ Invariant: nothing is imported; only modules that this process has loaded alread
 
 import functools
 import inspect
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
+from types import FunctionType, ModuleType
 from typing import NamedTuple
 
 from tupli_repo.codec.env.audit import wanted_names
@@ -20,15 +22,19 @@ from tupli_repo.codec.env.document import load_json
 from tupli_repo.codec.env.names import loaded
 
 _ALWAYS = ("gymnasium", "numpy")
+_FOREIGN_VALUE = re.compile(r'"py/object":"(pandas|torch)\.')
+_MAX_HELPERS = 500
+_NOT_TOLD = sys.stdlib_module_names | {"__main__", "tupli_repo"}
 
 
 class Sources(NamedTuple):
     """The code of an environment.
 
     Attributes:
-        packages: The version of each installed package that a class comes from, by the name it is
-            installed under; gymnasium's and numpy's always.
-        modules: SHA-256 of the source file of each module that a class comes from.
+        packages: The version of each installed package that a class or value comes from, by the
+            name it is installed under; gymnasium's and numpy's always.
+        modules: SHA-256 of the source file of each module that a class comes from, and of the
+            user's own modules that these use.
     """
 
     packages: dict[str, str]
@@ -42,7 +48,9 @@ def sources_of(text: str) -> Sources:
         text: What ``parse`` accepted. Classes that are not loaded are left out.
     """
     modules = {module for wanted in wanted_names(load_json(text)) for module in _homes(wanted.name)}
-    names = {name for module in modules for name in _installed_as(module)}
+    modules |= _helpers_of(modules)
+    roots = modules | {found[1] for found in _FOREIGN_VALUE.finditer(text)}
+    names = {name for root in roots for name in _installed_as(root)}
     versions = {name: _version(name) for name in (*_ALWAYS, *names)}
     hashes = {module: _source_hash(module) for module in modules}
     return Sources(
@@ -82,6 +90,31 @@ def _homes(name: str) -> Iterator[str]:
         module = getattr(part, "__module__", None)
         if isinstance(module, str) and module.partition(".")[0] not in sys.stdlib_module_names:
             yield module
+
+
+def _helpers_of(modules: set[str]) -> set[str]:
+    """Return the modules of the user's own that some modules use, and those that these use.
+
+    What is installed as a package has a version that tells.
+    """
+    seen = {module for module in modules if not _installed_as(module)}
+    todo = list(seen)
+    while todo and len(seen) < _MAX_HELPERS:
+        for value in list(vars(sys.modules[todo.pop()]).values()):
+            name = value.__name__ if isinstance(value, ModuleType) else _home_of(value)
+            root = name.partition(".")[0]
+            if name in seen or name not in sys.modules or root in _NOT_TOLD:
+                continue
+            if not _installed_as(name):
+                seen.add(name)
+                todo.append(name)
+    return seen
+
+
+def _home_of(value: object) -> str:
+    if not isinstance(value, type | FunctionType):
+        return ""
+    return value.__module__ if isinstance(value.__module__, str) else ""
 
 
 def _source_hash(module: str) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from jsonpickle import tags  # type: ignore[import-untyped]
 
-from tupli_repo.codec.env.document import dump_json, load_json
+from tupli_repo.codec.env.document import MAX_TEXT_BYTES, dump_json, load_json
 from tupli_repo.errors import CorruptObjectError
 
 BLOB = "py/blob"
@@ -75,12 +75,17 @@ def join(text: str, blobs: Sequence[bytes]) -> str:
     """
     by_name = {sha256(blob).hexdigest(): blob for blob in blobs}
     named: dict[str, None] = {}
+    left = MAX_TEXT_BYTES // 4 * 3
 
     def put_back(names: Any) -> Any:
+        nonlocal left
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise CorruptObjectError("the document is damaged: not the names of blobs")
         if any(name not in by_name for name in names):
             raise CorruptObjectError("the document is damaged: one of its arrays is not linked")
+        left -= sum(len(by_name[name]) for name in names)
+        if left < 0:
+            raise CorruptObjectError(f"the document unfolds to more than {MAX_TEXT_BYTES} bytes")
         named.update(dict.fromkeys(names))
         data = b"".join(by_name[name] for name in names)
         if len(data) <= MAX_INLINE_BYTES or [by_name[name] for name in names] != [*_pieces(data)]:
