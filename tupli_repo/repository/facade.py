@@ -112,7 +112,8 @@ class Repository(OpenRepository):
             NotFoundError: It is not here.
         """
         oid = self._shelf.resolve(uri, Kind.BENCHMARK)
-        noted = self._shelf.provenance.of(oid)
+        notes = self._shelf.provenance.of(oid)
+        noted = [note for note in notes if note.sources] or notes
         found = (differences(note.packages, note.sources) for note in noted)
         return min(found, key=len, default=[])
 
