@@ -114,7 +114,8 @@ def _helpers_of(modules: set[str]) -> set[str]:
 def _home_of(value: object) -> str:
     if not isinstance(value, type | FunctionType):
         return ""
-    return value.__module__ if isinstance(value.__module__, str) else ""
+    home: object = value.__module__  # somebody may have set it to anything
+    return home if isinstance(home, str) else ""
 
 
 def _source_hash(module: str) -> str | None:
