@@ -63,7 +63,11 @@ def test_every_public_name_is_there_once() -> None:
             {"name"},
             {"description": "", "difficulty": None, "version": None, "extra": {}},
         ),
-        (BenchmarkQuery, {"hash", "serialized", "metadata"}, {"wrapper": ""}),
+        (
+            BenchmarkQuery,
+            {"hash", "serialized", "metadata"},
+            {"wrapper": "", "packages": {}, "sources": {}},
+        ),
         (
             ArtifactMetadataItem,
             {"id", "created_by", "created_at", "name", "hash"},
