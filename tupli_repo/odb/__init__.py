@@ -7,6 +7,8 @@ From the ground up:
 - `block`: whole objects compressed together; `pack`: sealed files of blocks; `journal`: one
   writer's unsealed pack.
 - `writer`: the journals of this process; `store`: everything behind write and read.
+- `transport`: what one repository asks of another; `remote_files`, `remote`: what is on the other
+  side, and reading it; `sync`: copying what is wanted and missing.
 
 Two orders hold everywhere. Writing: staging, fsync, rename, fsync of the folder; objects that
 others link come first. Removing: the other way round. Readers list parents first, then look for

@@ -9,7 +9,7 @@ Invariant: `decode` returns the bytes given to `encode`, or raises.
 
 import struct
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, KeysView
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -91,6 +91,10 @@ class Directory:
             return None
         kind = KINDS_BY_CODE[self._codes[row]]
         return Entry(kind, *self._places[3 * row : 3 * row + 3])
+
+    def raw_ids(self) -> KeysView[bytes]:
+        """The ids of all objects, 32 bytes each, as they are at any time."""
+        return self._rows.keys()
 
     def ids(self, *kinds: Kind) -> Iterator[ObjectId]:
         """Iterate over the ids of objects of some kinds (all where none is named).

@@ -9,7 +9,7 @@ object that is returned has the SHA-256 that was asked for.
 
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, suppress
 from functools import cached_property
 from hashlib import sha256
@@ -18,7 +18,7 @@ from typing import NamedTuple, Self
 
 from tupli_repo.errors import CorruptObjectError, EncodingError
 from tupli_repo.odb import block, frames
-from tupli_repo.odb.block import MAX_STORED_BYTES, Block, Directory, Entry, Packer
+from tupli_repo.odb.block import MAX_STORED_BYTES, Block, Directory, Entry, FullBlock, Packer
 from tupli_repo.odb.files import RepositoryFiles, Scratch, disk_errors
 from tupli_repo.odb.objects import (
     KINDS_BY_CODE,
@@ -37,6 +37,7 @@ TARGET_BYTES = 64 << 20
 PACK_SUFFIX = ".pack"
 _END_MAGIC = b"TUPLIPKE"
 _TRAILER = struct.Struct("<QQII32s8s")
+TRAILER_BYTES = _TRAILER.size
 _COUNT = struct.Struct("<I")
 _BLOCK_ROW = struct.Struct("<QII")
 _OBJECT_ROW = struct.Struct("<32sBIII")
@@ -128,49 +129,74 @@ class BlockFile(ABC):
         return block.in_file(self.path, CorruptObjectError(reason))
 
 
-class PackWriter:
-    """Writes one pack: data as it comes, records kept until the end, then the directory.
+class Finished(NamedTuple):
+    """A pack that was made: its file's name and size in bytes, what it holds, its last bytes."""
+
+    name: str
+    size_bytes: int
+    directory: Directory
+    tail: bytes
+
+
+class PackBuilder:
+    """Makes the bytes of one pack: data as it comes, records kept until the end, the directory.
 
     Args:
-        files: The repository's files; the pack is written under `staging/`.
+        write: Takes the bytes, in order.
     """
 
-    def __init__(self, files: RepositoryFiles) -> None:
-        self._files = files
-        self._scratch = Scratch(files)
+    def __init__(self, write: Callable[[bytes], None]) -> None:
+        self._out = write
         self._hash = sha256()
-        self._position = 0
         self._directory = Directory()
         self._seen: set[ObjectId] = set()
         self._data = Packer(records=False)
         self._records: list[tuple[ObjectId, Kind, bytes]] = []
+        self._record_blocks: list[FullBlock] = []
+        self._waiting = self._position = 0
         self._write(FILE_MAGIC)
 
-    def __enter__(self) -> Self:
-        return self
+    def __len__(self) -> int:
+        return len(self._seen)
 
-    def __exit__(self, *exc_info: object) -> None:
-        self._scratch.__exit__(*exc_info)
+    def __contains__(self, oid: ObjectId) -> bool:
+        return oid in self._seen
+
+    @property
+    def size_bytes(self) -> int:
+        """What has been written, and what waits to be, uncompressed."""
+        return self._position + self._waiting
 
     def add(self, oid: ObjectId, kind: Kind, encoded: bytes) -> None:
         """Add an encoded object; one that is in the pack already is not added again."""
         if oid in self._seen:
             return
         self._seen.add(oid)
+        self._waiting += len(encoded)
         if kind.is_data:
             self._put(self._data.add(oid, kind, encoded))
         else:
             self._records.append((oid, kind, encoded))
 
-    def commit(self) -> Path:
-        """Finish the pack and give it its name; returns the path, durable.
+    def add_block(self, full: FullBlock, *, records: bool) -> None:
+        """Add a block of objects none of which is in the pack, byte for byte."""
+        self._seen.update(oid for oid, _, _, _ in full.places)
+        self._waiting += full.raw
+        if records:
+            self._record_blocks.append(full)
+        else:
+            self._put(full)
+
+    def finish(self) -> "Finished":
+        """Write what is left; returns what the pack is now.
 
         Raises:
             EncodingError: Its directory would be larger than a reader accepts.
-            StorageIOError: The disk refused; nothing is left of it.
         """
         self._put(self._data.flush())
         first_record = self._position
+        for full in self._record_blocks:
+            self._put(full)
         records = Packer(records=True)
         for oid, kind, encoded in self._records:
             self._put(records.add(oid, kind, encoded))
@@ -188,19 +214,53 @@ class PackWriter:
             _END_MAGIC,
         )
         self._write(stored + trailer)
-        final = self._files.packs / f"{self._hash.hexdigest()}{PACK_SUFFIX}"
-        self._scratch.commit(final)
-        return final
+        name = f"{self._hash.hexdigest()}{PACK_SUFFIX}"
+        return Finished(name, self._position, self._directory, stored + trailer)
 
-    def _put(self, full: block.FullBlock | None) -> None:
+    def _put(self, full: FullBlock | None) -> None:
         if full is not None:
             full.enter(self._directory, self._position)
+            self._waiting -= full.raw
             self._write(full.data)
 
     def _write(self, data: bytes) -> None:
-        self._scratch.write(data)
+        self._out(data)
         self._hash.update(data)
         self._position += len(data)
+
+
+class PackWriter:
+    """Writes one pack of a repository.
+
+    Args:
+        files: The repository's files; the pack is written under `staging/`.
+    """
+
+    def __init__(self, files: RepositoryFiles) -> None:
+        self._files = files
+        self._scratch = Scratch(files)
+        self._builder = PackBuilder(self._scratch.write)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._scratch.__exit__(*exc_info)
+
+    def add(self, oid: ObjectId, kind: Kind, encoded: bytes) -> None:
+        """Add an encoded object; one that is in the pack already is not added again."""
+        self._builder.add(oid, kind, encoded)
+
+    def commit(self) -> Path:
+        """Finish the pack and give it its name; returns the path, durable.
+
+        Raises:
+            EncodingError: Its directory would be larger than a reader accepts.
+            StorageIOError: The disk refused; nothing is left of it.
+        """
+        final = self._files.packs / self._builder.finish().name
+        self._scratch.commit(final)
+        return final
 
 
 class PackFile(BlockFile):
@@ -239,6 +299,33 @@ def packed_ids(files: RepositoryFiles) -> set[ObjectId]:
             with suppress(FileNotFoundError):  # superseded: what it held is in another, or rescued
                 found.update(PackFile(files, files.packs / name).directory.ids())
     return found
+
+
+def tail_start(trailer: bytes, size_bytes: int) -> int:
+    """Return where a pack's directory begins.
+
+    Args:
+        trailer: The last `TRAILER_BYTES` of the pack.
+        size_bytes: The size of the pack.
+
+    Raises:
+        CorruptObjectError: It does not end like a pack; the caller knows the file.
+    """
+    return _parse_trailer(trailer, size_bytes).offset
+
+
+def parse_tail(tail: bytes, size_bytes: int) -> Directory:
+    """Return what a pack holds.
+
+    Args:
+        tail: The pack's bytes from `tail_start` on.
+        size_bytes: The size of the pack.
+
+    Raises:
+        CorruptObjectError: Its trailer or directory is damaged; the caller knows the file.
+    """
+    trailer = _parse_trailer(tail[-_TRAILER.size :], size_bytes)
+    return _decode_directory(tail[: -_TRAILER.size], trailer)
 
 
 def check_file_magic(data: bytes) -> None:

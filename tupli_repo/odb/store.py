@@ -179,6 +179,22 @@ class ObjectStore:
             raise damage
         return False
 
+    def missing(self, raw_ids: Iterable[bytes]) -> set[bytes]:
+        """Return which of many ids (32 bytes each) are not here, as of the last `refresh`.
+
+        Raises:
+            CorruptObjectError: A file is damaged, so that it cannot be told of one.
+        """
+        left = set(raw_ids)
+        with self._lock:
+            files, damage = self._healthy()
+            for file in files:
+                left.difference_update(file.directory.raw_ids() & left)
+            left = {raw for raw in left if ObjectId(raw.hex()) not in self._loose}
+        if left and damage is not None:  # it may be in there
+            raise damage
+        return left
+
     def ids(self, *kinds: Kind) -> Iterator[ObjectId]:
         """Iterate over the ids of the objects of some kinds (all where none is named), each once.
 

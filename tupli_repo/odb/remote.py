@@ -1,0 +1,396 @@
+"""What a repository on the other side of a transport holds, and how it is read.
+
+Loose objects are known by their names, packs by their directories: a directory lies at a pack's
+end, is read by range, and is kept in a cache under the pack's name, which never means another
+pack. Journals are scanned. Nothing that is found is believed: names are checked by grammar, sizes
+before anything is decompressed, each object by its hash.
+
+Invariant: what is read is the object that was asked for, or an error names the file it should
+have been in; and nothing here changes the other side.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, KeysView, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from tupli_repo.errors import CorruptObjectError, InvalidInputError, NotFoundError
+from tupli_repo.odb import block, frames
+from tupli_repo.odb.block import Directory
+from tupli_repo.odb.files import FileSystem
+from tupli_repo.odb.objects import (
+    MAX_OBJECT_BYTES,
+    Kind,
+    Object,
+    ObjectId,
+    check_id,
+    decode,
+    decode_header,
+    parse_object_id,
+)
+from tupli_repo.odb.pack import PACK_SUFFIX
+from tupli_repo.odb.remote_files import RemoteFile
+from tupli_repo.odb.transport import Entry, Transport, is_name
+
+_HEAD_BYTES = 256 << 10  # the first block of any zstd frame is shorter
+_PEEK_BYTES = 64
+_TRIES = 5
+_RANKS = {
+    Kind.BLOB: 0,
+    Kind.PROVENANCE: 1,
+    Kind.ARTIFACT: 2,
+    Kind.BENCHMARK: 3,
+    Kind.EPISODE: 4,
+    Kind.EPISODES: 5,
+    Kind.RELEASE: 6,
+    Kind.TOMBSTONE: 7,
+}
+_DEPTH = len(_RANKS) + 1
+
+
+class Closure(NamedTuple):
+    """Objects with all that they need: what is linked comes first, and what was not found."""
+
+    ids: tuple[ObjectId, ...]
+    missing: frozenset[ObjectId]
+
+
+class RemoteObjects:
+    """Every object of the repository on the other side, as of the last `refresh`.
+
+    Args:
+        transport: The way to it.
+        cache_folder: Where directories of its packs are kept; None: they are read each time.
+        fs: The primitives for the cache; other ones in tests.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        cache_folder: Path | None = None,
+        *,
+        fs: FileSystem | None = None,
+    ) -> None:
+        self.transport = transport
+        self.damage: list[CorruptObjectError] = []
+        self._cache_folder = cache_folder
+        self._fs = fs or FileSystem()
+        self._files: dict[str, RemoteFile] | None = None
+        self._packed_ids: list[KeysView[bytes]] = []
+        self._loose: dict[str, dict[ObjectId, int]] = {}
+        self._kinds: dict[ObjectId, Kind] = {}
+
+    def refresh(self) -> None:
+        """Look again for what is there, when it is next asked for."""
+        known, self._files = self._files or {}, None
+        self._loose.clear()
+        self._list_files(known)
+
+    def contains(self, oid: ObjectId) -> bool:
+        """Return whether an object is there; what lies in a damaged file is not."""
+        raw_id = bytes.fromhex(oid)
+        self.files()
+        return any(raw_id in ids for ids in self._packed_ids) or (self.loose_size(oid) or 0) > 0
+
+    def look_up(self, ids: Iterable[ObjectId]) -> dict[ObjectId, "Found"]:
+        """Return kind and size of objects, without reading large ones; the absent are left out.
+
+        Raises:
+            CorruptObjectError: The file of a loose one is damaged.
+        """
+        wanted = dict.fromkeys(ids)
+        found: dict[ObjectId, Found] = {}
+        for file in self.files():
+            for oid in among(wanted, file.directory):
+                entry = file.directory.get(oid)
+                if entry is not None:
+                    found[oid] = Found(entry.kind, entry.length)
+        for oid in wanted:
+            if oid not in found and (size := self.loose_size(oid)) is not None:
+                with suppress(FileNotFoundError):  # removed meanwhile
+                    found[oid] = Found(self._loose_kind(oid), size)
+        return found
+
+    def kind_of(self, oid: ObjectId) -> Kind:
+        """Return the kind of an object, without reading the whole of a large one.
+
+        Raises:
+            NotFoundError: It is not there.
+            CorruptObjectError: Its file is damaged.
+        """
+        found = self.look_up([oid])
+        if not found:
+            raise self.not_found(oid)
+        return found[oid].kind
+
+    def _loose_kind(self, oid: ObjectId) -> Kind:
+        known = self._kinds.get(oid)
+        if known is not None:
+            return known
+        name = loose_name(oid)
+        try:
+            head = frames.peek(self.transport.read(name, 0, _HEAD_BYTES), size=_PEEK_BYTES)
+            kind = decode_header(head).kind
+        except (CorruptObjectError, frames.FrameError) as err:
+            raise self._loose_damage(name, err) from None
+        self._kinds[oid] = kind
+        return kind
+
+    def read(self, oid: ObjectId) -> Object:
+        """Return one object, verified.
+
+        Raises:
+            NotFoundError: It is not there.
+            CorruptObjectError: Its file is damaged.
+        """
+        return next(self.read_many([oid]))[1]
+
+    def read_many(self, ids: Iterable[ObjectId]) -> Iterator[tuple[ObjectId, Object]]:
+        """Read objects, verified, in the order in which they lie there, each once.
+
+        Raises:
+            NotFoundError: One is not there; the others have been yielded.
+            CorruptObjectError: A file is damaged, and no other has what is in it.
+        """
+        for oid, _, encoded in self.read_encoded(ids):
+            yield oid, decode(encoded)
+
+    def read_encoded(self, ids: Iterable[ObjectId]) -> Iterator[tuple[ObjectId, Kind, bytes]]:
+        """Read objects as `read_many` does, but leave them encoded.
+
+        Raises:
+            NotFoundError: One is not there; the others have been yielded.
+            CorruptObjectError: A file is damaged, and no other has what is in it.
+        """
+        missing = dict.fromkeys(ids)
+        damage: CorruptObjectError | None = None
+        for attempt in range(_TRIES):
+            if attempt:
+                self.refresh()
+            for file in self.files():
+                try:
+                    for item in file.read_encoded(among(missing, file.directory)):
+                        del missing[item[0]]
+                        yield item
+                except FileNotFoundError:  # superseded meanwhile
+                    continue
+                except CorruptObjectError as err:  # another file may hold what is left
+                    damage = err
+            for oid in [oid for oid in missing if self.loose_size(oid) is not None]:
+                try:
+                    encoded = self.read_loose(oid).encoded
+                except FileNotFoundError:
+                    continue
+                except CorruptObjectError as err:
+                    damage = err
+                    continue
+                del missing[oid]
+                yield oid, self._kinds[oid], encoded
+            if not missing:
+                return
+            if damage is not None:
+                raise damage
+        raise self.not_found(next(iter(missing)))
+
+    def read_loose(self, oid: ObjectId) -> "Loose":
+        """Return a loose object as it lies there and as it is, verified.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            CorruptObjectError: It is damaged.
+        """
+        name = loose_name(oid)
+        stored = self.transport.read(name, 0, block.MAX_STORED_BYTES + 1)
+        try:
+            encoded = frames.decompress(
+                stored[: block.MAX_STORED_BYTES], max_bytes=MAX_OBJECT_BYTES
+            )
+            check_id(oid, encoded)
+            kind = decode(encoded).kind
+        except (CorruptObjectError, frames.FrameError) as err:
+            raise self._loose_damage(name, err) from None
+        self._kinds[oid] = kind
+        return Loose(stored, encoded)
+
+    def loose_size(self, oid: ObjectId) -> int | None:
+        """Return what a loose object takes there, in bytes (-1: no file); None where it is not."""
+        folder = oid[:2]
+        if folder not in self._loose:
+            self._loose[folder] = {
+                parsed: entry.size
+                for entry in self.transport.list(f"objects/{folder}")
+                if (parsed := _loose_id(entry.name)) is not None and not entry.is_folder
+            }
+        return self._loose[folder].get(oid)
+
+    def files(self) -> Sequence[RemoteFile]:
+        """Return the packs and journals whose directories can be read; the others' `damage`.
+
+        Raises:
+            NotFoundError: They are replaced faster than they can be read.
+        """
+        if self._files is None:
+            self._list_files({})
+        assert self._files is not None
+        return list(self._files.values())
+
+    def note_loose(self, oid: ObjectId, size: int) -> None:
+        """Note a loose object that was written there just now."""
+        self.loose_size(oid)
+        self._loose[oid[:2]][oid] = size
+
+    def note_pack(self, entry: Entry, directory: Directory, tail: bytes) -> None:
+        """Note a pack that was written there just now."""
+        file = self._file(entry)
+        file.remember(directory, tail)
+        self.files()
+        assert self._files is not None
+        self._files[entry.name] = file
+        self._packed_ids.append(directory.raw_ids())
+
+    def closure(
+        self, roots: Iterable[ObjectId], *, known: Callable[[ObjectId], bool] = lambda _: False
+    ) -> Closure:
+        """Follow the links of objects; those that are linked come before those that link them.
+
+        Args:
+            roots: Where to begin: releases, most often.
+            known: What need not be found, the target's `contains` for one: it is left out, and
+                followed no further unless it is a root or a release links it (what a set links
+                is looked at all the same). Objects that are promised rather than there may
+                count as known.
+
+        Raises:
+            CorruptObjectError: A file is damaged, and no other has what is in it.
+        """
+        found: dict[ObjectId, Kind] = {}
+        seen: set[ObjectId] = set()
+        missing: set[ObjectId] = set()
+        front = list(dict.fromkeys(roots))
+        for _ in range(_DEPTH):
+            seen.update(front)
+            here = self.look_up(front)
+            follow: list[ObjectId] = []
+            for oid in front:
+                is_known = known(oid)
+                if oid not in here:
+                    if not is_known:
+                        missing.add(oid)
+                    continue
+                kind = here[oid].kind
+                if not is_known:
+                    found[oid] = kind
+                if kind is not Kind.BLOB and (not is_known or kind is not Kind.EPISODE):
+                    follow.append(oid)
+            nearer: dict[ObjectId, None] = {}
+            for _, obj in self.read_many(follow):
+                always = obj.kind is Kind.RELEASE
+                for link in obj.links:
+                    if link not in seen and (always or not known(link)):
+                        nearer[link] = None
+            if not nearer:
+                if missing and self.damage:
+                    raise self.damage[0]
+                ids = sorted(found, key=lambda oid: (_RANKS[found[oid]], oid))
+                return Closure(tuple(ids), frozenset(missing))
+            front = list(nearer)
+        raise CorruptObjectError("objects link each other deeper than their kinds allow")
+
+    def not_found(self, oid: ObjectId) -> NotFoundError | CorruptObjectError:
+        """Return the error for an object that is not there: the damage that may be why, if any."""
+        if self.damage:
+            return self.damage[0]
+        return NotFoundError(
+            f"object '{oid[:12]}' is not in '{self.transport.place('format.json').parent}'",
+            hint="a copy to it may still be under way",
+        )
+
+    def _list_files(self, known: dict[str, RemoteFile]) -> None:
+        """List packs and journals, and read the directories that are not known."""
+        for _ in range(_TRIES):
+            self.damage = []
+            present: dict[str, RemoteFile] = {}
+            names = self._file_entries()
+            try:
+                for entry in names:
+                    before = known.get(entry.name)
+                    is_same = before is not None and before.size_bytes == entry.size
+                    file = before if before is not None and is_same else self._file(entry)
+                    try:
+                        _ = file.directory  # read now, where it is not yet
+                    except CorruptObjectError as err:
+                        self.damage.append(err)
+                    else:
+                        present[entry.name] = file
+            except FileNotFoundError:  # superseded since it was listed
+                known |= present
+                continue
+            self._files = present
+            self._packed_ids = [file.directory.raw_ids() for file in present.values()]
+            return
+        raise NotFoundError(
+            f"the packs in '{self.transport.place('packs')}' are replaced faster than they can be "
+            "read",
+            hint="try again",
+        )
+
+    def _file_entries(self) -> list[Entry]:
+        """The packs and journals.
+
+        Listed twice: between a pack's coming and its journal's going, once may miss both.
+        """
+        found = {entry.name: entry for _ in range(2) for entry in self.transport.list("packs")}
+        return sorted(
+            entry
+            for entry in found.values()
+            if is_name(entry.name) and entry.name.startswith("packs/") and not entry.is_folder
+        )
+
+    def _file(self, entry: Entry) -> RemoteFile:
+        base = entry.name.rpartition("/")[2].removesuffix(PACK_SUFFIX)
+        cache_path = self._cache_folder / f"{base}.tail" if self._cache_folder else None
+        return RemoteFile(self.transport, entry, cache_path, self._fs)
+
+    def _loose_damage(self, name: str, err: Exception) -> CorruptObjectError:
+        reason = err.reason if isinstance(err, CorruptObjectError) else str(err)
+        return block.in_file(self.transport.place(name), CorruptObjectError(reason))
+
+
+class Found(NamedTuple):
+    """What is known of an object before it is read: its kind, and about what it takes (bytes)."""
+
+    kind: Kind
+    size: int
+
+
+class Loose(NamedTuple):
+    """A loose object: the file's bytes, and the encoded object."""
+
+    stored: bytes
+    encoded: bytes
+
+
+def loose_name(oid: ObjectId) -> str:
+    """Return the name of a loose object's file."""
+    return f"objects/{oid[:2]}/{oid[2:]}"
+
+
+def rank(kind: Kind) -> int:
+    """Return a number that is lower for what others link."""
+    return _RANKS[kind]
+
+
+def _loose_id(name: str) -> ObjectId | None:
+    parts = name.split("/")
+    if len(parts) != 3 or not is_name(name):
+        return None
+    with suppress(InvalidInputError):
+        return parse_object_id(parts[1] + parts[2])
+    return None
+
+
+def among(wanted: dict[ObjectId, None], directory: Directory) -> list[ObjectId]:
+    """Return which of the wanted are in a directory; by way of the smaller of the two."""
+    if len(wanted) < len(directory):
+        return [oid for oid in wanted if oid in directory]
+    return [oid for oid in directory.ids() if oid in wanted]

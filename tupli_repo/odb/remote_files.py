@@ -1,0 +1,246 @@
+"""One pack or journal of a repository on the other side of a transport.
+
+A pack's directory lies at its end; it is read by range, and kept in a cache under the pack's name,
+which never means another pack. A journal is scanned. Blocks are read by range, neighbours together.
+
+Invariant: an object that is handed out has the id it is handed out under, found by hashing it; the
+directory only says where to look.
+"""
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from tupli_repo.errors import CorruptObjectError, StorageIOError
+from tupli_repo.odb import block
+from tupli_repo.odb.block import Block, Directory, FullBlock
+from tupli_repo.odb.files import FileStatus, FileSystem, RepositoryFiles, replace_file
+from tupli_repo.odb.journal import JournalFile
+from tupli_repo.odb.objects import Kind, ObjectId
+from tupli_repo.odb.pack import PACK_SUFFIX, TRAILER_BYTES, parse_tail, tail_start
+from tupli_repo.odb.transport import Entry, Transport
+
+_RANGE_BYTES = 4 << 20
+_RANGE_RAW_BYTES = 16 << 20
+_WORKERS = 4
+
+
+class RemoteFile:
+    """A pack or journal on the other side.
+
+    Args:
+        transport: The way to it.
+        entry: Its name and size.
+        cache_path: Where its directory is kept; None: nowhere.
+        fs: The primitives for the cache.
+    """
+
+    def __init__(
+        self, transport: Transport, entry: Entry, cache_path: Path | None, fs: FileSystem
+    ) -> None:
+        self.name = entry.name
+        self.size_bytes = entry.size
+        self.is_pack = entry.name.endswith(PACK_SUFFIX)
+        self.place = transport.place(entry.name)
+        self._transport = transport
+        self._cache_path = cache_path
+        self._fs = fs
+        self._directory: Directory | None = None
+
+    @property
+    def directory(self) -> Directory:
+        """What the file holds; read when it is first asked for.
+
+        Raises:
+            CorruptObjectError: It is damaged.
+            FileNotFoundError: It is gone: it was superseded by another.
+        """
+        if self._directory is None:
+            self._directory = self._read_directory()
+        return self._directory
+
+    def remember(self, directory: Directory, tail: bytes) -> None:
+        """Note what a pack holds that was written just now."""
+        self._directory = directory
+        self._keep(tail)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return a part of the file, no more than was asked for.
+
+        Raises:
+            CorruptObjectError: It is cut off, or more came back.
+            FileNotFoundError: It is gone.
+        """
+        data = self._transport.read(self.name, offset, size)
+        if len(data) != size:
+            raise self.damaged("it is not as long as its folder says")
+        return data
+
+    def read_tail(self) -> bytes:
+        """Return the pack's directory and trailer as they lie there, nothing before them.
+
+        Raises:
+            CorruptObjectError: It does not end like a pack.
+        """
+        if self.size_bytes < TRAILER_BYTES:
+            raise self.damaged("it is too short for a pack")
+        trailer = self.read(self.size_bytes - TRAILER_BYTES, TRAILER_BYTES)
+        try:
+            start = tail_start(trailer, self.size_bytes)
+        except CorruptObjectError as err:
+            raise block.in_file(self.place, err) from None
+        return self.read(start, self.size_bytes - TRAILER_BYTES - start) + trailer
+
+    def read_blocks(self, indices: Iterable[int]) -> Iterator["ReadBlock"]:
+        """Read blocks, in file order, with the objects found in them; neighbours in one range.
+
+        Raises:
+            CorruptObjectError: One is damaged.
+            FileNotFoundError: The file is gone.
+        """
+        blocks = self.directory.blocks
+        with ThreadPoolExecutor(_WORKERS) as pool:  # hashing and decompressing let others run
+            for run in _runs(sorted(indices), blocks):
+                start = blocks[run[0]].offset
+                data = memoryview(self.read(start, blocks[run[-1]].end - start))
+                parts = [data[blocks[n].offset - start : blocks[n].end - start] for n in run]
+                at_once = pool.map if len(run) > 1 else map
+                yield from at_once(self._parsed, run, parts)
+
+    def read_encoded(self, ids: Iterable[ObjectId]) -> Iterator[tuple[ObjectId, Kind, bytes]]:
+        """Read objects that are in the directory, verified, in file order.
+
+        Raises:
+            CorruptObjectError: A block is damaged, or one is not where the directory says.
+            FileNotFoundError: The file is gone.
+        """
+        wanted = self.by_block(ids)
+        for read in self.read_blocks(wanted):
+            yield from self.cut(read, wanted[read.number])
+
+    def cut(
+        self, read: "ReadBlock", ids: Iterable[ObjectId]
+    ) -> Iterator[tuple[ObjectId, Kind, bytes]]:
+        """Take objects out of a block.
+
+        Raises:
+            CorruptObjectError: One is not in it, or is not what the directory says.
+        """
+        inside = {oid: (kind, at, length) for oid, kind, at, length in read.full.places}
+        for oid in ids:
+            if oid not in inside:
+                raise self.damaged(f"object '{oid[:12]}' is not where its directory says")
+            kind, at, length = inside[oid]
+            entry = self.directory.get(oid)
+            if entry is None or entry.kind is not kind:
+                raise self.damaged(f"object '{oid[:12]}' is not of the kind its directory says")
+            yield oid, kind, read.raw[at : at + length]
+
+    def by_block(self, ids: Iterable[ObjectId]) -> dict[int, list[ObjectId]]:
+        """Group the ids of objects that are in the directory by their block."""
+        found: dict[int, list[ObjectId]] = {}
+        for oid in ids:
+            entry = self.directory.get(oid)
+            if entry is not None:
+                found.setdefault(entry.block, []).append(oid)
+        return found
+
+    def damaged(self, reason: str) -> CorruptObjectError:
+        """Return the error that names this file."""
+        return block.in_file(self.place, CorruptObjectError(reason))
+
+    def _parsed(self, number: int, part: memoryview) -> "ReadBlock":
+        data = bytes(part)
+        try:
+            header = block.decode_block_header(data)
+            if header.raw != self.directory.blocks[number].raw:
+                raise self.damaged("a block's size differs from what the directory says")
+            raw = block.decode(data)
+            places = list(block.split(raw, records=header.records))
+        except CorruptObjectError as err:
+            raise err if err.path else block.in_file(self.place, err) from None
+        return ReadBlock(number, header.records, FullBlock(data, len(raw), places), raw)
+
+    def _read_directory(self) -> Directory:
+        if self.size_bytes < 0:
+            raise self.damaged("it is not a regular file")
+        if not self.is_pack:
+            files = RepositoryFiles(self.place.parent, _RangeReads(self))
+            journal = JournalFile(files, self.place)
+            try:
+                journal.refresh()
+            except StorageIOError as err:
+                if isinstance(err.__cause__, FileNotFoundError):  # sealed while it was scanned
+                    raise err.__cause__ from None
+                raise
+            return journal.directory
+        if self._cache_path is not None:
+            with suppress(OSError, StorageIOError, CorruptObjectError):  # then it is read anew
+                cache = RepositoryFiles(self._cache_path.parent, self._fs)
+                return parse_tail(cache.read(self._cache_path), self.size_bytes)
+        tail = self.read_tail()
+        try:
+            directory = parse_tail(tail, self.size_bytes)
+        except CorruptObjectError as err:
+            raise block.in_file(self.place, err) from None
+        self._keep(tail)
+        return directory
+
+    def _keep(self, tail: bytes) -> None:
+        if self._cache_path is not None:
+            with suppress(StorageIOError):  # a cache that cannot be written costs time only
+                replace_file(self._cache_path, tail, fs=self._fs)
+
+
+class ReadBlock(NamedTuple):
+    """A block as it was read: its number, its class, what was found in it, and its objects."""
+
+    number: int
+    records: bool
+    full: FullBlock
+    raw: bytes
+
+
+class _RangeReads(FileSystem):
+    """Lets a journal be scanned through a transport, as long as it was when it was listed."""
+
+    def __init__(self, file: RemoteFile) -> None:
+        self._file = file
+
+    def status(self, path: Path) -> FileStatus:
+        return FileStatus(
+            size_bytes=self._file.size_bytes,
+            mtime_ns=0,
+            ctime_ns=0,
+            inode=0,
+            is_file=True,
+            is_folder=False,
+        )
+
+    def open_read(self, path: Path) -> int:
+        return -1
+
+    def close(self, descriptor: int) -> None:
+        pass
+
+    def read(self, descriptor: int, size: int, offset: int) -> bytes:
+        return self._file.read(offset, max(0, min(size, self._file.size_bytes - offset)))
+
+
+def _runs(indices: list[int], blocks: list[Block]) -> Iterator[list[int]]:
+    """Group neighbours, as far as one range read may reach."""
+    run, raw = list[int](), 0
+    for index in indices:
+        raw += blocks[index].raw
+        if run and (
+            index != run[-1] + 1
+            or blocks[index].end - blocks[run[0]].offset > _RANGE_BYTES
+            or raw > _RANGE_RAW_BYTES
+        ):
+            yield run
+            run, raw = [], blocks[index].raw
+        run.append(index)
+    if run:
+        yield run

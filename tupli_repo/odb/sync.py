@@ -1,0 +1,389 @@
+"""Copying objects from one repository to another: what is wanted and missing, and nothing else.
+
+Loose objects first (blobs, provenance, artifacts, benchmarks), then episodes with their blobs in
+packs, then sets and releases; the refs are the caller's. A pack every object of which is wanted is
+copied byte for byte, and so is such a block; the rest is packed anew. Every object is hashed on
+the way. What arrived is not sent again, so a copy that was cut short goes on where it was.
+
+Invariant: whenever a copy stops, for whatever reason, the target has no episode, benchmark,
+artifact, set or release whose links are wanted and have not arrived.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from tupli_repo.errors import CorruptObjectError, InvalidInputError
+from tupli_repo.odb import block, frames
+from tupli_repo.odb.objects import Kind, ObjectId, decode
+from tupli_repo.odb.pack import FILE_MAGIC, TARGET_BYTES, Finished, PackBuilder
+from tupli_repo.odb.remote import RemoteObjects, among, loose_name, rank
+from tupli_repo.odb.remote_files import ReadBlock, RemoteFile
+from tupli_repo.odb.transport import Entry
+
+_MIN_WHOLE_BYTES = 16 << 20  # smaller packs are put together
+_MAX_WHOLE_BYTES = 128 << 20
+_GROUP_BYTES = 8 << 20
+_MIN_BLOCK_BYTES = 32 << 10  # raw; smaller blocks are put together
+_MIN_LACKING = 0.9
+_MAX_PACK_OBJECTS = 1 << 19
+_TRIES = 5
+_ALONE = [kind for kind in Kind if kind not in (Kind.BLOB, Kind.EPISODE)]
+_LAST = (Kind.EPISODES, Kind.RELEASE)
+_DOCUMENTED = (Kind.ARTIFACT, Kind.BENCHMARK)
+
+
+class Progress(NamedTuple):
+    """How far a copy has come: objects, and their bytes, of those that are to be copied."""
+
+    objects_done: int
+    objects: int
+    bytes_done: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyReport:
+    """What a copy did.
+
+    Args:
+        wanted: How many objects were asked for.
+        copied: How many of them the target did not have.
+        loose: How many of those were written as files of their own.
+        packs: The names of the packs that were written.
+        bytes_written: The size of all files that were written.
+    """
+
+    wanted: int
+    copied: int
+    loose: int
+    packs: tuple[str, ...]
+    bytes_written: int
+
+
+def copy(
+    source: RemoteObjects,
+    target: RemoteObjects,
+    wanted: Iterable[ObjectId],
+    *,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> CopyReport:
+    """Bring to the target the objects that it lacks, exactly these; durable when this returns.
+
+    Args:
+        source: Where they are.
+        target: Where they are to be; looked at anew first.
+        wanted: Their ids: a closure, most often.
+        on_progress: Told after each part of a pack and each loose object.
+
+    Raises:
+        NotFoundError: The source does not have one.
+        CorruptObjectError: A file of the source is damaged, and no other has what is in it; what
+            does not need it has been copied.
+        InvalidInputError: One is a tombstone: these stay where they are.
+        StorageIOError: One side refused; what has arrived stays, and is whole.
+    """
+    target.refresh()
+    asked = list(dict.fromkeys(wanted))
+    lacking = [oid for oid in asked if not target.contains(oid)]
+    return _Copy(source, target, asked, lacking, on_progress).run()
+
+
+@dataclass(slots=True)
+class _Group:
+    """Episodes of one file, and those of their blobs that are to be packed: in it, or elsewhere."""
+
+    records: list[ObjectId] = field(default_factory=list)
+    blobs: list[ObjectId] = field(default_factory=list)
+    elsewhere: list[ObjectId] = field(default_factory=list)
+    size_bytes: int = 0
+
+
+class _Copy:
+    """One copy under way."""
+
+    def __init__(
+        self,
+        source: RemoteObjects,
+        target: RemoteObjects,
+        asked: list[ObjectId],
+        lacking: list[ObjectId],
+        on_progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self._source = source
+        self._target = target
+        self._on_progress = on_progress
+        found = source.look_up(lacking)
+        for oid in lacking:
+            if oid not in found:
+                raise source.not_found(oid)
+        self._asked = frozenset(asked)
+        self._kinds = {oid: found[oid].kind for oid in lacking}
+        self._sizes = {oid: max(0, found[oid].size) for oid in lacking}
+        self._total = sum(self._sizes.values())
+        self._untold = set(lacking)
+        self._bytes_done = self._loose = self._written = 0
+        self._packs: list[str] = []
+        self._packed: dict[ObjectId, None] = {}  # what is still to be packed
+        self._bad: set[str] = set()
+        self._damage: CorruptObjectError | None = None
+        self._chunks: list[bytes] = []
+        self._builder: PackBuilder | None = None
+
+    def run(self) -> CopyReport:
+        alone = self._alone()
+        self._packed = {oid: None for oid in self._kinds if oid not in alone}
+        self._copy_loose(oid for oid in alone if self._kinds[oid] not in _LAST)
+        self._copy_packed()
+        self._copy_loose(oid for oid in alone if self._kinds[oid] in _LAST)
+        return CopyReport(
+            wanted=len(self._asked),
+            copied=len(self._kinds),
+            loose=self._loose,
+            packs=tuple(self._packs),
+            bytes_written=self._written,
+        )
+
+    def _alone(self) -> list[ObjectId]:
+        """What gets a file of its own, what is linked first.
+
+        Blobs do where the source has them so, and where a benchmark or an artifact links them.
+        """
+        if Kind.TOMBSTONE in self._kinds.values():
+            raise InvalidInputError("a tombstone is never copied: it hides things in one place")
+        documented = [oid for oid, kind in self._kinds.items() if kind in _DOCUMENTED]
+        documents = {link for _, obj in self._source.read_many(documented) for link in obj.links}
+        alone = [
+            oid
+            for oid, kind in self._kinds.items()
+            if kind in _ALONE
+            or (kind is Kind.BLOB and (oid in documents or self._source.loose_size(oid)))
+        ]
+        return sorted(alone, key=lambda oid: (rank(self._kinds[oid]), oid))
+
+    # Loose objects.
+
+    def _copy_loose(self, ids: Iterable[ObjectId]) -> None:
+        for oid in ids:
+            stored = self._stored(oid)
+            self._target.transport.put(loose_name(oid), [stored])
+            self._target.note_loose(oid, len(stored))
+            self._loose += 1
+            self._written += len(stored)
+            self._tell([oid])
+
+    def _stored(self, oid: ObjectId) -> bytes:
+        """A loose object's file, as it is in the source or made here, verified."""
+        try:
+            return self._source.read_loose(oid).stored
+        except (FileNotFoundError, CorruptObjectError):  # a pack may have it
+            for _, _, encoded in self._source.read_encoded([oid]):
+                return frames.compress(encoded)
+        raise self._source.not_found(oid)
+
+    # Packs.
+
+    def _copy_packed(self) -> None:
+        """Pack what is to be packed, file by file of the source; look anew for what has gone."""
+        tries = _TRIES
+        while self._packed:
+            before = len(self._packed)
+            for whole in (True, False):  # whole ones first, while no pack is in the making
+                for file in self._source.files():
+                    if file.name not in self._bad:
+                        self._copy_from(file, whole=whole)
+            self._copy_loose_episodes()
+            if not self._packed:
+                break
+            if len(self._packed) == before:
+                tries -= 1
+            if tries == 0 or (self._damage is not None and not self._is_elsewhere()):
+                self._flush()
+                raise self._damage or self._source.not_found(next(iter(self._packed)))
+            self._source.refresh()
+        self._flush()
+
+    def _is_elsewhere(self) -> bool:
+        """Whether a file that is not known to be bad may still have something."""
+        files = [file for file in self._source.files() if file.name not in self._bad]
+        return any(oid in file.directory for oid in self._packed for file in files)
+
+    def _copy_from(self, file: RemoteFile, *, whole: bool) -> None:
+        try:
+            here = among(self._packed, file.directory)
+            if whole and not self._is_whole(file, here):
+                return
+            groups = list(self._groups(file, here))
+            if whole:
+                for group in groups:
+                    self._add_from_anywhere(group.elsewhere)
+                self._copy_whole(file, here)
+                return
+            for group in groups:
+                self._add_group(file, group)
+            left = [oid for oid in here if oid in self._packed]
+            self._add_group(file, _Group(blobs=[oid for oid in left if self._is_blob(oid)]))
+        except FileNotFoundError:  # superseded: it is looked for anew
+            return
+        except CorruptObjectError as err:
+            self._bad.add(file.name)
+            self._damage = self._damage or err
+
+    def _is_blob(self, oid: ObjectId) -> bool:
+        return self._kinds[oid] is Kind.BLOB
+
+    def _groups(self, file: RemoteFile, here: list[ObjectId]) -> Iterator[_Group]:
+        """Group the wanted episodes of a file so that each group fits into a pack."""
+        here = sorted(here, key=lambda oid: file.directory.get(oid) or ())
+        records = [oid for oid in here if not self._is_blob(oid)]
+        group, taken = _Group(), set[ObjectId]()
+        for oid, _, encoded in file.read_encoded(records):
+            links = [
+                link
+                for link in dict.fromkeys(decode(encoded).links)
+                if link in self._packed and link not in taken and self._is_blob(link)
+            ]
+            size_bytes = sum(self._stored_size(file, one) for one in (oid, *links))
+            if group.records and group.size_bytes + size_bytes > _GROUP_BYTES:
+                yield group
+                group = _Group()
+            taken.update(links)
+            group.size_bytes += size_bytes
+            group.records.append(oid)
+            for link in links:
+                (group.blobs if link in file.directory else group.elsewhere).append(link)
+        if group.records:
+            yield group
+
+    def _stored_size(self, file: RemoteFile, oid: ObjectId) -> int:
+        entry = file.directory.get(oid)
+        if entry is None:
+            return self._sizes[oid]
+        place = file.directory.blocks[entry.block]
+        return entry.length * place.stored // max(1, place.raw)
+
+    def _add_group(self, file: RemoteFile, group: _Group) -> None:
+        """Add blobs, then the records that link them; to one pack, where they fit into one."""
+        if self._builder is not None and len(self._builder):
+            self._pack(group.size_bytes)
+        self._add_from_anywhere(group.elsewhere)
+        for ids in (group.blobs, group.records):
+            wanted = file.by_block(oid for oid in ids if oid in self._packed)
+            for read in file.read_blocks(wanted):
+                self._add_block(file, read, wanted[read.number])
+
+    def _add_block(self, file: RemoteFile, read: ReadBlock, wanted: list[ObjectId]) -> None:
+        found = {oid: kind for oid, kind, _, _ in read.full.places}
+        if any(found.get(oid, kind) is not kind for oid in wanted for kind in [self._kinds[oid]]):
+            raise file.damaged("it holds an object of another kind than its directory says")
+        is_all = found.keys() <= set(wanted) and len(found) == len(read.full.places)
+        if is_all and read.full.raw >= _MIN_BLOCK_BYTES:
+            self._pack(len(read.full.data)).add_block(read.full, records=read.records)
+        else:
+            for oid, kind, encoded in file.cut(read, wanted):
+                self._pack(len(encoded)).add(oid, kind, encoded)
+        self._note(wanted)
+
+    def _add_from_anywhere(self, ids: list[ObjectId]) -> None:
+        """Add blobs of which another file than their episode's has a copy."""
+        wanted = [oid for oid in ids if oid in self._packed]
+        for oid, kind, encoded in self._source.read_encoded(wanted):
+            self._pack(len(encoded)).add(oid, kind, encoded)
+            self._note([oid])
+
+    def _copy_loose_episodes(self) -> None:
+        """Pack the episodes that the source has in files of their own."""
+        alone = [oid for oid in self._packed if self._source.loose_size(oid) is not None]
+        for oid in alone:
+            try:
+                encoded = self._source.read_loose(oid).encoded
+            except FileNotFoundError:
+                continue
+            except CorruptObjectError as err:
+                self._damage = self._damage or err
+                continue
+            obj = decode(encoded)
+            self._add_from_anywhere([link for link in obj.links if link in self._packed])
+            self._pack(len(encoded)).add(oid, obj.kind, encoded)
+            self._note([oid])
+
+    def _pack(self, more: int) -> PackBuilder:
+        """The pack in the making, or the next one where this would become too large."""
+        builder = self._builder
+        if builder is not None and (
+            builder.size_bytes + more > TARGET_BYTES or len(builder) >= _MAX_PACK_OBJECTS
+        ):
+            self._flush()
+        if self._builder is None:
+            self._chunks = []
+            self._builder = PackBuilder(self._chunks.append)
+        return self._builder
+
+    def _flush(self) -> None:
+        """Send the pack in the making, if there is one."""
+        if self._builder is not None and len(self._builder):
+            builder, self._builder = self._builder, None
+            made = builder.finish()
+            chunks, self._chunks = self._chunks, []
+            self._put_pack(made, chunks)
+
+    def _put_pack(self, made: Finished, chunks: Iterable[bytes]) -> None:
+        name = f"packs/{made.name}"
+        self._target.transport.put(name, chunks)
+        self._target.note_pack(Entry(name, made.size_bytes), made.directory, made.tail)
+        self._packs.append(made.name)
+        self._written += made.size_bytes
+
+    # Whole packs.
+
+    def _is_whole(self, file: RemoteFile, here: list[ObjectId]) -> bool:
+        """Whether a pack is worth copying as it is: all of it is wanted, and most is lacking."""
+        directory = file.directory
+        if not (file.is_pack and _MIN_WHOLE_BYTES <= file.size_bytes <= _MAX_WHOLE_BYTES):
+            return False
+        lacking = sum(self._stored_size(file, oid) for oid in here)
+        return (
+            lacking >= _MIN_LACKING * file.size_bytes
+            and all(oid in self._asked for oid in directory.ids())
+            and next(directory.ids(*_ALONE), None) is None
+        )
+
+    def _copy_whole(self, file: RemoteFile, here: list[ObjectId]) -> None:
+        """Copy a pack byte for byte, hashing it and each object in it on the way."""
+        self._flush()  # what its episodes link and is elsewhere
+        tail = file.read_tail()
+        made = Finished(file.name.rpartition("/")[2], file.size_bytes, file.directory, tail)
+        try:
+            self._put_pack(made, self._parts(file, tail))
+        except CorruptObjectError as err:
+            raise (err if err.path else block.in_file(file.place, err)) from None
+        for oid in here:
+            self._packed.pop(oid, None)
+
+    def _parts(self, file: RemoteFile, tail: bytes) -> Iterator[bytes]:
+        magic = file.read(0, len(FILE_MAGIC))
+        yield magic
+        directory = file.directory
+        for read in file.read_blocks(range(len(directory.blocks))):
+            for oid, kind, at, length in read.full.places:
+                if directory.get(oid) != (kind, read.number, at, length):
+                    raise file.damaged(f"object '{oid[:12]}' is not where its directory says")
+            yield read.full.data
+            self._tell([oid for oid, _, _, _ in read.full.places])
+        yield tail
+
+    def _note(self, ids: list[ObjectId]) -> None:
+        for oid in ids:
+            self._packed.pop(oid, None)
+        self._tell(ids)
+
+    def _tell(self, ids: list[ObjectId]) -> None:
+        for oid in ids:
+            if oid in self._untold:
+                self._untold.remove(oid)
+                self._bytes_done += self._sizes[oid]
+        if self._on_progress is not None:
+            total = len(self._kinds)
+            self._on_progress(
+                Progress(total - len(self._untold), total, self._bytes_done, self._total)
+            )
