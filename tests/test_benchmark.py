@@ -23,7 +23,6 @@ from tupli_repo.errors import (
     EncodingError,
     InvalidInputError,
     NotFoundError,
-    UnavailableError,
     UntrustedCodeError,
 )
 from tupli_repo.repository import Repository
@@ -580,9 +579,11 @@ def test_delete_removes_what_it_says(storage, artifacts, delete_episodes, loaded
     assert lengths(storage)[-1] == 3
 
 
-def test_publishing_is_told_to_be_missing(storage):
-    with pytest.raises(UnavailableError):
-        stored(storage).publish()
+def test_a_benchmark_is_published_where_it_says(storage):
+    env = stored(storage)
+    env.publish()
+    env.publish("lab")
+    assert storage.benchmark(env.id).published_in == ["global", "lab"]
 
 
 @pytest.mark.parametrize(

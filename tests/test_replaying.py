@@ -618,3 +618,22 @@ def test_another_time_limit_is_different_where_the_recorded_one_ended_the_episod
     report = replay(record(storage, short), longer)
     assert (report.verdict, report.first_step, report.column) == ("different", 5, "truncated")
     assert LEFT not in report.note
+
+
+def test_the_programs_generators_stay_as_they_were(storage):
+    env = stored(storage, Thing())
+    play(env, ACTIONS, seed=1)
+    env.close()
+    before = random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index]
+    for copy in (True, False):
+        replay(recorded(storage, 0), Drawing(Thing()), copy=copy)
+    after = random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index]
+    assert after == before
+
+
+class Drawing(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Draws from what belongs to the program."""
+
+    def step(self, action: Any) -> Any:
+        random.random(), np.random.random()
+        return super().step(action)

@@ -242,13 +242,16 @@ class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
         self.id = header.id
         return header.id
 
-    def publish(self) -> None:
-        """Publish the benchmark.
+    def publish(self, publish_in: str = "global") -> None:
+        """Publish the benchmark; its episodes are published by the storage.
+
+        Args:
+            publish_in: The group in which it is to be seen.
 
         Raises:
             InvalidInputError: It has not been stored.
         """
-        self.storage.publish_benchmark(self._stored_id())
+        self.storage.publish_benchmark(self._stored_id(), publish_in)
 
     @classmethod
     def load(
@@ -258,7 +261,7 @@ class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
         metadata_callback: EpisodeMetadataCallback | None = None,
         rl_tuple_cls: type[RLTuple] = RLTuple,
         *,
-        trust: Sequence[str] = (),
+        trust: Sequence[str | type] = (),
         wrapper: Literal["same", "ignore"] = "same",
         render_mode: str | None = None,
     ) -> Self:
@@ -354,7 +357,7 @@ class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
         serialized_env: str,
         storage: TupliStorage | None,
         *,
-        trust: Sequence[str] = (),
+        trust: Sequence[str | type] = (),
         render_mode: str | None = None,
     ) -> Env[Any, Any]:
         """Return the environment of a text, by way of the `_deserialize` hook.

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from platformdirs import user_config_path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tupli_repo.codec.trust import TrustPolicy
+from tupli_repo.codec.trust import TrustPolicy, checked_names
 from tupli_repo.errors import (
     InvalidInputError,
     LockedError,
@@ -117,18 +117,18 @@ class Grants:
         """SHA-256 of each document this user stored here; errors as for `names`."""
         return frozenset(self._read(self._place()).documents)
 
-    def policy(self, names: Iterable[str] = ()) -> TrustPolicy:
+    def policy(self, names: Iterable[str | type] = ()) -> TrustPolicy:
         """Return what may come to life: what was granted, and ``names``.
 
         Raises:
             InvalidInputError: A name cannot be granted, or the file is malformed.
             StorageIOError: It cannot be read.
         """
-        also = _checked(names)
+        also = checked_names(names)
         held = self._read(self._place())
         return TrustPolicy([*held.names, *also], documents=held.documents)
 
-    def grant(self, names: Iterable[str]) -> list[str]:
+    def grant(self, names: Iterable[str | type]) -> list[str]:
         """Grant names, all or none; returns those that were not granted before.
 
         Args:
@@ -140,7 +140,7 @@ class Grants:
             StorageIOError: It cannot be read or written.
             LockedError: Another process keeps it locked.
         """
-        wanted = _checked(names)
+        wanted = checked_names(names)
         place = self._place()
         with self._locked(place):
             held = self._read(place)
@@ -155,7 +155,7 @@ class Grants:
                 self._write(held.model_copy(update={"names": sorted([*known, *new])}))
         return new
 
-    def revoke(self, names: Iterable[str]) -> list[str]:
+    def revoke(self, names: Iterable[str | type]) -> list[str]:
         """Take grants back, all or none; returns them, each once.
 
         Raises:
@@ -164,7 +164,7 @@ class Grants:
             StorageIOError: It cannot be read or written.
             LockedError: Another process keeps it locked.
         """
-        unwanted = _checked(names)
+        unwanted = checked_names(names)
         place = self._place()
         with self._locked(place):
             held = self._read(place)
@@ -303,13 +303,6 @@ def check_import_path(repository_root: Path) -> None:
 def _lies_in(path: Path, root: Path) -> bool:
     """Say whether a resolved path is a resolved folder, or below it."""
     return path == root or root in path.parents
-
-
-def _checked(names: Iterable[str]) -> list[str]:
-    """The names, each once, all of which could be granted."""
-    listed = names if isinstance(names, str) else list(names)
-    TrustPolicy(listed)
-    return list(dict.fromkeys(listed))
 
 
 def _readable(path: Path) -> str:

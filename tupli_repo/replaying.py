@@ -22,6 +22,7 @@ from tupli_repo.codec import env as env_codec
 from tupli_repo.codec.arrays import stack
 from tupli_repo.codec.deviations import Deviation, find_deviations
 from tupli_repo.codec.env.names import refusal, resolve
+from tupli_repo.codec.env.probing import untouched_randomness
 from tupli_repo.codec.env.recipe import layers_of
 from tupli_repo.codec.episode import EpisodeData
 from tupli_repo.codec.samples import (
@@ -44,6 +45,7 @@ _WITH_STATISTICS = (NormalizeObservation, NormalizeReward)
 _RANK = {"exact": 0, "close": 1, "different": 2}
 
 
+@untouched_randomness()
 def replay(episode: EpisodeData, env: AnyEnv, *, copy: bool = True) -> ReplayReport:
     """Run a recorded episode again and return how it compares with what was recorded.
 
@@ -80,6 +82,7 @@ def replay(episode: EpisodeData, env: AnyEnv, *, copy: bool = True) -> ReplayRep
     return replay_in(episode, lambda: env_codec.decode(document, TrustPolicy()))
 
 
+@untouched_randomness()
 def replay_in(episode: EpisodeData, make_env: Callable[[], AnyEnv]) -> ReplayReport:
     """Run a recorded episode again in environments that ``make_env`` makes; see `replay`.
 
@@ -99,7 +102,7 @@ def replay_in(episode: EpisodeData, make_env: Callable[[], AnyEnv]) -> ReplayRep
 
 
 def replay_stored(
-    repository: Repository, episode_ids: Iterable[str], *, trust: Sequence[str] = ()
+    repository: Repository, episode_ids: Iterable[str], *, trust: Sequence[str | type] = ()
 ) -> Iterator[tuple[EpisodeHeader, ReplayReport]]:
     """Run stored episodes again, each in its benchmark's environment, loaded afresh.
 
@@ -133,7 +136,9 @@ def replay_stored(
 # ---- the environment
 
 
-def _maker(repository: Repository, benchmark_id: str, trust: Sequence[str]) -> Callable[[], AnyEnv]:
+def _maker(
+    repository: Repository, benchmark_id: str, trust: Sequence[str | type]
+) -> Callable[[], AnyEnv]:
     """Return what makes a benchmark's environment, completed by its wrapper class's hook."""
     stored = repository.load_benchmark(benchmark_id)
     policy = repository.trust_policy(trust)

@@ -161,6 +161,62 @@ def test_another_dtype_is_a_deviation_where_the_space_is_known(strict):
     )
 
 
+WHOLE: list[Any] = [
+    (np.int64, 2**53 + 1, np.float64, 2.0**53),
+    (np.int64, 2**53 + 1, np.float32, 2.0**53),
+    (np.int64, 2**63 - 1, np.float64, 2.0**63),
+    (np.uint64, 2**64 - 1, np.float64, 2.0**64),
+    (np.uint64, 2**64 - 1, np.int64, -1),
+    (np.uint64, 2**63, np.int64, -(2**63)),
+    (np.uint64, 2**53 + 1, np.int64, 2**53),
+    (np.int64, 2**53 + 1, np.complex128, complex(2**53)),
+    (np.int8, -1, np.uint8, 255),
+    (np.int64, 1, np.float64, 1.5),
+]
+
+
+@pytest.mark.parametrize(("dtype", "one", "other_dtype", "other"), WHOLE)
+def test_numbers_of_two_kinds_are_compared_exactly(dtype, one, other_dtype, other):
+    ours, theirs = np.array([0, one], dtype), np.array([0, other], other_dtype)
+    for recorded, replayed in ((ours, theirs), (theirs, ours)):
+        (found,) = between(walk(recorded), walk(replayed), strict=False)
+        assert (found.step, found.column) == (1, "observations")
+        assert found.recorded != found.replayed
+        whole_alone = {recorded.dtype.kind, replayed.dtype.kind} <= set("iu")
+        assert not (whole_alone and found.is_close)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2**53, 2**53 + 2, 2**62])
+def test_equal_numbers_of_two_kinds_are_no_difference(number):
+    kinds = [np.array([0, number], dtype) for dtype in (np.int64, np.uint64, np.float64)]
+    for one in kinds:
+        for other in kinds:
+            assert between(walk(one), walk(other), strict=False) == []
+    low = np.array([0, -(2**63)], np.int64)
+    assert between(walk(low), walk(low.astype(float)), strict=False) == []
+    assert between(walk(np.array([0, 1])), walk(np.array([False, True])), strict=False) == []
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        (complex(1, NAN), complex(5, NAN), False),
+        (complex(NAN, 1), complex(NAN, 5), False),
+        (complex(NAN, 1), complex(1, NAN), False),
+        (complex(0.0, 1), complex(-0.0, 1), False),
+        (complex(1, NAN), complex(1, NAN), True),
+        (complex(NAN, NAN), complex(NAN, NAN), True),
+    ],
+)
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_complex_number_is_its_parts(one, other, alike, strict):
+    found = between(walk(np.array([0j, one])), walk(np.array([0j, other])), strict=strict)
+    assert [deviation.step for deviation in found] == ([] if alike else [1])
+
+
 def test_another_shape_is_a_deviation():
     (found,) = between(walk(np.zeros((3, 2))), walk(np.zeros((3, 4))), strict=False)
     assert found.why == "'observations' had shape (2,) and has (4,)"

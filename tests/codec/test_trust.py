@@ -11,6 +11,7 @@ from tupli_repo.codec.trust import (
     DEFAULT_WRAPPERS,
     NameKind,
     TrustPolicy,
+    checked_names,
     is_never_granted,
     trust_document,
 )
@@ -126,6 +127,40 @@ def test_one_text_is_not_taken_for_a_list_of_letters():
         TrustPolicy("my_envs.*")
 
 
+class Windy:
+    class Inner: ...
+
+
+def test_a_class_stands_for_its_exact_name():
+    policy = TrustPolicy([Windy, Windy.Inner, "my_envs.*"])
+    assert policy.names == ("my_envs.*", f"{__name__}.Windy", f"{__name__}.Windy.Inner")
+    assert policy.grants_exactly(f"{__name__}.Windy")
+    assert not TrustPolicy([Windy]).allows(f"{__name__}.Windy.Inner", NameKind.OBJECT)
+    assert checked_names([Windy, f"{__name__}.Windy", "a.*"]) == [f"{__name__}.Windy", "a.*"]
+
+
+def test_a_class_that_no_name_stands_for_is_no_grant():
+    class Local: ...
+
+    for cls in (Local, subprocess.Popen, int, type("Odd", (), {"__module__": "__main__"})):
+        with pytest.raises(InvalidInputError):
+            TrustPolicy([cls])
+
+
+@pytest.mark.parametrize("names", [None, 3, b"my_envs.*", Windy, [None], [b"a.B"], [3], [["a.B"]]])
+def test_what_is_no_list_of_names_is_refused_with_what_is(names):
+    with pytest.raises(InvalidInputError, match=r"list of names|not a name to trust") as caught:
+        TrustPolicy(names)
+    assert "pkg.mod.Class" in caught.value.hint
+    assert caught.value.message.isprintable()
+
+
+def test_a_wildcard_lets_no_class_be_called():
+    assert not TrustPolicy(["my_envs.*"]).allows("my_envs.Windy", NameKind.CALLED)
+    assert TrustPolicy(["my_envs.Windy"]).allows("my_envs.Windy", NameKind.CALLED)
+    assert TrustPolicy().allows("builtins.list", NameKind.CALLED)
+
+
 def test_a_trusted_document_may_name_anything_but_the_never_granted():
     policy = TrustPolicy(documents=[SHA])
     assert policy.allows("some.module.Env", NameKind.ENV, document=SHA)
@@ -144,7 +179,7 @@ def test_a_document_of_this_process_is_trusted_by_every_policy():
     assert TrustPolicy().allows("some.module.Env", NameKind.ENV, document=sha)
 
 
-@pytest.mark.parametrize("sha", ["", "abc", "Z" * 64, SHA.upper(), SHA + "\n"])
+@pytest.mark.parametrize("sha", [None, b"ab", "", "abc", "Z" * 64, SHA.upper(), SHA + "\n"])
 def test_a_document_is_named_by_its_whole_sha(sha):
     with pytest.raises(InvalidInputError):
         TrustPolicy(documents=[sha])

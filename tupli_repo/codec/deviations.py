@@ -141,8 +141,6 @@ def _deviation(
         )
         why = f"'{name}' had {what} {there} and has {here}"
         return Deviation(step=int(steps[0]), column=name, why=why)
-    dtype = np.result_type(ours, theirs)
-    ours, theirs = ours.astype(dtype, copy=False), theirs.astype(dtype, copy=False)
     unequal = _unequal(ours, theirs)
     if not unequal.any():
         return None
@@ -167,7 +165,31 @@ def _are_comparable(one: np.dtype[Any], other: np.dtype[Any], *, strict: bool) -
 
 
 def _unequal(ours: NDArray[Any], theirs: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which elements are not the same bits; NaN equals NaN, whatever its bits are."""
+    """Which elements are not the same number, or bits; NaN equals NaN, whatever its bits are."""
+    if ours.dtype != theirs.dtype and {ours.dtype.kind, theirs.dtype.kind} <= set("biu"):
+        differ: NDArray[np.bool_] = ours.astype(np.uint64) != theirs.astype(np.uint64)
+        differ |= (ours < 0) != (theirs < 0)
+        return differ
+    dtype = np.result_type(ours, theirs)
+    unequal = _unequal_bits(ours.astype(dtype, copy=False), theirs.astype(dtype, copy=False))
+    for whole in (ours, theirs):
+        if whole.dtype.kind in "iu" and dtype.kind in "fc":
+            unequal |= ~_is_exact(whole)
+    return unequal
+
+
+def _is_exact(whole: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which whole numbers float64 holds exactly: what is not one equals no such number."""
+    numbers = whole.astype(np.float64)
+    fits = numbers < 2.0 ** (8 * whole.itemsize - (whole.dtype.kind == "i"))
+    exact: NDArray[np.bool_] = fits & (np.where(fits, numbers, 0).astype(whole.dtype) == whole)
+    return exact
+
+
+def _unequal_bits(ours: NDArray[Any], theirs: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which elements of one dtype are not the same bits; a complex number's parts each."""
+    if ours.dtype.kind == "c":
+        return _unequal_bits(ours.real, theirs.real) | _unequal_bits(ours.imag, theirs.imag)
     if not ours.dtype.itemsize or not ours.size:
         return np.zeros(ours.shape, dtype=bool)
     bits = [
@@ -175,14 +197,16 @@ def _unequal(ours: NDArray[Any], theirs: NDArray[Any]) -> NDArray[np.bool_]:
         for side in (ours, theirs)
     ]
     unequal: NDArray[np.bool_] = (bits[0] != bits[1]).any(axis=-1)
-    if ours.dtype.kind in "fc":
+    if ours.dtype.kind == "f":
         unequal &= ~(np.isnan(ours) & np.isnan(theirs))
     return unequal
 
 
 def _distance(ours: NDArray[Any], theirs: NDArray[Any]) -> tuple[float, bool]:
     """The largest absolute difference of floating-point numbers, and whether all are close."""
-    dtype = ours.dtype
+    if {ours.dtype.kind, theirs.dtype.kind} <= set("biu"):
+        return 0.0, False
+    dtype = np.result_type(ours, theirs)
     if dtype.kind not in "fc":
         return 0.0, False
     wide = np.complex128 if dtype.kind == "c" else np.float64

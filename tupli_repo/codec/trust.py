@@ -5,9 +5,16 @@ granted it, or because the whole document was vouched for by its SHA-256; a name
 ``NEVER_ROOTS`` is never allowed beyond the frozen lists, whoever grants it. Nothing here imports
 what it judges, nor gymnasium, numpy or jsonpickle.
 
-Grants are ``'pkg.mod.Class'`` (exactly that name) or ``'pkg.*'`` (classes defined under ``pkg``;
-never functions). They come from the user: per call, or from the user's own configuration. Nothing
-in a repository can grant.
+Grants are ``'pkg.mod.Class'`` (exactly that name), a class itself, which stands for its name, or
+``'pkg.*'`` (classes defined under ``pkg``; never functions). They come from the user: per call, or
+from the user's own configuration. Nothing in a repository can grant.
+
+What ``'pkg.*'`` lets a document do: run the constructor of any environment or wrapper under
+``pkg``, the ``__setstate__`` of any class, and hand any class over as a value. Trusted code that
+calls what it is handed then calls that class, with arguments of the document's. So a class that a
+``functools.partial`` or the factory of a ``defaultdict`` holds needs its exact name, as a function
+does; but one that stands in an attribute or an argument, such as ``func=`` of a wrapper of
+gymnasium's, does not. Grant ``'pkg.*'`` only where every class of ``pkg`` may be called.
 """
 
 import re
@@ -25,7 +32,12 @@ class NameKind(StrEnum):
     WRAPPER = "wrapper"
     OBJECT = "class of an object"
     TYPE = "type"
+    CALLED = "type that is called"
     FUNCTION = "function"
+
+
+NEEDS_EXACT_NAME = frozenset({NameKind.CALLED, NameKind.FUNCTION})
+"""What no ``'pkg.*'`` grants."""
 
 
 def _under(package: str, names: str) -> frozenset[str]:
@@ -207,6 +219,7 @@ _DEFAULTS: dict[NameKind, frozenset[str]] = {
     NameKind.WRAPPER: DEFAULT_WRAPPERS,
     NameKind.OBJECT: DEFAULT_ENVS | DEFAULT_WRAPPERS,
     NameKind.TYPE: DEFAULT_TYPES,
+    NameKind.CALLED: DEFAULT_TYPES,
     NameKind.FUNCTION: DEFAULT_FUNCTIONS,
 }
 
@@ -254,7 +267,8 @@ class TrustPolicy:
     """Which names a document may bring to life; immutable.
 
     Args:
-        names: What the user grants: ``'pkg.mod.Class'`` exactly, or ``'pkg.*'`` for its classes.
+        names: What the user grants: ``'pkg.mod.Class'`` exactly, that class itself, or ``'pkg.*'``
+            for the classes under ``pkg``.
         documents: SHA-256 (64 hex digits) of document texts that are trusted whole.
 
     Raises:
@@ -269,21 +283,10 @@ class TrustPolicy:
 
     __slots__ = ("_documents", "_exact", "_prefixes")
 
-    def __init__(self, names: Iterable[str] = (), *, documents: Iterable[str] = ()) -> None:
-        if isinstance(names, str):
-            raise InvalidInputError(
-                f"trust wants a list of names, not the text '{names}'", hint=f"trust=['{names}']"
-            )
-        exact: set[str] = set()
-        prefixes: set[str] = set()
-        for name in names:
-            wildcard = _checked_grant(name)
-            if wildcard is None:
-                exact.add(name)
-            else:
-                prefixes.add(wildcard)
-        self._exact = frozenset(exact)
-        self._prefixes = tuple(sorted(prefixes))
+    def __init__(self, names: Iterable[str | type] = (), *, documents: Iterable[str] = ()) -> None:
+        granted = checked_names(names)
+        self._exact = frozenset(name for name in granted if not name.endswith(".*"))
+        self._prefixes = tuple(sorted({name[:-1] for name in granted if name.endswith(".*")}))
         self._documents = frozenset(_checked_sha256(sha256) for sha256 in documents)
 
     @property
@@ -313,7 +316,7 @@ class TrustPolicy:
         if self.grants_exactly(name, document=document):
             return True
         return (
-            kind is not NameKind.FUNCTION
+            kind not in NEEDS_EXACT_NAME
             and is_dotted_name(name)
             and not is_never_granted(name)
             and name.startswith(self._prefixes)
@@ -326,11 +329,34 @@ class TrustPolicy:
         return name in self._exact or (document is not None and self.trusts_document(document))
 
 
-def _checked_grant(name: str) -> str | None:
-    """Return the prefix of a ``'pkg.*'`` grant, None for an exact one."""
+def checked_names(names: object) -> list[str]:
+    """Return grants as text, each once and in their order; a class becomes its dotted name.
+
+    Raises:
+        InvalidInputError: One is malformed, too wide, or can never be granted, or they are no list.
+
+    >>> checked_names(["my_envs.*", "my_envs.Windy", "my_envs.*"])
+    ['my_envs.*', 'my_envs.Windy']
+    """
+    if isinstance(names, str):
+        raise InvalidInputError(
+            f"trust wants a list of names, not the text '{names}'", hint=f"trust=['{names}']"
+        )
+    if isinstance(names, bytes | type) or not isinstance(names, Iterable):
+        raise InvalidInputError(
+            f"trust wants a list of names, not '{names!r}'",
+            hint="trust=['pkg.mod.Class'] or trust=['pkg.*']",
+        )
+    return list(dict.fromkeys(_checked_grant(name) for name in names))
+
+
+def _checked_grant(grant: object) -> str:
+    """Return the text of one grant."""
+    name = f"{grant.__module__}.{grant.__qualname__}" if isinstance(grant, type) else grant
     if not isinstance(name, str):
         raise InvalidInputError(
-            f"'{name!r}' is not a name to trust", hint="a name is text: 'pkg.mod.Class' or 'pkg.*'"
+            f"'{grant!r}' is not a name to trust",
+            hint="a name is text, 'pkg.mod.Class' or 'pkg.*', or the class itself",
         )
     wildcard = _WILDCARD.fullmatch(name)
     root = wildcard[1] if wildcard else name
@@ -344,17 +370,15 @@ def _checked_grant(name: str) -> str | None:
             f"'{name}' can never be trusted",
             hint="define a class of your own that uses it, and trust that one",
         )
-    if wildcard is None:
-        return None
-    if root.partition(".")[0] in NO_WILDCARD_ROOTS:
+    if wildcard is not None and root.partition(".")[0] in NO_WILDCARD_ROOTS:
         raise InvalidInputError(
             f"'{name}' is too wide to trust", hint=f"name the classes of '{root}' one by one"
         )
-    return f"{root}."
+    return name
 
 
-def _checked_sha256(sha256: str) -> str:
-    if _SHA256.fullmatch(sha256) is None:
+def _checked_sha256(sha256: object) -> str:
+    if not isinstance(sha256, str) or _SHA256.fullmatch(sha256) is None:
         raise InvalidInputError(
             f"'{sha256}' is not the SHA-256 of a document", hint="it has 64 lower-case hex digits"
         )

@@ -38,6 +38,11 @@ def _filled(value_type: ValueType, content: Any) -> Any:
     return holding({"py/object": value_type.name, **dict.fromkeys(fields, content)})
 
 
+def _ordered(axes: list[Any]) -> Any:
+    """An array of 2 * 2 * 2 numbers that says in what order its axes lie."""
+    return array(shape=[2, 2, 2], order=axes, dtype="|u1", data={"py/b64": "AAECAwQFBgc="})
+
+
 TAGS = {text for text in vars(tags).values() if isinstance(text, str) and text.startswith("py/")}
 """Every tag of the installed jsonpickle; ``py/enum`` and ``py/blob`` are ours."""
 
@@ -232,6 +237,29 @@ MORE = {
     "name with a surrogate": holding({"py/object": "os.\ud800"}),
     "attribute with a surrogate": document(recipe(kwargs={"a\ud800": 1})),
     "argument with a surrogate": document(recipe(FROZEN_LAKE, kwargs={"map_name": "\ud800\n"})),
+    "partial of a class of a wildcard": holding(partial({"py/type": f"{GADGETS}.NoEnv"})),
+    "key of a partial": holding(
+        partial({"py/function": "builtins.max"}, [1, 2], key={"py/type": f"{GADGETS}.NoEnv"})
+    ),
+    "classes for a partial": holding(
+        partial({"py/function": "builtins.max"}, [{"a": {"py/type": f"{GADGETS}.NoEnv"}}])
+    ),
+    "keywords from outside a partial": holding(
+        [
+            {"key": {"py/type": f"{GADGETS}.NoEnv"}},
+            {**partial({"py/function": "builtins.max"}), "keywords": {"py/id": 2}},
+        ]
+    ),
+    "factory of a wildcard": holding(
+        value("collections.defaultdict", factory={"py/type": f"{GADGETS}.NoEnv"}, items={})
+    ),
+    "order of other axes": holding(_ordered([0, 1, 3])),
+    "order of too few axes": holding(_ordered([0, 1])),
+    "order of an axis twice": holding(_ordered([0, 1, 1])),
+    "order from the end": holding(_ordered([0, -1, 1])),
+    "order that is C": holding(_ordered([0, 1, 2])),
+    "order that is F": holding(_ordered([2, 1, 0])),
+    "order of no numbers": holding(_ordered(["a", "b", "c"])),
     "blob": holding({"py/blob": "0" * 64}),
     "array in a blob": holding(array(data={"py/blob": "0" * 64})),
     "array of nothing": holding(

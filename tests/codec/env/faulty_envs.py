@@ -1,6 +1,10 @@
 """Environments that do not come back, do not repeat themselves, or must not be run."""
 
+import functools
 import random
+import sys
+import threading
+import types
 from typing import Any
 
 import gymnasium
@@ -23,6 +27,15 @@ class ChangesItsState(Base):
     def __setstate__(self, state):
         type(self).__init__(self)
         self.size = state["size"] + 1
+
+
+class ChangesAPairInItsState(ChangesItsState):
+    def __getstate__(self):
+        return {"pairs": [(1, self.size)]}
+
+    def __setstate__(self, state):
+        type(self).__init__(self)
+        self.size = state["pairs"][0][1] + 1
 
 
 class RefusesItsState(ChangesItsState):
@@ -162,3 +175,128 @@ class DrawsWhenMade(Base, EzPickle):
         super().__init__()
         self.size = size
         self.rooms = [{"door": random.random(), "floor": 0} for _ in range(size)]
+
+
+class CopiesItsDictionary(Base):
+    """The usual pair: everything but what cannot be stored."""
+
+    def __init__(self):
+        super().__init__()
+        self.size = 3
+        self.handle = threading.Lock()
+
+    def __getstate__(self):
+        state = self.__dict__.copy()
+        del state["handle"]
+        return state
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        self.handle = threading.Lock()
+
+
+class CountsEpisodes(Base):
+    """Counts what nobody resets: whole numbers, numpy's, sums that begin with 0, and in a dict."""
+
+    def __init__(self, matters=False):
+        super().__init__()
+        self.matters = matters
+        self.episodes = 0
+        self.total: float = 0
+        self.seen = {"steps": np.int64(0)}
+
+    def reset(self, *, seed=None, options=None):
+        self.episodes += 1
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action):
+        observation, reward, *rest = super().step(action)
+        self.seen["steps"] += 1
+        self.total += 0.5
+        return observation, reward + (self.total if self.matters else 0), *rest
+
+
+class Computes(Base, EzPickle):
+    """Computes a table when it is first asked for; and one of what it drew."""
+
+    def __init__(self, scale=2.0):
+        EzPickle.__init__(self, scale)
+        super().__init__()
+        self.scale = scale
+
+    @functools.cached_property
+    def table(self):
+        return np.arange(3) * self.scale
+
+    @functools.cached_property
+    def drawn(self):
+        return self.np_random.random()
+
+    def step(self, action):
+        observation, reward, *rest = super().step(action)
+        return observation, reward + float(self.table.sum()) + self.drawn, *rest
+
+
+class ComputesUnrecorded(Base):
+    @functools.cached_property
+    def table(self):
+        return 2.0
+
+    def step(self, action):
+        observation, _, *rest = super().step(action)
+        return observation, self.table, *rest
+
+
+class ChangesItsArgument(Base, EzPickle):
+    def __init__(self, trail, copies=False):
+        EzPickle.__init__(self, trail, copies)
+        super().__init__()
+        self.trail = list(trail) if copies else trail
+
+    def step(self, action):
+        self.trail.append(action)
+        return super().step(action)
+
+
+class SharesMemory(Base):
+    """Holds one array twice, the second time a part of it."""
+
+    def __init__(self, view, made_in_reset=False, writeable=True):
+        super().__init__()
+        self.grid = np.zeros((3, 4), dtype=np.float32)
+        self.row = view(self.grid)
+        self.view = view if made_in_reset else None
+        self.grid.flags.writeable = writeable
+        if isinstance(self.row, np.ndarray):
+            self.row.flags.writeable = writeable
+
+    def reset(self, *, seed=None, options=None):
+        if self.view is not None:
+            self.row = self.view(self.grid)
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action):
+        if self.grid.flags.writeable:
+            self.grid += 1
+        observation, _, *rest = super().step(action)
+        return observation, float(self.grid.sum()), *rest
+
+
+def first_row(grid):
+    return grid[0]
+
+
+class ShowsItsDict(Base):
+    def __init__(self, both=True):
+        super().__init__()
+        counts = {"n": 0}
+        if both:
+            self.counts = counts
+        self.shown = types.MappingProxyType(counts)
+
+
+class UsesTorch(Base):
+    def step(self, action):
+        observation, reward, *rest = super().step(action)
+        torch = sys.modules["torch"]
+        return observation, reward + float(torch.rand(())), *rest

@@ -1,8 +1,12 @@
-"""Classes that write a file when any of their code runs; no document may make it run."""
+"""Classes that leave a trace when any of their code runs; no document may make it run.
+
+The trace is an entry in ``TRIPS``, which every test here looks at, and an audit event.
+"""
 
 import abc
 import enum
 import pathlib
+import sys
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -11,11 +15,15 @@ from gymnasium.wrappers import RecordVideo
 from tests.codec.env import sample_envs
 from tests.codec.env.sample_envs import Base
 
+TRIPS: list[str] = []
+"""Who made something run, one entry a time."""
+
 
 def trip(*_: Any, **__: Any) -> Any:
-    """Leave a trace, as an attack would."""
-    with open("tripped", "a") as trace:
-        trace.write("x")
+    """Leave a trace; writing a file would be as easy."""
+    caller = sys._getframe(1)
+    TRIPS.append(f"{caller.f_code.co_qualname} in {caller.f_code.co_filename}:{caller.f_lineno}")
+    sys.audit("gadgets.trip")
 
 
 class Deleted:

@@ -13,8 +13,8 @@ TIME_LIMIT = "gymnasium.wrappers.common.TimeLimit"
 ORDER_ENFORCING = "gymnasium.wrappers.common.OrderEnforcing"
 SAMPLES = "tests.codec.env.sample_envs"
 GADGETS = "tests.codec.env.gadgets"
-CARELESS = TrustPolicy([f"{SAMPLES}.*", f"{GADGETS}.*"])
-"""What a user in a hurry grants: everything in two modules."""
+CARELESS = TrustPolicy([f"{SAMPLES}.*", f"{GADGETS}.*", f"{GADGETS}.WithNew"])
+"""What a user in a hurry grants: everything in two modules, and a class that may be called."""
 
 TRIP = {"py/function": f"{GADGETS}.trip"}
 
@@ -212,6 +212,9 @@ PLAIN_ATTACKS: dict[str, Any] = {
     "many dimensions": holding(array(shape=[1] * 40)),
     "bool of two": holding(array(dtype="|b1", data={"py/b64": "Ag=="})),
     "not base64": holding({"py/b64": "####"}),
+    "base64 with bits left over": holding({"py/b64": "AB=="}),
+    "base64 cut off": holding({"py/b64": "AAAAA"}),
+    "base64 of padding": holding({"py/b64": "AAAA=="}),
     "text for a state": holding({"py/object": f"{SAMPLES}.Stateful", "py/state": 3}),
     "enum that is none": holding({"py/object": f"{SAMPLES}.Engine", "py/enum": "RED"}),
     "enum without member": holding({"py/object": f"{SAMPLES}.Color", "py/enum": "mro"}),

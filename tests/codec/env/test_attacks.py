@@ -12,12 +12,14 @@ from tests.codec.env.attack_documents import ATTACKS, BY_PATH, TAGS
 from tests.codec.env.plain_attacks import (
     ANT,
     CARELESS,
+    GADGETS,
     PLAIN_ATTACKS,
     SAMPLES,
     TEXTS,
     array,
     document,
     holding,
+    partial,
     recipe,
     snapshot,
     value,
@@ -33,7 +35,13 @@ from tupli_repo.codec.trust import (
     TrustPolicy,
     is_default,
 )
-from tupli_repo.errors import CorruptObjectError, TupliError, UntrustedCodeError
+from tupli_repo.errors import (
+    CorruptObjectError,
+    InvalidInputError,
+    MissingDependencyError,
+    TupliError,
+    UntrustedCodeError,
+)
 
 decoded: Any = decode
 
@@ -111,6 +119,72 @@ def test_every_untrusted_name_is_listed_at_once():
         decoded(EnvDocument(text=text), TrustPolicy())
     assert caught.value.names == tuple(names)
     assert f"tupli trust {' '.join(names)}" in caught.value.hint
+
+
+def test_a_class_that_is_called_needs_its_exact_name():
+    called = f"{GADGETS}.NoEnv"
+    documents = [name for name in ATTACKS if name.endswith("of a wildcard")]
+    assert len(documents) == 2
+    for name in documents:
+        text = dump_json(ATTACKS[name])
+        assert untrusted_names(text, CARELESS) == [called]
+        with pytest.raises(UntrustedCodeError) as caught:
+            decoded(EnvDocument(text=text), CARELESS)
+        assert caught.value.names == (called,)
+        decoded(EnvDocument(text=text), TrustPolicy([called]))
+    held = dump_json(holding({"a": {"py/type": called}}))
+    assert decoded(EnvDocument(text=held), CARELESS).thing["a"].__name__ == "NoEnv"
+    counted = value("collections.defaultdict", factory=None, items={"a": {"py/type": called}})
+    assert untrusted_names(dump_json(holding(counted)), CARELESS) == []
+    kept = recipe(overrides={"a": partial({"py/function": "math.sin"}), "b": {"py/type": called}})
+    assert untrusted_names(dump_json(document(kept)), CARELESS) == []
+    assert decoded(EnvDocument(text=dump_json(document(kept))), CARELESS).b.__name__ == "NoEnv"
+
+
+def test_the_unpickler_asks_for_what_is_called_by_itself():
+    asked = []
+
+    def resolve(name, kind):
+        asked.append((name, kind))
+        return int
+
+    one, other = {"py/type": "a.One"}, {"py/type": "a.Other"}
+    ClosedUnpickler(resolve, lambda name: False, []).restore([partial(one, [one], x=one), other])
+    assert asked == [("a.One", NameKind.CALLED)] * 3 + [("a.Other", NameKind.TYPE)]
+
+
+def test_a_value_refers_to_nothing_outside():
+    text = dump_json(ATTACKS["keywords from outside a partial"])
+    with pytest.raises(CorruptObjectError, match="shares nothing"):
+        decoded(EnvDocument(text=text), CARELESS)
+
+
+def test_a_class_that_was_renamed_is_missing_and_the_document_is_not_damaged():
+    with pytest.raises(MissingDependencyError, match="there is no 'Missing' in") as caught:
+        decoded(EnvDocument(text=dump_json(PLAIN_ATTACKS["no such class"])), CARELESS)
+    assert "renamed" in caught.value.hint
+    assert caught.value.exit_status == 1
+
+
+def test_a_module_of_ones_own_that_is_not_found_says_how_it_is():
+    text = dump_json(document(recipe("my_own_envs.Windy")))
+    with pytest.raises(MissingDependencyError) as caught:
+        decoded(EnvDocument(text=text), TrustPolicy(["my_own_envs.*"]))
+    assert "run where 'my_own_envs' can be imported, as with PYTHONPATH=." in caught.value.hint
+
+
+def test_bytes_are_written_one_way_only():
+    text = dump_json(holding({"py/b64": "AA=="}))
+    assert decoded(parse(text), TrustPolicy()).thing == b"\0"
+    for data in ("AB==", "AAB=", "AAAA=", "AAAAA", "AAAA====", "="):
+        with pytest.raises(CorruptObjectError, match="not base64"):
+            parse(text.replace("AA==", data))
+
+
+@pytest.mark.parametrize("text", [None, b"x", 3])
+def test_what_is_no_text_holds_no_names(text):
+    with pytest.raises(InvalidInputError, match="a document is text"):
+        untrusted_names(text)
 
 
 def test_thousands_of_names_are_not_all_printed():

@@ -2,6 +2,7 @@
 
 import array
 import datetime as dt
+import itertools
 import pathlib
 import random
 import zoneinfo
@@ -13,6 +14,7 @@ from tests.codec.env import sample_envs
 from tests.codec.env.sample_envs import Holder
 from tests.codec.env.values import BERLIN, refusal, sha, through
 from tupli_repo.codec.env import encode
+from tupli_repo.codec.env.values.numeric import _array_fields
 
 
 def test_seeds_come_back_and_what_was_spawned_is_no_part_of_them():
@@ -25,6 +27,51 @@ def test_seeds_come_back_and_what_was_spawned_is_no_part_of_them():
     assert loaded.generate_state(4).tolist() == expected.tolist()
     assert loaded.n_children_spawned == 0
     assert through(np.random.SeedSequence(7)).entropy == 7
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (2, 3, 1, 4), (1, 2, 1, 3, 2), (4, 1, 5)])
+def test_the_order_of_axes_in_memory_comes_back(shape):
+    long = [axis for axis, edge in enumerate(shape) if edge > 1]
+    texts = set()
+    for order in itertools.permutations(range(len(shape))):
+        flat = np.arange(np.prod(shape), dtype=np.float32)
+        live = flat.reshape([shape[axis] for axis in order]).transpose(np.argsort(order))
+        loaded = through(live)
+        assert loaded.shape == shape
+        assert loaded.tobytes() == live.tobytes()
+        assert [loaded.strides[axis] for axis in long] == [live.strides[axis] for axis in long]
+        assert loaded.flags.writeable
+        live.flags.writeable = False
+        assert not through(live).flags.writeable
+        texts.add(sha(live.copy(order="K")))
+    assert len(texts) == len(list(itertools.permutations(long)))
+
+
+def test_the_last_bit_of_a_sum_survives_loading():
+    draws = np.random.default_rng(0).standard_normal((40, 50, 60)).astype(np.float32)
+    live = draws.transpose(1, 0, 2)
+    assert live.sum() != live.copy(order="C").sum()
+    assert through(live).sum() == live.sum()
+
+
+@pytest.mark.parametrize(
+    "live",
+    [
+        np.arange(24.0).reshape(4, 3, 2)[::2],
+        np.arange(24.0).reshape(4, 3, 2).transpose(1, 0, 2)[:, ::-1],
+        np.broadcast_to(np.arange(3.0), (2, 5, 3)),
+        np.arange(24.0).reshape(4, 3, 2).transpose(1, 0, 2)[:, :2],
+        np.arange(6.0)[::-1],
+    ],
+)
+def test_what_does_not_fill_its_memory_comes_back_as_its_copy(live):
+    loaded = through(live)
+    copied = live.copy(order="K")
+    assert loaded.strides == copied.strides
+    assert loaded.tolist() == live.tolist()
+    assert _array_fields(live).get("order") == _array_fields(copied).get("order")
+    copied.flags.writeable = live.flags.writeable
+    assert sha(live) == sha(copied)
 
 
 @pytest.mark.parametrize("kind", ["MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64"])
@@ -101,6 +148,26 @@ def test_combinations_of_flags_come_back():
     assert through({both: 1}) == {both: 1}
     assert sha(both) != sha(sample_envs.Access.READ)
     assert "has no name" in refusal(sample_envs.Access(64)).message
+
+
+class Sailing:
+    def __init__(self):
+        self.go = 1
+
+
+class Walking:
+    def __init__(self):
+        vars(self)["go"] = 1
+
+    def go(self): ...
+
+
+@pytest.mark.parametrize(
+    "boats", [[Walking()], [Sailing(), Walking()], [Sailing()] * 2 + [Walking()]]
+)
+def test_what_holds_for_one_class_is_not_taken_for_another(boats):
+    assert "'go' hides a method" in refusal(boats).message
+    assert [boat.go for boat in through([Sailing(), Sailing()])] == [1, 1]
 
 
 class OwnNumber(np.float64):

@@ -1,6 +1,7 @@
 """The hook: a private copy is handed out, and what it sets is what the document says."""
 
 import copy
+import random
 from typing import Any
 
 import gymnasium
@@ -8,11 +9,11 @@ import numpy as np
 import pytest
 from gymnasium import wrappers
 
-from tests.codec.env import sample_envs
+from tests.codec.env import faulty_envs, sample_envs
 from tests.codec.env.families import trajectory
 from tests.codec.env.test_round_trip import OURS
 from tupli_repo.codec.env import decode, encode, parse
-from tupli_repo.errors import EncodingError
+from tupli_repo.errors import EncodingError, InvalidInputError
 
 make_env: Any = gymnasium.make
 decoded: Any = decode
@@ -136,3 +137,52 @@ def test_a_hook_must_return_the_layers_it_was_given():
 def test_an_artifact_is_named_by_an_id(artifact):
     with pytest.raises(EncodingError):
         encode(windy(), prepare=lambda env: (store_wind(env)[0], [artifact]))
+
+
+def nothing(env):
+    return None
+
+
+def without_artifacts(env):
+    return env
+
+
+def one_text(env):
+    return env, ARTIFACT
+
+
+def no_texts(env):
+    return env, [1]
+
+
+def swapped(env):
+    return [ARTIFACT], env
+
+
+@pytest.mark.parametrize("hook", [nothing, without_artifacts, one_text, no_texts, swapped])
+def test_a_hook_that_returns_something_else_is_named(hook):
+    with pytest.raises(InvalidInputError, match=f"'{hook.__name__}' returned") as caught:
+        encode(windy(), prepare=hook)
+    assert "return env, []" in caught.value.hint
+    assert "\n" not in caught.value.message
+
+
+def test_what_a_hook_draws_is_not_the_programs():
+    def draws(env):
+        random.random()
+        np.random.random()
+        return env, []
+
+    before = random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index]
+    encode(windy(), prepare=draws)
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == before  # type: ignore[index]
+
+
+def test_a_hook_may_take_out_a_view():
+    def drop(env):
+        env.unwrapped.row = None
+        return env, []
+
+    env = faulty_envs.SharesMemory(faulty_envs.first_row)
+    with pytest.warns(UserWarning, match="depends on how"):
+        assert decoded(encode(env, prepare=drop), OURS).row is None

@@ -3,6 +3,7 @@
 from typing import Any
 
 import gymnasium
+import numpy as np
 import pytest
 from gymnasium import wrappers
 
@@ -10,10 +11,11 @@ from tests.codec.env import faulty_envs, sample_envs
 from tests.codec.env.families import STACKS, play
 from tupli_repo.codec.env import check_round_trip, decode, encode, parse
 from tupli_repo.codec.env.attributes import usually_volatile
-from tupli_repo.codec.env.probing import attribute_names, find_volatile
+from tupli_repo.codec.env.leaves import attribute_names
+from tupli_repo.codec.env.probing import find_volatile
 from tupli_repo.codec.env.recipe import plan_layers
 from tupli_repo.codec.trust import TrustPolicy
-from tupli_repo.errors import CorruptObjectError, EncodingError
+from tupli_repo.errors import CorruptObjectError, EncodingError, InvalidInputError
 
 make_env: Any = gymnasium.make
 
@@ -91,7 +93,8 @@ def test_what_is_named_is_part_of_the_document_and_its_value_is_not():
     loaded: Any = decode(document, TrustPolicy())
     assert loaded.thing == {"count": 0, "limit": 9}
     assert encode(loaded, volatile=["/base/thing/count"]).text == document.text
-    assert encode(env, volatile=["b", "a", "a"]).text == encode(env, volatile=["a", "b"]).text
+    one = encode(env, volatile=["thing", "steps", "steps"])
+    assert one.text == encode(env, volatile=["steps", "thing"]).text
 
 
 def test_a_name_means_an_attribute_and_not_a_key_inside_one():
@@ -120,9 +123,9 @@ def test_a_changed_part_next_to_a_named_one_is_restored():
 
 @pytest.mark.parametrize("globs", ["[]", "1", '[""]]', "[1]", '{"a":1}', '"x"'])
 def test_globs_in_a_document_are_a_list_of_texts(globs):
-    text = encode(sample_envs.Base(), volatile=["a"]).text
+    text = encode(sample_envs.Base(), volatile=["steps"]).text
     with pytest.raises(CorruptObjectError):
-        parse(text.replace('"volatile":["a"]', f'"volatile":{globs}'))
+        parse(text.replace('"volatile":["steps"]', f'"volatile":{globs}'))
 
 
 def test_the_wrappers_that_are_known_without_probing_are_known_rightly():
@@ -148,3 +151,105 @@ def test_the_wrappers_that_are_known_without_probing_are_known_rightly():
             if index:
                 wrapper = type(plan.live[index])
                 assert attribute_names(paths, index) <= usually_volatile(wrapper), wrapper
+
+
+def test_a_count_is_stored_as_zero_with_one_warning_and_one_text():
+    env: Any = faulty_envs.CountsEpisodes()
+    with pytest.warns(
+        UserWarning, match=r"'/base/episodes', '/base/seen/steps', '/base/total'"
+    ) as told:
+        text = encode(env).text
+    assert len(told) == 1
+    assert "volatile=['episodes', '/base/seen/steps', 'total']" in str(told[0].message)
+    play(env)
+    assert (env.episodes > 0, type(env.total)) == (True, float)
+    with pytest.warns(UserWarning, match="zero is stored"):
+        document = encode(env)
+    assert document.text == text
+    loaded: Any = decode(document, TrustPolicy())
+    assert (loaded.episodes, loaded.total, loaded.seen) == (0, 0.0, {"steps": 0})
+    with pytest.warns(UserWarning, match="zero is stored"):
+        assert encode(loaded).text == text
+
+
+def test_what_is_named_as_volatile_is_not_warned_about():
+    env = faulty_envs.CountsEpisodes()
+    named = ["episodes", "total", "/base/seen/*"]
+    check_round_trip(encode(env, volatile=named), env, volatile=named)
+    with pytest.warns(UserWarning, match="^'/base/episodes' depends") as told:
+        encode(env, volatile=["total", "/base/seen/*"])
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("make", [faulty_envs.Computes, faulty_envs.ComputesUnrecorded])
+def test_what_a_property_computes_is_no_configuration_and_what_is_set_is(make):
+    text = encode(make()).text
+    env = make()
+    env.reset(seed=3)
+    play(env)
+    assert "table" in vars(env)
+    assert encode(env).text == text
+    env.table = np.full(3, 777.0)
+    changed = encode(env)
+    assert changed.text != text
+    check_round_trip(changed, env)
+    loaded: Any = decode(changed, TrustPolicy())
+    assert loaded.table.tolist() == [777.0] * 3
+    assert encode(loaded).text == changed.text
+
+
+def test_what_is_computed_from_a_change_is_that_change():
+    one, two = faulty_envs.Computes(), faulty_envs.Computes()
+    one.scale = two.scale = 5.0
+    assert two.table[1] == 5.0
+    assert encode(one).text == encode(two).text
+
+
+def test_a_change_that_is_left_out_is_told():
+    env = make_env("CartPole-v1")
+    play(env)
+    encode(env, exclude=["gravity", "state"])
+    env.unwrapped.gravity = 5.0
+    cases: list[dict[str, Any]] = [{"exclude": ["grav*", "state"]}, {"volatile": ["gravity"]}]
+    for options in cases:
+        with pytest.warns(UserWarning, match="'/base/gravity' was changed, and is left out"):
+            encode(env, **options)
+
+
+def test_a_count_that_is_left_out_is_no_change():
+    env: Any = wrappers.RecordEpisodeStatistics(make_env("CartPole-v1"))
+    play(env)
+    encode(env, exclude=["episode_count"])
+
+
+def test_a_name_that_nothing_has_is_an_error():
+    cases: list[dict[str, Any]] = [{"exclude": ["gravty"]}, {"volatile": ["gravty"]}]
+    for options in cases:
+        with pytest.raises(InvalidInputError, match="'gravty' names nothing") as caught:
+            encode(make_env("CartPole-v1"), **options)
+        assert "gravity" in caught.value.hint
+    with pytest.raises(InvalidInputError, match="'/base/thing/x'"):
+        encode(sample_envs.Holder({"y": 3}), volatile=["/base/thing/y", "/base/thing/x"])
+
+
+def test_a_name_that_only_an_episode_brings_is_known():
+    fresh = make_env("Pendulum-v1")
+    assert not hasattr(fresh.unwrapped, "last_u")
+    encode(fresh, volatile=["last_u"], exclude=["last_u"])
+
+
+def test_a_loaded_environment_is_stored_with_the_same_names():
+    env: Any = sample_envs.Holder(3)
+    env.cache = [1]
+    document = encode(env, exclude=["cache"])
+    assert encode(decode(document, TrustPolicy()), exclude=["cache"]).text == document.text
+
+
+def test_an_argument_that_running_changes_is_refused():
+    with pytest.raises(EncodingError, match="'/base/trail' is an argument") as caught:
+        encode(faulty_envs.ChangesItsArgument([]))
+    assert "copy it" in caught.value.hint
+    env = faulty_envs.ChangesItsArgument([1], copies=True)
+    text = encode(env).text
+    play(env)
+    assert encode(env).text == text

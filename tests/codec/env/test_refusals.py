@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import warnings
 import weakref
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
@@ -17,8 +18,8 @@ import numpy as np
 import pytest
 from gymnasium import wrappers
 
-from tests.codec.env import sample_envs
-from tupli_repo.codec.env import decode, encode
+from tests.codec.env import faulty_envs, sample_envs
+from tupli_repo.codec.env import check_round_trip, decode, encode
 from tupli_repo.codec.trust import TrustPolicy
 from tupli_repo.errors import EncodingError, InvalidInputError
 
@@ -173,3 +174,96 @@ def test_globs_are_a_list_and_not_one_text():
         options: dict[str, Any] = {name: "state"}
         with pytest.raises(InvalidInputError, match="'state'"):
             encode(sample_envs.Base(), **options)
+
+
+@pytest.mark.parametrize("globs", [[1], None, 3, [""], [b"x"]])
+@pytest.mark.parametrize("name", ["exclude", "volatile"])
+def test_globs_are_texts(name, globs):
+    options: dict[str, Any] = {name: globs}
+    with pytest.raises(InvalidInputError, match=f"'{name}'") as caught:
+        encode(sample_envs.Base(), **options)
+    assert f"{name}=[" in caught.value.hint
+
+
+def test_an_environment_without_everything_cannot_run():
+    with pytest.raises(EncodingError, match="failed in") as caught:
+        encode(sample_envs.Holder(1), exclude=["*"])
+    assert "excluded" in caught.value.hint
+
+
+def test_globs_tell_upper_case_from_lower_case(monkeypatch):
+    monkeypatch.setattr(os.path, "normcase", str.lower)  # as on Windows
+    env = make_env("CartPole-v1")
+    env.unwrapped.Gravity = 3.0
+    loaded: Any = decode(encode(env, exclude=["G*"]), TrustPolicy())
+    assert not hasattr(loaded.unwrapped, "Gravity")
+    env.unwrapped.gravity = 5.0
+    loaded = decode(encode(env, exclude=["G*"]), TrustPolicy())
+    assert loaded.unwrapped.gravity == 5.0
+
+
+VIEWS = {
+    "row": lambda grid: grid[0],
+    "transposed": lambda grid: grid.T,
+    "reversed": lambda grid: grid[::-1, 1],
+    "other type": lambda grid: grid.view(np.int32),
+    "in a list": lambda grid: [1, grid[2]],
+    "read-only": lambda grid: np.broadcast_to(grid[0], (2, 4)),
+}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_memory_that_two_attributes_share_is_refused_by_both_paths(name):
+    with pytest.raises(EncodingError, match="share memory") as caught:
+        encode(faulty_envs.SharesMemory(VIEWS[name]))
+    assert "'/base/grid' and '/base/row" in caught.value.message
+    assert "reset()" in caught.value.hint
+    with pytest.raises(EncodingError, match="share memory"):
+        encode(faulty_envs.SharesMemory(VIEWS[name]), probe=False, volatile=["steps"])
+
+
+def test_memory_that_is_not_shared_in_the_end_is_no_matter():
+    cases: list[tuple[Any, dict[str, Any]]] = [
+        (faulty_envs.SharesMemory(faulty_envs.first_row, made_in_reset=True), {}),
+        (faulty_envs.SharesMemory(lambda grid: grid), {}),  # one object
+        (faulty_envs.SharesMemory(lambda grid: np.arange(12.0).reshape(3, 4).T), {}),
+        (faulty_envs.SharesMemory(VIEWS["row"], writeable=False), {}),
+        (faulty_envs.SharesMemory(VIEWS["row"]), {"exclude": ["row"]}),
+        (faulty_envs.SharesMemory(VIEWS["row"]), {"volatile": ["row"]}),
+    ]
+    for env, options in cases:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            document = encode(env, **options)
+        if not options:
+            check_round_trip(document, env)
+
+
+def test_columns_side_by_side_share_nothing():
+    table = np.zeros((50, 4))
+    encode(sample_envs.Holder([table[:, column] for column in range(4)]))
+
+
+def test_a_view_that_was_put_into_a_recipe_is_refused():
+    env: Any = sample_envs.Recorded(3)
+    env.grid = np.zeros((3, 3))
+    env.row = env.grid[1]
+    with pytest.raises(EncodingError, match="'/base/grid' and '/base/row' share memory"):
+        encode(env)
+
+
+def test_a_view_of_a_dict_that_is_stored_too_is_refused():
+    with pytest.raises(EncodingError, match="'/base/shown' and '/base/counts' share"):
+        encode(faulty_envs.ShowsItsDict())
+    env = faulty_envs.ShowsItsDict(both=False)
+    check_round_trip(encode(env), env)
+
+
+def test_views_of_a_tensor_are_refused():
+    torch = pytest.importorskip("torch")
+    whole = torch.zeros(4)
+    with pytest.raises(EncodingError, match="'/base/thing/0' and '/base/thing/1' share"):
+        encode(sample_envs.Holder([whole, whole[:2]]))
+    with pytest.raises(EncodingError, match="share"):
+        encode(sample_envs.Holder([whole.numpy(), whole]))
+    encode(sample_envs.Holder([whole, whole, whole.clone(), torch.zeros(0)]))

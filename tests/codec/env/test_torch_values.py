@@ -34,6 +34,15 @@ def test_a_tensor_of_each_dtype_comes_back(torch, dtype):
     assert through(live[:0]).shape == (0, 3)
 
 
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (1, 3, 4, 5), (2, 3, 1, 5), (2, 3, 4, 1)])
+def test_the_memory_order_of_a_tensor_comes_back(torch, shape):
+    live = torch.rand(shape).to(memory_format=torch.channels_last)
+    assert not live.is_contiguous()
+    same_bits(torch, through(live), live)
+    turned = torch.rand(4, 3, 2).permute(1, 0, 2)
+    same_bits(torch, through(turned), turned)
+
+
 def test_what_belongs_to_tensors_comes_back(torch):
     odd = torch.tensor([float("nan"), float("-inf"), -0.0], requires_grad=True)
     same_bits(torch, through(odd), odd)

@@ -21,11 +21,13 @@ from tests.codec.env.values import (
     sha,
     through,
 )
-from tupli_repo.codec.env import decode, encode, join, spill
+from tupli_repo.codec.env import decode, encode, join, parse, spill
 from tupli_repo.codec.env.guards import check_arguments
+from tupli_repo.codec.env.values.frames import value_type_of_pandas
 from tupli_repo.errors import CorruptObjectError, EncodingError
 
 NS = "datetime64[ns]"
+NAN = float("nan")
 
 
 @pytest.mark.parametrize("name", COLUMNS)
@@ -117,6 +119,33 @@ def test_frames_that_read_alike_are_written_alike():
     hidden[1] = pd.NA
     assert sha(hidden) == sha(pd.array([1, None], dtype="Int64"))
     assert sha(pd.Series([1.0, 2.0]).to_frame("a")) == sha(pd.DataFrame({"a": [1.0, 2.0]}))
+
+
+def objects(*values):
+    return pd.Series(list(values), dtype=object)
+
+
+@pytest.mark.parametrize("gaps", [(None,), (NAN,), (pd.NA,), (NAN, None, pd.NA)], ids=repr)
+def test_what_text_among_objects_lacks_comes_back_as_itself(gaps):
+    live = objects("u", *gaps, "v")
+    for loaded in (through(live), through(live.to_frame("a"))["a"], through(pd.Index(live))):
+        assert loaded.dtype == object
+        assert list(map(repr, loaded)) == list(map(repr, live))
+
+
+def test_gaps_of_two_kinds_are_written_differently():
+    gaps = (None, NAN, pd.NA)
+    assert len({sha(objects("u", gap)) for gap in gaps}) == len(gaps)
+    assert sha(objects("u", "v")) == sha(pd.Series(["u", "v"]))
+
+
+@pytest.mark.parametrize("stray", ["1", '{"py/b64":"AAAA"}', '["v"]', "true"])
+def test_a_column_of_a_tuple_holds_text_alone(stray):
+    text = encode(Holder(objects("u", NAN))).text
+    forged = text.replace('{"py/tuple":["u",', '{"py/tuple":["u",' + stray + ",")
+    assert forged != text
+    with pytest.raises(CorruptObjectError, match="text expected"):
+        decode(parse(forged), OURS)
 
 
 def test_frames_that_differ_are_written_differently():
@@ -227,6 +256,16 @@ def test_what_pandas_has_more_is_refused(name):
     with pytest.raises(EncodingError, match=why) as caught:
         encode(Holder(make()))
     assert caught.value.hint
+
+
+class Nowhere(type):
+    @property
+    def __module__(cls):  # type: ignore[override]
+        raise AttributeError("types of some extensions are in no module")
+
+
+def test_a_type_of_no_module_is_none_of_pandas():
+    assert value_type_of_pandas(Nowhere("Swig", (), {})()) is None
 
 
 class Ledger(Base):

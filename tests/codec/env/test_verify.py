@@ -12,7 +12,8 @@ from gymnasium import wrappers
 
 from tests.codec.env import faulty_envs, sample_envs
 from tests.codec.env.families import play
-from tupli_repo.codec.env import check_round_trip, encode
+from tupli_repo.codec.env import check_round_trip, decode, encode
+from tupli_repo.codec.trust import TrustPolicy
 from tupli_repo.errors import EncodingError
 
 make_env: Any = gymnasium.make
@@ -41,10 +42,10 @@ def test_a_state_that_comes_back_changed_is_named():
     def keep(env):
         return env, []
 
-    assert "'/base/state/size' does not come back" in refused(faulty_envs.ChangesItsState())
-    assert "'/base/state/size'" in refused(faulty_envs.ChangesItsState(), prepare=keep)
+    assert "'/base/size' does not come back" in refused(faulty_envs.ChangesItsState())
+    assert "'/base/size'" in refused(faulty_envs.ChangesItsState(), prepare=keep)
     told = {"probe": False, "volatile": ["steps"]}
-    assert "'/base/state/size'" in refused(faulty_envs.ChangesItsState(), **told)
+    assert "'/base/size'" in refused(faulty_envs.ChangesItsState(), **told)
 
 
 def test_a_state_that_is_not_taken_back_is_refused():
@@ -95,7 +96,7 @@ def test_what_does_not_repeat_itself_is_warned_about(make):
 
 def test_a_document_that_is_not_the_same_twice_is_warned_about():
     faulty_envs.ChangesWithTime.resets = 0
-    with pytest.warns(UserWarning, match=r"'/base/attributes/epoch' is not the same"):
+    with pytest.warns(UserWarning, match=r"'/base/epoch' is not the same"):
         check(faulty_envs.ChangesWithTime())
 
 
@@ -169,3 +170,63 @@ def test_a_simulators_model_that_was_changed_by_hand_is_named():
     check(env)
     env.unwrapped.model.opt.gravity[2] = -5.0
     assert "'/base/model' cannot be stored" in refused(env)
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_a_state_that_is_a_copy_of_the_dictionary_comes_back(used):
+    env = faulty_envs.CopiesItsDictionary()
+    fresh = encode(env)
+    if used:
+        play(env)
+    check(env)
+    check(wrappers.TimeLimit(env, 9))
+    assert encode(env).text == fresh.text
+    loaded: Any = decode(fresh, TrustPolicy())
+    assert loaded.size == 3
+    loaded.reset(seed=1)
+    assert encode(loaded).text == fresh.text
+    assert "related_artifacts" not in fresh.text
+
+
+def test_a_state_may_leave_out_what_the_user_excludes():
+    env = faulty_envs.CopiesItsDictionary()
+    env.handles = [lambda: 0]  # type: ignore[attr-defined]
+    check(env, exclude=["handles"])
+
+
+def test_a_path_that_is_named_is_one_that_can_be_given_back():
+    env = faulty_envs.ChangesItsState()
+    with pytest.raises(EncodingError) as caught:
+        check(env)
+    assert "'/base/size'" in caught.value.message
+    assert "volatile=['size']" in caught.value.hint
+    faulty_envs.ChangesWithTime.resets = 0
+    with pytest.warns(UserWarning, match=r"volatile=\['epoch'\]"):
+        check(faulty_envs.ChangesWithTime())
+    check(faulty_envs.ChangesWithTime(), volatile=["epoch"])
+    assert "'/base/pairs/0/1' does not" in refused(faulty_envs.ChangesAPairInItsState())
+
+
+def test_counters_that_matter_are_found_by_stepping():
+    check(faulty_envs.CountsEpisodes())
+    used = faulty_envs.CountsEpisodes()
+    play(used)
+    check(used)
+    used = faulty_envs.CountsEpisodes(matters=True)
+    play(used)
+    assert "not what it was: '/base/episodes', '/base/seen/steps', '/base/total'" in refused(used)
+
+
+def test_what_completes_an_environment_returns_it():
+    with pytest.raises(EncodingError, match="returned a 'NoneType'") as caught:
+        check(windy(), prepare=take_out, complete=lambda env: None)
+    assert "return the environment" in caught.value.hint
+
+
+def test_the_generator_of_torch_is_not_touched():
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    before = torch.get_rng_state().clone()
+    with pytest.warns(UserWarning, match="replayed"):
+        check(faulty_envs.UsesTorch())
+    assert torch.equal(torch.get_rng_state(), before)

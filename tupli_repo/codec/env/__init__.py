@@ -12,7 +12,13 @@ The map, from the bottom::
     canonical    the pickler: values to trees; and the comparing one
     snapshot     copies of a layer that is told by its attributes
     recipe       the layers of an environment, and how each is made again
+    leaves       what a layer holds, leaf by leaf
+    lasting      numbers that no reset takes back
+    cached       values of cached properties: computed, or set by hand
     probing      what is configuration, and what an episode leaves behind
+    walk         names and memory of all that an environment holds
+    globs        what the user excludes or calls volatile is there, and its loss is told
+    overlaps     parts that share memory, which a document cannot say
     audit        a document's structure and names, nothing imported
     encode       the verb that writes
     spill        large arrays out of a text, and back in

@@ -5,13 +5,15 @@ object. What a rendering window, a random generator or a cache left in it is not
 attributes.
 """
 
-import fnmatch
 import functools
 import types
+import weakref
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 import gymnasium
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils import EzPickle
 
 from tupli_repo.codec.env.values.value_type import BadFieldsError
@@ -19,6 +21,8 @@ from tupli_repo.codec.env.values.value_type import BadFieldsError
 _ENV_BOOKKEEPING = frozenset({"_np_random", "_np_random_seed", "_cached_spec", "spec"})
 RECIPE_RECORD = "_tupli_recipe"
 """Where a decoded layer keeps what it was made from: ``(maker, args, kwargs)``."""
+
+_PUT_BY_US = frozenset({RECIPE_RECORD, "related_artifacts"})
 
 LAYER_BOOKKEEPING = frozenset(
     {
@@ -59,6 +63,7 @@ _SET_BY_EPISODES = {
 }
 """Attributes of gymnasium's own wrappers that episodes change, by the class that has them."""
 
+_MANY_CLASSES = 2000
 _RENDERERS = frozenset({"pygame", "pyglet", "glfw", "OpenGL", "moviepy", "imageio"})
 
 
@@ -68,6 +73,7 @@ def stored_attributes(
     *,
     exclude: Sequence[str] = (),
     leave_out: frozenset[str] = frozenset(),
+    by_hand: frozenset[str] = frozenset(),
 ) -> Iterator[tuple[str, Any]]:
     """Yield the attributes that say what ``thing`` is, sorted by name.
 
@@ -76,24 +82,47 @@ def stored_attributes(
         path: Where it stands, for ``exclude``.
         exclude: Globs over an attribute's name or its path.
         leave_out: Further names.
+        by_hand: Cached properties whose value was set, not computed.
     """
     held = raw_attributes(thing)
+    is_env, is_space = isinstance(thing, gymnasium.Env), isinstance(thing, gymnasium.Space)
     for name in sorted(held):
         value = held[name]
-        if name in leave_out or is_excluded(name, f"{path}/{name}", exclude):
+        if name in leave_out or (exclude and is_excluded(name, f"{path}/{name}", exclude)):
             continue
-        if isinstance(thing, gymnasium.Env) and name in _ENV_BOOKKEEPING:
+        if is_env and name in _ENV_BOOKKEEPING:
             continue
-        if isinstance(thing, gymnasium.Space) and name == "_np_random":
+        if is_space and name == "_np_random":
             value = None
-        if isinstance(_class_attribute(type(thing), name), functools.cached_property):
+        if name not in by_hand and is_cached_property(type(thing), name):
             continue
         yield name, value
 
 
+def is_cached_property(cls: type, name: str) -> bool:
+    """Say whether what instances of ``cls`` hold under ``name`` is computed when it is missing."""
+    return isinstance(_class_attribute(cls, name), functools.cached_property)
+
+
+def stored_state(layer: gymnasium.Env[Any, Any], path: str, exclude: Sequence[str]) -> Any:
+    """Return what a layer's own ``__getstate__`` says, without what is not its author's.
+
+    A copy of its dictionary brings along what was put there when it was made from an id, or loaded:
+    a spec is None, as in a loaded environment.
+    """
+    state = layer.__getstate__()
+    if not isinstance(state, dict):
+        return state
+    return {
+        name: None if isinstance(value, EnvSpec) and name in _ENV_BOOKKEEPING else value
+        for name, value in state.items()
+        if name not in _PUT_BY_US and not is_excluded(str(name), f"{path}/{name}", exclude)
+    }
+
+
 def is_excluded(name: str, path: str, exclude: Sequence[str]) -> bool:
     """Say whether a glob covers an attribute, by its name or its path."""
-    return any(fnmatch.fnmatch(name, glob) or fnmatch.fnmatch(path, glob) for glob in exclude)
+    return any(fnmatchcase(name, glob) or fnmatchcase(path, glob) for glob in exclude)
 
 
 def is_named(path: str, layer_path: str, globs: Sequence[str]) -> bool:
@@ -107,9 +136,7 @@ def is_named(path: str, layer_path: str, globs: Sequence[str]) -> bool:
     name = path[len(layer_path) + 1 :]
     own = "/" not in name
     return any(
-        fnmatch.fnmatchcase(path, glob)
-        if glob.startswith("/")
-        else own and fnmatch.fnmatchcase(name, glob)
+        fnmatchcase(path, glob) if glob.startswith("/") else own and fnmatchcase(name, glob)
         for glob in globs
     )
 
@@ -126,15 +153,32 @@ def usually_volatile(cls: type) -> frozenset[str]:
 def raw_attributes(thing: object) -> dict[str, Any]:
     """Return every attribute of the instance itself, from its slots and its dictionary."""
     held: dict[str, Any] = {}
-    for cls in type(thing).__mro__:
-        for name, descriptor in vars(cls).items():
-            if isinstance(descriptor, types.MemberDescriptorType) and name not in held:
-                try:
-                    held[name] = descriptor.__get__(thing)
-                except AttributeError:
-                    continue
+    for name, descriptor in _slots_of(type(thing)):
+        try:
+            held[name] = descriptor.__get__(thing)
+        except AttributeError:
+            continue
     held.update(_dictionary(thing) or {})
     return held
+
+
+_SLOTS: dict[int, tuple[weakref.ref[type], list[tuple[str, types.MemberDescriptorType]]]] = {}
+"""What ``_slots_of`` found, by the class's id: hashing a class may run its metaclass's code."""
+
+
+def _slots_of(cls: type) -> list[tuple[str, types.MemberDescriptorType]]:
+    known = _SLOTS.get(id(cls))
+    if known is not None and known[0]() is cls:
+        return known[1]
+    found: dict[str, types.MemberDescriptorType] = {}
+    for base in cls.__mro__:
+        for name, descriptor in vars(base).items():
+            if isinstance(descriptor, types.MemberDescriptorType):
+                found.setdefault(name, descriptor)
+    if len(_SLOTS) > _MANY_CLASSES:
+        _SLOTS.clear()
+    _SLOTS[id(cls)] = weakref.ref(cls), list(found.items())
+    return _SLOTS[id(cls)][1]
 
 
 def set_raw_attribute(thing: object, name: str, value: object) -> None:

@@ -4,6 +4,8 @@ Invariant: a tree that passes holds only the nodes this package writes, and ``wa
 every class and function that decoding it would look up. Imports no third party's module.
 """
 
+import base64
+import binascii
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +19,7 @@ from tupli_repo.codec.env.canonical import ENUM, LAYER
 from tupli_repo.codec.env.document import FORMAT, MAX_DEPTH, EnvDocument, load_json, one_line
 from tupli_repo.codec.env.values.handlers import VALUE_TYPES
 from tupli_repo.codec.trust import NameKind, TrustPolicy, is_default, is_dotted_name
-from tupli_repo.errors import CorruptObjectError
+from tupli_repo.errors import CorruptObjectError, InvalidInputError
 
 FROZENSET = "builtins.frozenset"
 """The one ``py/object`` besides the value types that needs no name."""
@@ -79,7 +81,7 @@ def wanted_names(tree: Any) -> list[WantedName]:
     return audit.wanted
 
 
-def untrusted_names(text: str, trust: TrustPolicy | Iterable[str] = ()) -> list[str]:
+def untrusted_names(text: str, trust: TrustPolicy | Iterable[str | type] = ()) -> list[str]:
     """Return the names in a document that nobody vouched for, sorted; nothing is imported.
 
     Args:
@@ -88,8 +90,13 @@ def untrusted_names(text: str, trust: TrustPolicy | Iterable[str] = ()) -> list[
 
     Raises:
         CorruptObjectError: It is not one of ours, or damaged.
-        InvalidInputError: A name to trust is malformed.
+        InvalidInputError: ``text`` is none, or a name to trust is malformed.
     """
+    if not isinstance(text, str):
+        raise InvalidInputError(
+            f"a document is text, not a '{type(text).__qualname__}'",
+            hint="it is in Benchmark.serialized",
+        )
     policy = trust if isinstance(trust, TrustPolicy) else TrustPolicy(trust)
     document = parse(text)
     return untrusted(wanted_names(load_json(text)), policy, document=document.sha256)
@@ -111,6 +118,7 @@ class _Audit:
         self.wanted: list[WantedName] = []
         self._path: list[str] = []
         self._level = 0
+        self._is_called = False
 
     def document(self, tree: Any) -> None:
         """Walk the whole document.
@@ -230,13 +238,13 @@ class _Audit:
         elif tag == tags.SET:
             self._hashed(content)
         elif tag == tags.B64:
-            if type(content) is not str or _BASE64.fullmatch(content) is None:
+            if type(content) is not str or not _is_base64(content):
                 self._refuse("not base64")
         elif tag == tags.ID:
             if type(content) is not int or content < 0:
                 self._refuse("not a reference")
         elif tag == tags.TYPE:
-            self._want(content, NameKind.TYPE)
+            self._want(content, NameKind.CALLED if self._is_called else NameKind.TYPE)
         elif tag == tags.FUNCTION:
             self._want(content, NameKind.FUNCTION)
         else:
@@ -274,9 +282,12 @@ class _Audit:
         if isinstance(name, str) and name in VALUE_TYPES:
             if not VALUE_TYPES[name].accepts(set(fields)):
                 self._refuse(f"not the fields of '{name}'")
+            outside = self._is_called
             for field, value in fields.items():
+                self._is_called = outside or field in VALUE_TYPES[name].calls
                 with self._at(field):
                     self._node(value)
+            self._is_called = outside
             return
         self._want(name, NameKind.OBJECT)
         if ENUM in fields:
@@ -326,6 +337,17 @@ def is_attribute(name: str) -> bool:
     """Say whether ``name`` may be that of an attribute: dunders steer protocols, not data."""
     dunder = name.startswith("__") and name.endswith("__")
     return name.isidentifier() and not dunder and len(name) <= 300
+
+
+def _is_base64(text: str) -> bool:
+    """Say whether ``text`` is what bytes are written as: the bits its end leaves over are zero."""
+    if len(text) % 4 or _BASE64.fullmatch(text) is None:
+        return False
+    end = text[-4:].encode("ascii")
+    try:
+        return base64.b64encode(base64.b64decode(end, validate=True)) == end
+    except binascii.Error:
+        return False
 
 
 def _may_be_key(node: Mapping[str, Any]) -> bool:

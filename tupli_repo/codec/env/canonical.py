@@ -9,6 +9,7 @@ The global registry of jsonpickle's handlers is never read: it is the user's to 
 """
 
 import base64
+import hashlib
 import io
 import json
 import math
@@ -55,6 +56,7 @@ _HANDLE_MODULES = {
 _WAY_OUT = "exclude the attribute, make it anew in reset(), or take it out in _serialize"
 
 _SMALL = 1 << 60
+_LONG = 256
 
 Node = Any
 
@@ -82,6 +84,8 @@ class CanonicalPickler(jsonpickle.Pickler):  # type: ignore[misc]
         self._numbers: dict[int, Node] = {}
         self._open: set[int] = set()
         self._alive: list[object] = []
+        self._plain: dict[type, str] = {}
+        self._data_names: set[tuple[type, str]] = set()
         self.count = 0
         self._level = 0
 
@@ -174,6 +178,8 @@ class CanonicalPickler(jsonpickle.Pickler):  # type: ignore[misc]
         return self._dispatch_object(value, path)
 
     def _dispatch_object(self, value: Any, path: str) -> Node:
+        if type(value) in self._plain:  # one of its class came this far before
+            return self._instance(value, path)
         if is_render_handle(value):
             return self._render_handle(path)
         value_type = value_type_of(value)
@@ -264,9 +270,11 @@ class CanonicalPickler(jsonpickle.Pickler):  # type: ignore[misc]
         return self._leaf(path, {tags.OBJECT: name, ENUM: member_name(member)})
 
     def _instance(self, value: Any, path: str) -> Node:
-        check_instance(value)
         cls = type(value)
-        name = name_of(cls, NameKind.OBJECT)
+        name = self._plain.get(cls)
+        if name is None:
+            check_instance(value)
+            name = self._plain[cls] = name_of(cls, NameKind.OBJECT)
         self._container(path, name)
         self._new_number(value, path)
         if has_own_state(cls) and not is_plain_module(value):
@@ -281,11 +289,13 @@ class CanonicalPickler(jsonpickle.Pickler):  # type: ignore[misc]
         if is_module(value):
             attributes = module_attributes(attributes)
         for name, held in attributes:
-            if not is_data_name(type(value), name):
-                raise UnrepresentableError(
-                    f"an object whose attribute '{name}' hides a method of its class",
-                    "give the attribute another name",
-                )
+            if (type(value), name) not in self._data_names:
+                if not is_data_name(type(value), name):
+                    raise UnrepresentableError(
+                        f"an object whose attribute '{name}' hides a method of its class",
+                        "give the attribute another name",
+                    )
+                self._data_names.add((type(value), name))
             yield name, held
 
 
@@ -405,9 +415,20 @@ class ComparingPickler(CanonicalPickler):
             self.proxies.append(value)
         return super()._value(value, value_type, path)
 
+    @staticmethod
+    def _fields(pickler: "CanonicalPickler", fields: Mapping[str, Any], path: str) -> Node:
+        return CanonicalPickler._fields(pickler, {k: _digest(v) for k, v in fields.items()}, path)
+
     def _render_handle(self, path: str) -> Node:
         self.rendering.add(path)
         return self._leaf(path, None)
+
+
+def _digest(field: Any) -> Any:
+    """Return a long field of bytes as its hash, as it is only compared."""
+    if type(field) is bytes and len(field) > _LONG:
+        return f"sha256:{hashlib.sha256(field).hexdigest()}"
+    return field
 
 
 def _state_of_extension(value: Any) -> Any:

@@ -15,7 +15,7 @@ from gymnasium.envs.registration import EnvSpec
 from jsonpickle import tags  # type: ignore[import-untyped]
 
 from tupli_repo.codec.env.attributes import RECIPE_RECORD, raw_attributes
-from tupli_repo.codec.env.audit import parse, untrusted, wanted_names
+from tupli_repo.codec.env.audit import untrusted, wanted_names
 from tupli_repo.codec.env.document import EnvDocument, load_json, one_line
 from tupli_repo.codec.env.guards import check_arguments
 from tupli_repo.codec.env.names import refusal, resolve
@@ -40,14 +40,13 @@ def decode(document: EnvDocument, trust: TrustPolicy, *, render_mode: str | None
         CorruptObjectError: It is damaged, or its classes do not accept what it stores for them.
         MissingDependencyError: A package it names is not installed.
     """
-    checked = parse(document.text)
-    tree = load_json(checked.text)
-    refused = untrusted(wanted_names(tree), trust, document=checked.sha256)
+    tree, sha256 = load_json(document.text), document.sha256
+    refused = untrusted(wanted_names(tree), trust, document=sha256)
     if refused:
         raise refusal(refused)
-    env = _Builder(trust, checked.sha256).build(tree, render_mode=render_mode)
+    env = _Builder(trust, sha256).build(tree, render_mode=render_mode)
     try:
-        env.unwrapped.related_artifacts = list(checked.artifacts)  # type: ignore[attr-defined]
+        env.unwrapped.related_artifacts = list(tree.get("artifacts", ()))  # type: ignore[attr-defined]
     except Exception as err:
         raise CorruptObjectError(
             f"the environment does not take 'related_artifacts': {_told(err)}"

@@ -6,6 +6,7 @@ same text in any process, and ``parse`` accepts every text that leaves here.
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -15,17 +16,21 @@ from tupli_repo.codec.env.attributes import is_data_name, raw_attributes
 from tupli_repo.codec.env.audit import parse
 from tupli_repo.codec.env.canonical import CanonicalPickler
 from tupli_repo.codec.env.document import FORMAT, EnvDocument, dump_json, load_json
-from tupli_repo.codec.env.names import name_of
-from tupli_repo.codec.env.probing import (
-    Configuration,
-    Overrides,
+from tupli_repo.codec.env.globs import changes_left_out, checked_globs, refuse_unmatched
+from tupli_repo.codec.env.leaves import (
     attribute_names,
-    configuration_of,
     differing,
-    find_overrides,
     held_by_layer,
     leaves_of,
     named_paths,
+)
+from tupli_repo.codec.env.names import name_of
+from tupli_repo.codec.env.overlaps import refuse_overlaps
+from tupli_repo.codec.env.probing import (
+    Configuration,
+    Overrides,
+    configuration_of,
+    find_overrides,
     normalised,
     refuse_mixed,
     untouched_randomness,
@@ -66,9 +71,11 @@ def encode(
 
     Raises:
         EncodingError: Something cannot be represented; the message names the path.
+        InvalidInputError: A glob names nothing that is there (looked for where ``probe``), or the
+            hook returned something else.
     """
     document, notes = describe(
-        env, prepare=prepare, exclude=exclude, probe=probe, volatile=volatile
+        env, prepare=prepare, exclude=exclude, probe=probe, volatile=volatile, is_new=True
     )
     for note in notes:
         warnings.warn(note, stacklevel=2)
@@ -83,36 +90,59 @@ def describe(
     exclude: Sequence[str],
     probe: bool,
     volatile: Sequence[str],
+    is_new: bool = False,
 ) -> tuple[EnvDocument, list[str]]:
-    """Return the document of ``env`` and what there is to warn about; see ``encode``."""
+    """Return the document of ``env`` and what there is to warn about; see ``encode``.
+
+    Args:
+        env: See there, as for the others.
+        prepare: See there.
+        exclude: See there.
+        probe: See there.
+        volatile: See there.
+        is_new: Whether the user's globs are still to be held against what there is.
+    """
     if not isinstance(env, gymnasium.Env):
         raise InvalidInputError(
             f"'{type(env).__qualname__}' is not an environment", hint="pass a gymnasium.Env"
         )
-    for globs in (exclude, volatile):
-        if isinstance(globs, str):
-            raise InvalidInputError(f"a list of names is due, not '{globs}'", hint=f"['{globs}']")
+    exclude, volatile = checked_globs("exclude", exclude), checked_globs("volatile", volatile)
     with untouched_randomness():
-        found = configuration_of(env, exclude=exclude, probe=probe, volatile=volatile)
-        plan, overrides, notes = found.plan, found.overrides, list(found.notes)
-        private = layers = None
-        neutral = named_paths(plan.live, plan, volatile)
-        if prepare is not None or plan.snapshot_layers():
-            private = found.copy()
-            if probe and plan.snapshot_layers():
-                reset_anew, lasting = normalised(private, found)
-                neutral |= reset_anew
-                notes += lasting
-            layers = layers_of(private)
-            neutral |= named_paths(layers, plan, volatile)
+        if is_new and probe:
+            refuse_unmatched(env, exclude=exclude, volatile=volatile)
+        return _described(env, prepare=prepare, exclude=exclude, probe=probe, volatile=volatile)
+
+
+def _described(
+    env: AnyEnv,
+    *,
+    prepare: Prepare | None,
+    exclude: Sequence[str],
+    probe: bool,
+    volatile: Sequence[str],
+) -> tuple[EnvDocument, list[str]]:
+    found = configuration_of(env, exclude=exclude, probe=probe, volatile=volatile)
+    plan, overrides, notes = found.plan, found.overrides, list(found.notes)
+    if probe:
+        notes += _left_out(found, volatile)
+    private = layers = None
+    neutral = named_paths(plan.live, plan, volatile)
+    if prepare is not None or plan.snapshot_layers():
+        private = found.copy()
+        if probe and plan.snapshot_layers():
+            reset_anew, lasting = normalised(private, found, volatile)
+            neutral |= reset_anew
+            notes += lasting
+        layers = layers_of(private)
+        neutral |= named_paths(layers, plan, volatile)
     artifacts: tuple[str, ...] = ()
     if prepare is not None and private is not None:
         before = leaves_of(layers_of(private), plan)
         layers, artifacts = _prepared(private, prepare)
         after = leaves_of(layers, plan)
         touched = [differing(ours, new) for ours, new in zip(before, after, strict=True)]
-        with untouched_randomness():
-            plan, overrides, neutral = _as_hook_says(found, layers, neutral, touched)
+        plan, overrides, neutral = _as_hook_says(found, layers, neutral, touched)
+    refuse_overlaps(found, layers, probe=probe, volatile=volatile)
     tree = _document(plan, plan.live if layers is None else layers, overrides, neutral)
     return _sealed(tree, artifacts=artifacts, volatile=volatile), notes
 
@@ -131,9 +161,12 @@ def text_of_decoded(env: AnyEnv, document: EnvDocument, *, exclude: Sequence[str
     plan = plan_layers(env, exclude=exclude)
     stated = load_json(document.text)
     overrides = {}
+    by_hand = {}
     for start, part in zip(plan.starts(), [stated["base"], *stated["wrappers"]], strict=False):
         held = raw_attributes(plan.live[start])
+        by_hand[start] = frozenset(part.get("attributes", ()))
         overrides[start] = {name: held[name] for name in part.get("overrides", ()) if name in held}
+    plan = replace(plan, by_hand=by_hand)
     tree = _document(plan, plan.live, overrides, frozenset())
     kept = {key: stated[key] for key in ("artifacts", "volatile") if key in stated}
     return dump_json({**tree, **kept})
@@ -141,14 +174,43 @@ def text_of_decoded(env: AnyEnv, document: EnvDocument, *, exclude: Sequence[str
 
 def _prepared(private: AnyEnv, prepare: Prepare) -> tuple[list[AnyEnv], tuple[str, ...]]:
     classes = [type(layer) for layer in layers_of(private)]
-    prepared, artifacts = prepare(private)
+    prepared, artifacts = _returned(prepare, prepare(private))
     layers = layers_of(prepared)
     if [type(layer) for layer in layers] != classes:
         raise EncodingError(
             "the hook returned an environment with other layers than it was given",
             hint="change attributes of the environment, and return it with its wrappers",
         )
-    return layers, tuple(artifacts)
+    return layers, artifacts
+
+
+def _returned(prepare: Prepare, returned: object) -> tuple[AnyEnv, tuple[str, ...]]:
+    """Return the environment and the artifacts' ids if that is what the hook returned."""
+    name = getattr(prepare, "__qualname__", "the hook")
+    hint = "return the environment, and the list of its artifacts' ids: 'return env, []'"
+    if not isinstance(returned, tuple | list) or len(returned) != 2:
+        raise InvalidInputError(
+            f"'{name}' returned a '{type(returned).__qualname__}', not a pair", hint=hint
+        )
+    env, artifacts = returned
+    if not isinstance(env, gymnasium.Env):
+        raise InvalidInputError(
+            f"'{name}' returned a '{type(env).__qualname__}' where an environment is due", hint=hint
+        )
+    is_list = isinstance(artifacts, Sequence) and not isinstance(artifacts, str | bytes)
+    if not is_list or not all(isinstance(artifact, str) for artifact in artifacts):
+        raise InvalidInputError(
+            f"'{name}' returned no list of artifacts' ids but {artifacts!r:.80}", hint=hint
+        )
+    return env, tuple(artifacts)
+
+
+def _left_out(found: Configuration, volatile: Sequence[str]) -> list[str]:
+    lost = changes_left_out(found.plan, found.overrides, found.volatile, volatile)
+    return [
+        f"'{path}' was changed, and is left out: a loaded environment has what its constructor sets"
+        for path in lost[:1]
+    ]
 
 
 def _as_hook_says(

@@ -16,7 +16,13 @@ import numpy as np
 
 from tupli_repo.codec.env.document import one_line
 from tupli_repo.codec.env.values.value_type import UnrepresentableError
-from tupli_repo.codec.trust import NameKind, TrustPolicy, is_default, is_never_granted
+from tupli_repo.codec.trust import (
+    NEEDS_EXACT_NAME,
+    NameKind,
+    TrustPolicy,
+    is_default,
+    is_never_granted,
+)
 from tupli_repo.errors import CorruptObjectError, MissingDependencyError, UntrustedCodeError
 
 _MOVE_IT = "define it at the top level of a module that can be imported, or exclude the attribute"
@@ -72,8 +78,8 @@ def resolve(name: str, kind: NameKind, trust: TrustPolicy, *, document: str) -> 
 
     Raises:
         UntrustedCodeError: The policy does not hold the name.
-        MissingDependencyError: Its package is not installed.
-        CorruptObjectError: It is not there, or not what it says.
+        MissingDependencyError: Its package is not installed, or has no such name any more.
+        CorruptObjectError: It is not what it says.
     """
     if not trust.allows(name, kind, document=document):
         raise refusal([name])
@@ -81,7 +87,7 @@ def resolve(name: str, kind: NameKind, trust: TrustPolicy, *, document: str) -> 
     if thing is None:
         thing = _import(name)
     _check_kind(thing, name, kind)
-    needs_exact = kind is NameKind.FUNCTION or (
+    needs_exact = kind in NEEDS_EXACT_NAME or (
         kind is NameKind.OBJECT
         and any("__del__" in _dictionary_of(cls) for cls in type.__dict__["__mro__"].__get__(thing))
     )
@@ -145,14 +151,15 @@ def _import(name: str) -> Any:
                 ) from err
         thing = _found(module, parts[length:])
         if thing is None:
-            raise CorruptObjectError(
+            raise MissingDependencyError(
                 f"there is no '{'.'.join(parts[length:])}' in '{module_name}'",
-                hint="another version of the package may have it",
+                hint="it was renamed or removed since; the version it was stored with has it",
             )
         return thing
     raise MissingDependencyError(
         f"'{name}' is in a package that is not installed",
-        hint=f"install what brings '{parts[0]}', or run where it can be imported",
+        hint=f"install what brings '{parts[0]}', or run where '{parts[0]}' can be imported, "
+        "as with PYTHONPATH=.",
     )
 
 

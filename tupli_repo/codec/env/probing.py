@@ -7,44 +7,43 @@ overwrites is not configuration either.
 
 import copy
 import random
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gymnasium
 import numpy as np
 
 from tupli_repo.codec.env.attributes import (
-    LAYER_BOOKKEEPING,
-    has_own_state,
     is_data_name,
     is_named,
     raw_attributes,
-    stored_attributes,
+    set_raw_attribute,
     usually_volatile,
 )
+from tupli_repo.codec.env.cached import set_by_hand
 from tupli_repo.codec.env.canonical import ComparingPickler
-from tupli_repo.codec.env.recipe import AnyEnv, Plan, layers_of, path_of, plan_layers
+from tupli_repo.codec.env.lasting import kind_of_number, lasting_notes
+from tupli_repo.codec.env.leaves import (
+    Leaves,
+    attribute_names,
+    covered,
+    differing,
+    layer_index,
+    leaves_of,
+    path_prefixes,
+    widened,
+)
+from tupli_repo.codec.env.recipe import AnyEnv, Plan, Recipe, layers_of, path_of, plan_layers
 from tupli_repo.codec.env.snapshot import hides_method
-from tupli_repo.codec.env.values.handlers import VALUE_TYPES
 from tupli_repo.errors import EncodingError
 
 Overrides = dict[int, dict[str, Any]]
 
-_GROWING = frozenset({"dict", "list", "namedtuple", "tuple"}) | {
-    name for name, value_type in VALUE_TYPES.items() if value_type.holds
-}
 _SHORT_RUN = 3
 _LONG_RUN = 9
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leaves:
-    """What one layer holds: path -> text, and the paths at which something renders."""
-
-    texts: Mapping[str, str]
-    rendering: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,9 +99,11 @@ def configuration_of(
         moving = [set() for _ in plan.live]
     else:
         moving = find_volatile(plan)
-    overrides = find_overrides(plan, plan.live, moving, volatile)
-    if probe:
-        overrides = surviving_reset(plan, overrides)
+    overrides = _changes(plan, moving, volatile, probe=probe)
+    by_hand = set_by_hand(plan, overrides, probe=probe)
+    if by_hand:
+        plan = replace(plan, by_hand=by_hand)
+        overrides = _changes(plan, moving, volatile, probe=probe)
     refuse_mixed(overrides, moving)
     notes = []
     if overrides and not probe:
@@ -112,6 +113,13 @@ def configuration_of(
             " that counts as configuration: name it in volatile if it does not"
         )
     return Configuration(plan=plan, overrides=overrides, volatile=moving, notes=tuple(notes))
+
+
+def _changes(
+    plan: Plan, moving: Sequence[set[str]], volatile: Sequence[str], *, probe: bool
+) -> Overrides:
+    overrides = find_overrides(plan, plan.live, moving, volatile)
+    return surviving_reset(plan, overrides) if probe else overrides
 
 
 def _find_undetermined(plan: Plan) -> list[set[str]]:
@@ -135,56 +143,35 @@ def _find_undetermined(plan: Plan) -> list[set[str]]:
 def untouched_randomness() -> Iterator[None]:
     """Give the program's global generators back as they were, whatever the copies draw."""
     standard, legacy = random.getstate(), np.random.get_state()
+    torch: Any = sys.modules.get("torch")
+    tensors = torch.get_rng_state() if hasattr(torch, "get_rng_state") else None
     try:
         yield
     finally:
         random.setstate(standard)
         np.random.set_state(legacy)
+        if tensors is not None:
+            torch.set_rng_state(tensors)
 
 
-def held_by_layer(
-    layer: AnyEnv, index: int, plan: Plan, *, as_state: bool
-) -> tuple[dict[str, Any], bool]:
-    """Return what a layer holds by name, and whether its own ``__getstate__`` said so."""
-    if as_state and has_own_state(type(layer)):
-        state = layer.__getstate__()
-        return (dict(state) if isinstance(state, dict) else {"": state}), True
-    leave_out = LAYER_BOOKKEEPING - ({"render_mode"} if plan.keeps_render_mode else set())
-    if as_state:
-        leave_out -= {"_saved_kwargs"}
-    return dict(
-        stored_attributes(layer, path_of(index), exclude=plan.exclude, leave_out=leave_out)
-    ), False
+def after_an_episode(plan: Plan) -> AnyEnv:
+    """Return a private environment that has been reset and stepped.
+
+    Raises:
+        EncodingError: It could not be copied, reset or stepped.
+    """
+    env = plan.rebuild()
+    _reset(env, seed=0)
+    _run(env, seed=0, steps=_LONG_RUN)
+    return env
 
 
-def leaves_of(layers: Sequence[AnyEnv], plan: Plan) -> list[Leaves]:
-    """Return what each layer holds, one item per layer."""
-    found = []
-    told = plan.snapshot_layers()
-    for index, layer in enumerate(layers):
-        pickler = ComparingPickler(layers=layers, exclude=plan.exclude)
-        held, _ = held_by_layer(layer, index, plan, as_state=index in told)
-        pickler.attributes(sorted(held.items()), path_of(index))
-        found.append(Leaves(texts=pickler.leaves, rendering=frozenset(pickler.rendering)))
-    return found
-
-
-def differing(ours: Leaves, theirs: Leaves) -> set[str]:
-    """Return the paths at which two layers do not hold the same."""
-    if ours.texts == theirs.texts:
-        return set()
-    paths = ours.texts.keys() | theirs.texts.keys()
-    return {path for path in paths if ours.texts.get(path) != theirs.texts.get(path)}
-
-
-def attribute_names(paths: set[str], index: int) -> set[str]:
-    """Return the names of the layer's attributes that these paths lie in."""
-    start = len(path_of(index)) + 1
-    return {path[start:].partition("/")[0] for path in paths}
-
-
-def find_volatile(plan: Plan) -> list[set[str]]:
+def find_volatile(plan: Plan, *, seen: Plan | None = None) -> list[set[str]]:
     """Return, for each layer, the paths that change when a fresh copy runs.
+
+    Args:
+        plan: How the copy is made.
+        seen: Says what to leave out of the comparison, where that is not what the copy is without.
 
     Raises:
         EncodingError: The copy could not be reset or stepped.
@@ -195,37 +182,43 @@ def find_volatile(plan: Plan) -> list[set[str]]:
         cue.append(_EndsOnCue(env))
         return cue[0]
 
-    env = plan.rebuild(around_base=with_cue)
+    given: dict[int, Recipe] = {}
+    env = plan.rebuild(around_base=with_cue, given=given)
     layers = [layer for layer in layers_of(env) if layer is not cue[0]]
-    records = [leaves_of(layers, plan)]
+    records = [leaves_of(layers, seen or plan)]
+    arguments = _leaves_of_arguments(given)
     for seed, steps in enumerate((_SHORT_RUN, _SHORT_RUN, _LONG_RUN)):
         _reset(env, seed=seed)
-        records.append(leaves_of(layers, plan))
+        records.append(leaves_of(layers, seen or plan))
         _run(env, seed=seed, steps=steps, cue=cue[0])
-        records.append(leaves_of(layers, plan))
+        records.append(leaves_of(layers, seen or plan))
     with suppress(Exception):
         env.close()
-    records.append(leaves_of(layers, plan))
+    records.append(leaves_of(layers, seen or plan))
+    used = _leaves_of_arguments(given)
+    moved = [widened(p, arguments, used, layer_index(p)) for p in differing(arguments, used)]
+    if moved:
+        raise EncodingError(
+            f"'{min(moved)}' is an argument of the constructor, and running"
+            " changes it: what it was at first is not known",
+            hint="copy it in __init__, and change the copy",
+        )
     volatile: list[set[str]] = [set() for _ in layers]
     for record in records[1:]:
         for index, leaves in enumerate(record):
             first = records[0][index]
             for path in differing(first, leaves):
-                volatile[index].add(_widened(path, first, leaves, index))
+                volatile[index].add(widened(path, first, leaves, index))
     return volatile
 
 
-def named_paths(layers: Sequence[AnyEnv], plan: Plan, globs: Sequence[str]) -> frozenset[str]:
-    """Return the paths in ``layers`` that a glob of the user's covers."""
-    if not globs:
-        return frozenset()
-    return frozenset(
-        prefix
-        for index, leaves in enumerate(leaves_of(layers, plan))
-        for path in leaves.texts
-        for prefix in _prefixes(path, index)
-        if is_named(prefix, path_of(index), globs)
-    )
+def _leaves_of_arguments(given: Mapping[int, Recipe]) -> Leaves:
+    pickler = ComparingPickler()
+    for start, recipe in given.items():
+        for number, argument in enumerate(recipe.args):
+            pickler.node(argument, f"{path_of(start)}/args/{number}")
+        pickler.attributes(sorted(recipe.kwargs.items()), path_of(start))
+    return Leaves(texts=pickler.leaves, rendering=frozenset())
 
 
 def find_overrides(
@@ -245,9 +238,11 @@ def find_overrides(
     Raises:
         EncodingError: An attribute is missing.
     """
-    fresh = leaves_of(layers_of(plan.rebuild()), plan)
     told = plan.snapshot_layers()
     overrides: Overrides = {}
+    if len(told) == len(layers):
+        return overrides
+    fresh = leaves_of(layers_of(plan.rebuild()), plan)
     for index, (ours, theirs) in enumerate(zip(leaves_of(layers, plan), fresh, strict=True)):
         if index in told:
             continue
@@ -255,8 +250,8 @@ def find_overrides(
         changed = {
             path
             for path in differing(ours, theirs)
-            if not _covered(path, moving)
-            and not any(is_named(p, path_of(index), globs) for p in _prefixes(path, index))
+            if not covered(path, moving)
+            and not any(is_named(p, path_of(index), globs) for p in path_prefixes(path, index))
         }
         drawn = attribute_names(set(ours.rendering | theirs.rendering), index)
         names = attribute_names(changed, index) - drawn
@@ -268,15 +263,22 @@ def find_overrides(
     return overrides
 
 
-def surviving_reset(plan: Plan, overrides: Overrides) -> Overrides:
-    """Return the overrides that are still there after a reset; the others were an episode's."""
+def surviving_reset(plan: Plan, overrides: Overrides, *, seen: Plan | None = None) -> Overrides:
+    """Return the overrides that are still there after a reset; the others were an episode's.
+
+    Args:
+        plan: How copies are made.
+        overrides: What to look at.
+        seen: As for `find_volatile`.
+    """
     if not overrides:
         return {}
     changed, fresh = plan.rebuild(overrides), plan.rebuild()
     _reset(changed, seed=0)
     _reset(fresh, seed=0)
     survivors: Overrides = {}
-    ours, theirs = leaves_of(layers_of(changed), plan), leaves_of(layers_of(fresh), plan)
+    seen = seen or plan
+    ours, theirs = leaves_of(layers_of(changed), seen), leaves_of(layers_of(fresh), seen)
     for index, held in overrides.items():
         still = attribute_names(differing(ours[index], theirs[index]), index)
         kept = {name: value for name, value in held.items() if name in still}
@@ -300,10 +302,19 @@ def refuse_mixed(overrides: Overrides, volatile: Sequence[set[str]]) -> None:
             )
 
 
-def normalised(private: AnyEnv, found: Configuration) -> tuple[frozenset[str], list[str]]:
-    """Reset a private copy with seed 0; return the paths each reset sets anew, and warnings.
+def normalised(
+    private: AnyEnv, found: Configuration, globs: Sequence[str]
+) -> tuple[frozenset[str], list[str]]:
+    """Reset a private copy with seed 0; return the paths to write as zero, and warnings.
 
-    The warning is about what depends on how long the environment was used.
+    These are what each reset sets anew, and numbers that depend on how long the environment was
+    used: a document would hold another count each time. Those are warned about, and whatever else
+    depends on its use; not what the user named.
+
+    Args:
+        private: The copy.
+        found: What it was made from.
+        globs: What episodes change, as the user names it.
     """
     plan = found.plan
     other, used = found.copy(), found.copy()
@@ -314,41 +325,30 @@ def normalised(private: AnyEnv, found: Configuration) -> tuple[frozenset[str], l
     _reset(used, seed=0)
     records = [leaves_of(layers_of(env), plan) for env in (private, other, used)]
     neutral: set[str] = set()
-    history: set[str] = set()
-    for index in plan.snapshot_layers():
-        neutral |= differing(records[0][index], records[1][index])
-        history |= differing(records[0][index], records[2][index])
-    lasting = [
-        f"'{path}' depends on how the environment was used, reset does not restore it; "
-        "two documents of this environment may differ"
-        for path in sorted(history - neutral)[:1]
-    ]
-    return frozenset(neutral), lasting
+    numbers: list[str] = []
+    others: list[str] = []
+    for index in sorted(plan.snapshot_layers()):
+        first, unlike, lived = (record[index] for record in records)
+        anew = differing(first, unlike)
+        neutral |= anew
+        for path in sorted(differing(first, lived) - anew):
+            if any(is_named(p, path_of(index), globs) for p in path_prefixes(path, index)):
+                continue
+            if path.rpartition("/")[0] in numbers:  # a field of the number
+                continue
+            kinds = kind_of_number(first.texts.get(path)), kind_of_number(lived.texts.get(path))
+            if all(kinds):
+                numbers.append(path)
+                if set(kinds) == {"int", "float"}:  # a sum that begins with 0: used, it is a float
+                    _set_zero(layers_of(private)[index], path[len(path_of(index)) + 1 :])
+            else:
+                others.append(path)
+    return frozenset(neutral | set(numbers)), lasting_notes(numbers, others)
 
 
-def _prefixes(path: str, index: int) -> Iterator[str]:
-    """Yield the paths from a layer's attribute down to ``path``."""
-    at = len(path_of(index))
-    while (at := path.find("/", at + 1)) != -1:
-        yield path[:at]
-    yield path
-
-
-def _widened(path: str, ours: Leaves, theirs: Leaves, index: int) -> str:
-    """Return the container that grew or shrank where ``path`` is in one of both only."""
-    if path in ours.texts and path in theirs.texts:
-        return path
-    if path.endswith("/@"):
-        return path[:-2]
-    parent = path.rpartition("/")[0]
-    kind = ours.texts.get(f"{parent}/@") or theirs.texts.get(f"{parent}/@")
-    return parent if parent != path_of(index) and kind in _GROWING else path
-
-
-def _covered(path: str, volatile: set[str]) -> bool:
-    if path in volatile:
-        return True
-    return any(path.startswith(f"{v}/") or v.startswith(f"{path}/") for v in volatile)
+def _set_zero(layer: AnyEnv, name: str) -> None:
+    if name in raw_attributes(layer):
+        set_raw_attribute(layer, name, 0.0)
 
 
 def _check_overridable(plan: Plan, layer: AnyEnv, index: int, names: set[str]) -> None:
@@ -376,8 +376,11 @@ def _reset(env: AnyEnv, *, seed: int) -> None:
 
 
 def _run(env: AnyEnv, *, seed: int, steps: int, cue: _EndsOnCue | None = None) -> None:
-    actions = copy.deepcopy(env.action_space)  # some environments replace theirs in reset
-    actions.seed(seed)
+    try:
+        actions = copy.deepcopy(env.action_space)  # some environments replace theirs in reset
+        actions.seed(seed)
+    except Exception as err:
+        raise _cannot_probe("its action space", err) from err
     for step in range(steps):
         if cue is not None:
             cue.ends = step == steps - 1

@@ -59,8 +59,16 @@ class Recipe:
 
     def build(self, inner: AnyEnv | None) -> AnyEnv:
         """Return a new layer around ``inner``, or a new environment."""
+        return self.private().call(inner)
+
+    def private(self) -> "Recipe":
+        """Return the recipe with copies of the arguments."""
+        return replace(self, args=copy.deepcopy(self.args), kwargs=copy.deepcopy(self.kwargs))
+
+    def call(self, inner: AnyEnv | None) -> AnyEnv:
+        """Return a new layer that may keep the arguments themselves."""
         around = () if inner is None else (inner,)
-        return self.maker(*around, *copy.deepcopy(self.args), **copy.deepcopy(self.kwargs))
+        return self.maker(*around, *self.args, **self.kwargs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,12 +88,14 @@ class Plan:
         exclude: Globs of attributes that a snapshot leaves out.
         keeps_render_mode: A wrapper depends on what is rendered, so the mode belongs to the
             environment.
+        by_hand: By layer, the cached properties whose value was set, not computed.
     """
 
     live: tuple[AnyEnv, ...]
     parts: tuple[Recipe | Snapshot, ...]
     exclude: tuple[str, ...]
     keeps_render_mode: bool
+    by_hand: Mapping[int, frozenset[str]] = field(default_factory=dict)
 
     def starts(self) -> list[int]:
         """Return the index of each part's first layer."""
@@ -106,6 +116,7 @@ class Plan:
         *,
         around_base: Callable[[AnyEnv], AnyEnv] | None = None,
         by_state: bool = True,
+        given: dict[int, Recipe] | None = None,
     ) -> AnyEnv:
         """Return a private environment that shares nothing with the live one.
 
@@ -114,12 +125,16 @@ class Plan:
             around_base: Puts a layer of the caller's own between the first part and the next.
             by_state: Whether a class's ``__getstate__`` says what to copy, or its attributes do
                 where they can.
+            given: Takes the recipes with the very arguments that were given, by first layer.
         """
         memo: dict[int, Any] = {}
         env: AnyEnv | None = None
         for start, part in zip(self.starts(), self.parts, strict=True):
             if isinstance(part, Recipe):
-                env = part.build(env)
+                private = part.private()
+                if given is not None:
+                    given[start] = private
+                env = private.call(env)
                 made = layers_of(env)[-part.makes :]
                 memo.update(zip(map(id, self.live[start:]), made, strict=False))
             else:
@@ -192,9 +207,9 @@ def plan_layers(env: AnyEnv, *, exclude: Sequence[str] = ()) -> Plan:
                 part, built = replace(candidate, makes=len(made)), attempt
                 break
         plan = replace(plan, parts=(*plan.parts, part))
-        if isinstance(part, Snapshot):
-            built = plan.rebuild()
         at += part.makes if isinstance(part, Recipe) else 1
+        if isinstance(part, Snapshot) and at < len(live):  # the next one is tried around it
+            built = plan.rebuild()
     return plan
 
 

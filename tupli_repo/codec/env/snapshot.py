@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
+import numpy as np
 
 from tupli_repo.codec.env.attributes import (
     LAYER_BOOKKEEPING,
@@ -20,6 +21,7 @@ from tupli_repo.codec.env.attributes import (
     set_raw_attribute,
 )
 from tupli_repo.codec.env.canonical import CanonicalPickler, ComparingPickler
+from tupli_repo.codec.env.values.value_type import ValueType
 from tupli_repo.errors import EncodingError
 
 AnyEnv = gymnasium.Env[Any, Any]
@@ -83,13 +85,28 @@ def hides_method(path: str) -> EncodingError:
     )
 
 
+class _Looking(ComparingPickler):
+    """Looks for what a deep copy would lose; the contents of arrays are not read."""
+
+    def _leaf(self, path: str, node: Any) -> Any:
+        return node
+
+    def _value(self, value: Any, value_type: ValueType, path: str) -> Any:
+        if type(value) is not np.ndarray or value.dtype.hasobject:
+            return super()._value(value, value_type, path)
+        if not value.flags.writeable:
+            self.read_only.append(value)
+        self._new_number(value, path)
+        return None
+
+
 def copied(value: Any, memo: dict[int, Any], path: str) -> Any:
     """Return a deep copy of ``value``, None where it renders.
 
     Raises:
         EncodingError: It cannot be copied; the message names the part, where it is known.
     """
-    look = ComparingPickler()
+    look = _Looking()
     look.node(value, "")
     if look.rendering:
         return None

@@ -4,6 +4,10 @@ Invariant: the only names ever looked up go through ``names.resolve``; the only 
 class that runs is ``__setstate__``, and only where the user vouched for the class. Instances
 are made by ``object.__new__`` and written attribute by attribute, never through ``__init__``,
 ``__setattr__``, a property, ``append`` or ``add``; only scalars and enum members are hashed.
+
+What it cannot promise is what an environment does when it steps: a class that stands in it as a
+value may be called then. Where that is certain, in a ``functools.partial`` or as the factory of a
+``defaultdict``, its exact name must be granted; elsewhere ``'pkg.*'`` is enough (see ``trust``).
 """
 
 import base64
@@ -25,7 +29,12 @@ from tupli_repo.codec.env.names import refusal
 from tupli_repo.codec.env.values.handlers import VALUE_TYPES
 from tupli_repo.codec.env.values.members import member_named
 from tupli_repo.codec.env.values.tensors import is_module, with_blanks
-from tupli_repo.codec.env.values.value_type import BadFieldsError, expect_key, expect_spread
+from tupli_repo.codec.env.values.value_type import (
+    BadFieldsError,
+    ValueType,
+    expect_key,
+    expect_spread,
+)
 from tupli_repo.codec.trust import NameKind
 from tupli_repo.errors import CorruptObjectError, TupliError
 
@@ -79,6 +88,8 @@ class ClosedUnpickler(jsonpickle.Unpickler):  # type: ignore[misc]
         self._level = 0
         self._chain = 0
         self._chains: dict[int, int] = {}
+        self._is_called = False
+        self._lowest = 0
         self._unfolded_bytes = 0
 
     def restore(self, obj: Any, reset: bool = True, classes: Any = None) -> Any:  # noqa: FBT001, FBT002
@@ -146,12 +157,15 @@ class ClosedUnpickler(jsonpickle.Unpickler):  # type: ignore[misc]
             return _bytes(content)
         if tag == tags.ID:
             return self._reference(content)
-        kind = NameKind.TYPE if tag == tags.TYPE else NameKind.FUNCTION
-        return self._resolve(content, kind)
+        if tag == tags.FUNCTION:
+            return self._resolve(content, NameKind.FUNCTION)
+        return self._resolve(content, NameKind.CALLED if self._is_called else NameKind.TYPE)
 
     def _reference(self, number: Any) -> Any:
         if type(number) is not int or not 0 <= number < len(self._table):
             _refuse("a reference to nothing")
+        if number < self._lowest:
+            _refuse("a reference out of a value that shares nothing")
         if self._table[number] is _UNFINISHED:
             _refuse("a reference to a value that is not complete")
         self._chain = self._chains.get(number, 0)
@@ -216,7 +230,7 @@ class ClosedUnpickler(jsonpickle.Unpickler):  # type: ignore[misc]
             _refuse(f"not the fields of '{name}'")
         number = len(self._table)
         self._table.append(_UNFINISHED)
-        restored = {field: self.value(fields[field]) for field in sorted(fields)}
+        restored = self._fields(value_type, fields)
         try:
             value = value_type.from_fields(restored)
         except BadFieldsError as err:
@@ -231,6 +245,17 @@ class ClosedUnpickler(jsonpickle.Unpickler):  # type: ignore[misc]
         if value_type.shared:
             self._table[number] = value
         return value
+
+    def _fields(self, value_type: ValueType, fields: dict[str, Any]) -> dict[str, Any]:
+        """Restore the fields of a value: only a container shares its parts with the outside."""
+        restored = {}
+        outside = self._is_called, self._lowest
+        self._lowest = self._lowest if value_type.holds else len(self._table)
+        for field in sorted(fields):
+            self._is_called = outside[0] or field in value_type.calls
+            restored[field] = self.value(fields[field])
+        self._is_called, self._lowest = outside
+        return restored
 
     def _check(self, value: Any, name: str) -> None:
         """Check a value whose type knows nothing of the rest of the document."""

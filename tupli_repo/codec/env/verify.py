@@ -14,24 +14,26 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import gymnasium
+from jsonpickle import tags  # type: ignore[import-untyped]
+
 from tupli_repo.codec.env.canonical import ComparingPickler
 from tupli_repo.codec.env.decode import decode
 from tupli_repo.codec.env.document import EnvDocument, load_json
 from tupli_repo.codec.env.encode import Prepare, describe, text_of_decoded
-from tupli_repo.codec.env.probing import (
-    Configuration,
-    configuration_of,
-    differing,
-    leaves_of,
-    untouched_randomness,
-)
+from tupli_repo.codec.env.lasting import as_glob
+from tupli_repo.codec.env.leaves import differing, leaves_of
+from tupli_repo.codec.env.probing import Configuration, configuration_of, untouched_randomness
 from tupli_repo.codec.env.recipe import AnyEnv, layers_of
+from tupli_repo.codec.env.values.handlers import VALUE_TYPES
 from tupli_repo.codec.trust import TrustPolicy
 from tupli_repo.errors import EncodingError, TupliError
 
 Complete = Callable[[AnyEnv], AnyEnv]
 
+_PARTS_OF_A_LAYER = ("attributes", "kwargs", "overrides", "state")
 _SEEDS = (0, 1)
+_SHOWN = 3
 _STEPS = 50
 _LONGEST_S = 20.0
 
@@ -145,33 +147,50 @@ def _encoded_anew(
     repeated, _ = describe(env, prepare=None, **options)
     if repeated.text == document.text:
         raise _says_otherwise(document.text, again.text, "stored again, says something else")
-    path = _first_difference(load_json(document.text), load_json(repeated.text), "")
+    path = _first_difference(document.text, repeated.text)
     return (
         f"'{path}' is not the same from one time to the next, and so is the benchmark's id:"
-        " exclude it, name it in volatile, or draw it from self.np_random"
+        f" exclude it, say volatile=['{as_glob(path)}'], or draw it from self.np_random"
     )
 
 
 def _says_otherwise(text: str, again: str, how: str) -> EncodingError:
-    path = _first_difference(load_json(text), load_json(again), "")
+    path = _first_difference(text, again)
     return EncodingError(
         f"'{path}' does not come back: the loaded environment {how}",
-        hint="exclude it, make it anew in reset(), or give its class __getstate__",
+        hint=f"exclude it, make it anew in reset() and say volatile=['{as_glob(path)}'], or give"
+        " its class __getstate__",
     )
 
 
-def _first_difference(ours: Any, theirs: Any, path: str) -> str:
+def _first_difference(text: str, other: str) -> str:
+    """Return where two documents first differ, as ``exclude`` and ``volatile`` name the place."""
+    parts = list(_way_to_difference(load_json(text), load_json(other)))
+    layer = 2 if parts[:1] == ["wrappers"] else 1
+    if len(parts) > layer and parts[layer] in _PARTS_OF_A_LAYER:
+        del parts[layer]
+    return "/" + "/".join(part for part in parts if not part.startswith("py/"))
+
+
+def _way_to_difference(ours: Any, theirs: Any) -> Iterator[str]:
     if isinstance(ours, dict) and isinstance(theirs, dict):
+        value_type = VALUE_TYPES.get(ours.get(tags.OBJECT, ""))
+        if value_type is not None and not value_type.holds:
+            return  # what is in it has no path of its own
         for key in sorted(ours.keys() | theirs.keys()):
             if key not in ours or key not in theirs:
-                return f"{path}/{key}"
+                yield key
+                return
             if ours[key] != theirs[key]:
-                return _first_difference(ours[key], theirs[key], f"{path}/{key}")
+                yield key
+                yield from _way_to_difference(ours[key], theirs[key])
+                return
     if isinstance(ours, list) and isinstance(theirs, list):
         for index, (mine, other) in enumerate(zip(ours, theirs, strict=False)):
             if mine != other:
-                return _first_difference(mine, other, f"{path}/{index}")
-    return path or "/"
+                yield str(index)
+                yield from _way_to_difference(mine, other)
+                return
 
 
 # ---- running both --------------------------------------------------------------------------------
@@ -197,8 +216,8 @@ def _run_alike(document: EnvDocument, found: Configuration, complete: Complete |
                 f"the environment cannot be replayed exactly: with one seed and the same actions"
                 f" its {by_itself}; draw what is random from self.np_random"
             )
-    attribute = _parting(original(), restored(), found, seed=apart.seed)
-    at = f"; '{attribute}' is not what it was" if attribute else ""
+    attributes = _parting(original(), restored(), found, seed=apart.seed)
+    at = f"; not what it was: {attributes}" if attributes else ""
     raise EncodingError(
         f"the loaded environment runs otherwise than the original: its {apart}{at}",
         hint="give the class that holds it EzPickle or __getstate__, or set it in reset()",
@@ -207,7 +226,7 @@ def _run_alike(document: EnvDocument, found: Configuration, complete: Complete |
 
 def _completed(loaded: AnyEnv, complete: Complete) -> AnyEnv:
     try:
-        return complete(loaded)
+        completed: object = complete(loaded)
     except TupliError:
         raise
     except Exception as err:
@@ -215,6 +234,12 @@ def _completed(loaded: AnyEnv, complete: Complete) -> AnyEnv:
             f"the hook cannot complete what was stored: {type(err).__name__}: {err}",
             hint="_deserialize has to put back what _serialize took out",
         ) from err
+    if not isinstance(completed, gymnasium.Env):
+        raise EncodingError(
+            f"the hook that completes what was stored returned a '{type(completed).__qualname__}'",
+            hint="_deserialize has to return the environment",
+        )
+    return completed
 
 
 def _first_mismatch(
@@ -276,8 +301,12 @@ def _exact(value: Any) -> dict[str, str]:
     return pickler.leaves
 
 
+def _parent(path: str) -> str:
+    return path.rpartition("/")[0]
+
+
 def _parting(ours: AnyEnv, theirs: AnyEnv, found: Configuration, *, seed: int) -> str:
-    """Return the path of the first attribute that differs after a reset, empty if none does."""
+    """Return the paths of attributes that differ after a reset, quoted; empty if none does."""
     for env in (ours, theirs):
         with suppress(Exception):
             env.reset(seed=seed)
@@ -290,5 +319,7 @@ def _parting(ours: AnyEnv, theirs: AnyEnv, found: Configuration, *, seed: int) -
         seen = mine.rendering | other.rendering
         paths = sorted(path for path in differing(mine, other) if path not in seen)
         if paths:
-            return paths[0].removesuffix("/@")
+            whole = (path.removesuffix("/@") for path in paths if _parent(path) not in paths)
+            quoted = dict.fromkeys(f"'{path}'" for path in whole)
+            return ", ".join([*quoted][:_SHOWN]) + (" ..." if len(quoted) > _SHOWN else "")
     return ""

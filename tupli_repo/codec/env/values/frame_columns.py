@@ -1,9 +1,12 @@
 """pandas: what a column holds, its times, zones and arrays, as fields and back.
 
 Invariant: what users see as the same column is written the same under each pandas from 2.0 on. So
-text is a list whether its dtype is ``object`` or ``str`` (missing is None), times stand in
-microseconds, or nanoseconds where they need them, and a time zone is its name. On the way back each
-takes the form that the pandas at hand prefers.
+text is a list whether its dtype is ``object`` or ``str``, with None where the pandas at hand shows
+its own missing text for a None; times stand in microseconds, or nanoseconds where they need them,
+and a time zone is its name. On the way back each takes the form that the pandas at hand prefers.
+
+Text whose gaps would come back as something else, such as nan among objects, is a tuple: it comes
+back element by element, as objects.
 
 Only functions of ``frames`` call these, where pandas is loaded.
 """
@@ -15,6 +18,7 @@ import math
 import re
 import sys
 import zoneinfo
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -43,7 +47,7 @@ _OFFSET = re.compile(r"[+-]\d\d:\d\d(?::\d\d)?", re.ASCII)
 _ARRAYS = "BooleanArray DatetimeArray FloatingArray IntegerArray StringArray TimedeltaArray"
 
 
-def loaded() -> Any:
+def loaded_pandas() -> Any:
     """Return pandas, which whoever made a value of its types has imported."""
     return sys.modules["pandas"]
 
@@ -57,8 +61,11 @@ def required() -> Any:
     return require("pandas", needed_for="an environment that holds a pandas value")
 
 
-def _prefers_microseconds(pandas: Any) -> bool:
+def _is_at_least_3(pandas: Any) -> bool:
     return int(pandas.__version__.partition(".")[0]) >= 3
+
+
+_prefers_microseconds = _prefers_str = _is_at_least_3
 
 
 def array_classes(pandas: Any) -> dict[type, ValueType]:
@@ -170,7 +177,7 @@ def _timedelta_of(fields: Fields) -> Any:
 
 def column_of(labelled: Any) -> Any:
     """Return what a series or index holds: a numpy array, a list, or an array of pandas' own."""
-    pandas, dtype, array = loaded(), labelled.dtype, labelled.array
+    pandas, dtype, array = loaded_pandas(), labelled.dtype, labelled.array
     if isinstance(dtype, pandas.StringDtype) and _is_text(dtype):
         return _text(array)
     if not isinstance(dtype, np.dtype):
@@ -187,17 +194,17 @@ def _text(array: Any) -> list[str | None]:
 
 def _is_text(dtype: Any) -> bool:
     """Say whether missing text is nan, as in pandas 3's default; the nullable dtype has NA."""
-    return getattr(dtype, "na_value", None) is not loaded().NA
+    return getattr(dtype, "na_value", None) is not loaded_pandas().NA
 
 
-def _objects(array: Any) -> list[Any]:
-    pandas = loaded()
+def _objects(array: Any) -> list[Any] | tuple[Any, ...]:
+    pandas = loaded_pandas()
     values = list(array)
-    missing = [v is None or v is pandas.NA or (type(v) is float and math.isnan(v)) for v in values]
-    if any(type(value) is str for value in values) and all(
-        type(value) is str or absent for value, absent in zip(values, missing, strict=True)
-    ):
-        return [None if absent else v for v, absent in zip(values, missing, strict=True)]
+    gaps = [value for value in values if type(value) is not str]
+    if len(gaps) < len(values) and all(_is_missing(value, pandas) for value in gaps):
+        has_nones_only = all(value is None for value in gaps)
+        is_preferred = has_nones_only and (not gaps or not _prefers_str(pandas))
+        return values if is_preferred else tuple(values)
     for value in values:
         if type(value) not in _PLAIN:
             raise UnrepresentableError(
@@ -207,12 +214,20 @@ def _objects(array: Any) -> list[Any]:
     return values
 
 
+def _is_missing(value: object, pandas: Any) -> bool:
+    return value is None or value is pandas.NA or (type(value) is float and math.isnan(value))
+
+
 def values_of(column: Any, pandas: Any) -> Any:
-    """Return what ``_column`` was made from, in the dtype this pandas prefers."""
+    """Return what ``column_of`` made, as pandas holds it, in the dtype this pandas prefers."""
     if type(column) is np.ndarray:
         if column.ndim != 1 or column.dtype.kind not in "biufcmM":
             raise BadFieldsError("not the array of a column")
         return _preferred_times(column, pandas) if column.dtype.kind in "mM" else column
+    if type(column) is tuple:
+        if not all(type(value) is str or _is_missing(value, pandas) for value in column):
+            raise BadFieldsError("text expected")
+        return _object_array(column)
     if type(column) is list:
         return _list_of(column, pandas)
     if type(column) not in array_classes(pandas):
@@ -225,17 +240,19 @@ def _list_of(column: list[Any], pandas: Any) -> Any:
         if type(value) not in _PLAIN:
             raise BadFieldsError(f"a column cannot hold a '{type(value).__name__}'")
     is_text = all(value is None or type(value) is str for value in column)
-    if is_text and any(value is not None for value in column):
-        if _prefers_microseconds(pandas):
-            return pandas.array(column, dtype=pandas.StringDtype(na_value=np.nan))
-        column = [math.nan if value is None else value for value in column]
+    if is_text and any(value is not None for value in column) and _prefers_str(pandas):
+        return pandas.array(column, dtype=pandas.StringDtype(na_value=np.nan))
+    return _object_array(column)
+
+
+def _object_array(column: Sequence[Any]) -> np.ndarray[Any, Any]:
     found = np.empty(len(column), dtype=object)
     found[:] = column
     return found
 
 
 def _array_fields(array: Any) -> Fields:
-    pandas, dtype = loaded(), array.dtype
+    pandas, dtype = loaded_pandas(), array.dtype
     if isinstance(dtype, pandas.StringDtype):
         if _is_text(dtype):
             raise UnrepresentableError("an array of text", "store a list, or a pandas.Series")
@@ -312,7 +329,7 @@ def _neutral_array(array: Any) -> Any:
 
 
 def _neutral_categorical(array: Any) -> Any:
-    return loaded().Categorical.from_codes(
+    return loaded_pandas().Categorical.from_codes(
         np.full(len(array), -1), categories=array.categories, ordered=array.ordered
     )
 

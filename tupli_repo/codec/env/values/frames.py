@@ -23,7 +23,7 @@ from tupli_repo.codec.env.values.frame_columns import (
     TIMESTAMP,
     array_classes,
     column_of,
-    loaded,
+    loaded_pandas,
     required,
     values_of,
 )
@@ -67,7 +67,8 @@ def value_type_of_pandas(value: object) -> ValueType | None:
 
 
 def _is_theirs(cls: type) -> bool:
-    return cls.__module__.partition(".")[0] == "pandas"
+    module = getattr(cls, "__module__", None)  # types of some extensions have none
+    return isinstance(module, str) and module.partition(".")[0] == "pandas"
 
 
 @functools.cache
@@ -102,7 +103,7 @@ def _label(name: Any) -> Any:
 def _frequency_text(frequency: Any) -> str:
     text: str = frequency.freqstr
     parts = _FREQUENCY.fullmatch(text)
-    if parts is None or loaded().tseries.frequencies.to_offset(text) != frequency:
+    if parts is None or loaded_pandas().tseries.frequencies.to_offset(text) != frequency:
         raise UnrepresentableError(
             f"an index with the frequency '{text}'", "take the frequency off: index.freq = None"
         )
@@ -169,7 +170,7 @@ def _index(value: Any, pandas: Any) -> Any:
 
 def _any_index(index: Any) -> Any:
     """Return the range that an integer index is; pandas 2 and 3 make one of the two."""
-    pandas = loaded()
+    pandas = loaded_pandas()
     if type(index) is not pandas.Index or index.dtype != np.int64 or len(index) == 0:
         return index
     numbers = index.to_numpy()
@@ -208,7 +209,11 @@ def _frame_of(fields: Fields) -> Any:
     columns = [values_of(column, pandas) for column in expect(fields["data"], list)]
     if len(labels) != len(columns) or any(len(column) != len(index) for column in columns):
         raise BadFieldsError("the columns do not fill the frame")
-    frame = pandas.DataFrame(dict(enumerate(columns)), index=index)
+    held = [
+        pandas.Series(column, index=index, dtype=object) if column.dtype == object else column
+        for column in columns  # from an array of objects pandas 3 would make a column of text
+    ]
+    frame = pandas.DataFrame(dict(enumerate(held)), index=index)
     frame.columns = labels
     frame.attrs = expect(fields.get("attrs", {}), dict)
     return frame
@@ -234,7 +239,7 @@ def _series_of(fields: Fields) -> Any:
 
 
 def _neutral_index(index: Any) -> Any:
-    return loaded().RangeIndex(len(index))
+    return loaded_pandas().RangeIndex(len(index))
 
 
 _REFUSED = refused(

@@ -247,6 +247,7 @@ _STANDARD_TYPES: dict[type, ValueType] = {
         _defaultdict_of,
         shared=True,
         holds="items",
+        calls=("factory",),
     ),
     collections.Counter: ValueType(
         "collections.Counter",
@@ -317,7 +318,11 @@ _STANDARD_TYPES: dict[type, ValueType] = {
         lambda f: uuid.UUID(hex=expect(f["hex"], str)),
     ),
     functools.partial: ValueType(
-        "functools.partial", ("args", "func", "keywords"), _partial_fields, _partial_of
+        "functools.partial",
+        ("args", "func", "keywords"),
+        _partial_fields,
+        _partial_of,
+        calls=("args", "func", "keywords"),
     ),
     random.Random: ValueType(
         "random.Random",

@@ -1,7 +1,9 @@
 """numpy arrays, scalars, dtypes and generators, and gymnasium's spaces, as fields and back.
 
-Invariant: an array comes back with the same dtype, shape, bytes, memory order, byte order and
-writability. A generator comes back of the same kind, freshly seeded: its state is never stored.
+Invariant: an array comes back with the same dtype, shape, bytes, byte order and writability, and
+with the same order of its axes in memory. One that does not fill its memory comes back as numpy
+copies it, dense: every second row, rows in reverse, one row that stands for many. A generator comes
+back of the same kind, freshly seeded: its state is never stored.
 """
 
 import math
@@ -84,8 +86,9 @@ def _array_fields(array: np.ndarray[Any, Any]) -> Fields:
     fields: Fields = {"dtype": _describe_dtype(array.dtype), "shape": list(array.shape)}
     if not array.dtype.isnative:
         fields["swapped"] = True
-    if array.ndim > 1 and array.flags.f_contiguous and not array.flags.c_contiguous:
-        fields["order"] = "F"  # memory order decides the order of sums, so it can change bits
+    order = _order_of(array)
+    if order is not None:
+        fields["order"] = order  # it decides the order of sums, so it can change bits
     if not array.flags.writeable:
         fields["readonly"] = True
     raw = _little_endian(array)
@@ -95,6 +98,41 @@ def _array_fields(array: np.ndarray[Any, Any]) -> Fields:
     else:
         fields["data"] = raw
     return fields
+
+
+def _order_of(array: np.ndarray[Any, Any]) -> str | list[int] | None:
+    """Return how an array lies in memory: None is C, ``"F"``, or its axes, the slowest first.
+
+    The strides of an axis of length 1 say nothing. It stands before the first axis that comes after
+    it in the shape, or behind the last axis of the shape, as in torch's ``channels_last``.
+    """
+    dense = array if array.flags.forc else np.empty_like(array)  # as a copy of it would lie
+    if dense.flags.c_contiguous:
+        return None
+    if dense.flags.f_contiguous:
+        return "F"
+    order = [axis for axis in range(array.ndim) if array.shape[axis] > 1]
+    order.sort(key=lambda axis: -dense.strides[axis])
+    for axis in range(array.ndim):
+        if array.shape[axis] == 1:
+            later = [at for at, other in enumerate(order) if other > axis]
+            order.insert(later[0] if later else order.index(max(order)) + 1, axis)
+    return order
+
+
+def _laid_out(
+    values: np.ndarray[Any, Any], order: object, dtype: np.dtype[Any]
+) -> np.ndarray[Any, Any]:
+    """Return a copy of ``values`` that lies in memory as ``order`` says."""
+    if type(order) is not list:
+        return np.array(values, dtype=dtype, order="F" if expect(order, str) == "F" else "C")
+    axes = [expect_int(axis, low=0, high=values.ndim - 1) for axis in order]
+    if sorted(axes) != list(range(values.ndim)):
+        raise BadFieldsError("not an order of the axes")
+    array = np.array(values.transpose(axes), dtype=dtype, order="C").transpose(np.argsort(axes))
+    if _order_of(array) != axes:
+        raise BadFieldsError("an order of the axes that is written otherwise")
+    return array
 
 
 def _array_of(fields: Fields) -> np.ndarray[Any, Any]:
@@ -113,8 +151,7 @@ def _array_of(fields: Fields) -> np.ndarray[Any, Any]:
         array = _items(fields["data"], dtype, count=size).reshape(shape)
     swapped = "swapped" in fields and expect(fields["swapped"], bool)
     stored_as = dtype.newbyteorder(">" if swapped else "=")
-    by_columns = expect(fields.get("order", "C"), str) == "F"
-    array = np.array(array, dtype=stored_as, order="F" if by_columns else "C")
+    array = _laid_out(array, fields.get("order", "C"), stored_as)
     if "readonly" in fields:
         array.flags.writeable = not expect(fields["readonly"], bool)
     return array

@@ -1,9 +1,9 @@
 """torch: tensors and their kin as fields and back, and what says what a module is.
 
-Invariant: a tensor comes back with the same dtype, shape, bits and memory order, on the CPU. No
-gradient, no hook and no generator's state is stored. A module's registries keep their order, which
-says in what order it computes; what torch keeps in each module for itself is not written, so
-documents do not depend on its version.
+Invariant: a tensor comes back with the same dtype, shape and bits, on the CPU, and with the same
+order of its axes in memory, as ``numeric`` keeps it. No gradient, no hook and no generator's state
+is stored. A module's registries keep their order, which says in what order it computes; what torch
+keeps in each module for itself is not written, so documents do not depend on its version.
 
 To encode needs no import: a value of theirs exists only where torch is loaded.
 """
@@ -173,7 +173,8 @@ def _values_of(fields: Fields) -> Any:
     held_as = "int16" if dtype is torch.bfloat16 else fields["dtype"]
     if values.dtype != np.dtype(held_as):
         raise BadFieldsError(f"'{values.dtype}' does not hold '{fields['dtype']}'")
-    tensor = torch.from_numpy(np.array(values, order="K"))  # a copy of its own, writeable
+    writeable = values if values.flags.writeable else np.array(values, order="K")
+    tensor = torch.from_numpy(writeable).clone()  # of its own, and unlike numpy's with all strides
     return tensor.view(dtype) if dtype is torch.bfloat16 else tensor
 
 

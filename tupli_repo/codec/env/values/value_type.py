@@ -54,6 +54,7 @@ class ValueType:
         from_fields: Back.
         shared: A mutable value: two attributes that hold the same object hold one after decoding.
         holds: The field with its elements, where it is a container.
+        calls: The fields whose classes and functions are called when the value is used.
         neutral: From a value to what stands for it where each episode sets it anew.
         is_refused: Nothing of this type is stored: ``to_fields`` says why.
     """
@@ -64,6 +65,7 @@ class ValueType:
     from_fields: Callable[[dict[str, Any]], Any]
     shared: bool = False
     holds: str = ""
+    calls: tuple[str, ...] = ()
     neutral: Callable[[Any], Any] | None = None
     is_refused: bool = False
 
