@@ -4,13 +4,15 @@ Invariant: the same repository, filters and seed give the same episodes, batches
 same order.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from copy import deepcopy
 from functools import cached_property
+from hashlib import sha256
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from tupli_repo.codec.arrays import are_joinable
 from tupli_repo.codec.tuples import tuples_from_steps
@@ -23,6 +25,7 @@ from tupli_repo.parsers import (
     TensorflowTupleParser,
     TorchTupleParser,
 )
+from tupli_repo.repository import Repository
 from tupli_repo.repository.episodes import episode_item
 from tupli_repo.repository.loading import LoadedEpisodes
 from tupli_repo.schema import BaseFilter, BenchmarkHeader, EpisodeHeader, EpisodeItem, RLTuple
@@ -37,6 +40,7 @@ __all__ = [
 ]
 
 _Item = TypeVar("_Item")
+_HeaderT = TypeVar("_HeaderT", bound=BaseModel)
 
 
 class TupliDataset:
@@ -56,6 +60,7 @@ class TupliDataset:
         self._benchmark_filter: BaseFilter | None = None
         self._episode_filter: BaseFilter | None = None
         self._tuple_filters: tuple[Callable[[RLTuple], bool], ...] = ()
+        self._revision: str | None = None
         self._generator = np.random.default_rng()
         self._data: LoadedEpisodes | None = None
 
@@ -69,6 +74,76 @@ class TupliDataset:
         """What a copy, or another process, gets: the filters; it loads the episodes itself."""
         cached = {"_data", "benchmarks", "_headers", "_all_steps", "_kept_steps"}
         return {k: v for k, v in vars(self).items() if k not in cached} | {"_data": None}
+
+    # ---- a name for exactly these episodes
+
+    def pin(self, name: str, message: str = "") -> str:
+        """Freeze exactly these episodes under a name; return the revision one cites.
+
+        The pin stays in this repository until `Repository.publish` shares it. Pinning the same
+        episodes again under the same name gives the same revision.
+
+        Args:
+            name: Lower-case letters, digits, ``.``, ``_`` and ``-``.
+            message: What the dataset is.
+
+        Returns:
+            ``name@`` and 12 hex digits; `from_pin` takes it.
+
+        Raises:
+            InvalidInputError: A step filter is set, there are no episodes, it is not a name, or the
+                storage is not a repository.
+        """
+        if self._tuple_filters:
+            raise InvalidInputError(
+                "a dataset with a step filter cannot be pinned: a function has no name others know",
+                hint="pin the episodes, and filter the steps of what from_pin() returns",
+            )
+        if not self._headers:
+            raise InvalidInputError(
+                "no episode passes the filters, so there is nothing to pin",
+                hint="preview() shows what does",
+            )
+        ids = [header.id for header in self._headers]
+        item = _repository(self.storage).pin(name, ids, message=message)
+        return f"{item.name}@{item.revision[:_REVISION_DIGITS]}"
+
+    @classmethod
+    def from_pin(
+        cls, storage: TupliStorage, revision: str, info: dict[str, Any] | None = None
+    ) -> "TupliDataset":
+        """Return the dataset of a revision: the same episodes in the same order everywhere.
+
+        It is what the revision says, whatever else the repository holds: episodes that were removed
+        here belong to it too. Filters narrow it down.
+
+        Args:
+            storage: A repository that has it.
+            revision: ``name@`` and 7 or more hex digits; what else names a revision, such as
+                ``name``, stands for what it names now.
+            info: Anything the user wants to keep with the dataset.
+
+        Raises:
+            NotFoundError: It, or an episode of it, is not here.
+            AmbiguousNameError: It may be several revisions.
+            InvalidInputError: It is not a revision, or one of an artifact.
+        """
+        item = _repository(storage).release(revision)
+        if item.kind == "artifact":
+            raise InvalidInputError(
+                f"'{revision}' is an artifact, which has no episodes", hint="'tupli list names'"
+            )
+        found = cls(storage, info)
+        found._revision = item.revision
+        return found
+
+    @property
+    def digest(self) -> str:
+        """What tells whether two datasets have the same episodes: 64 hex digits.
+
+        The SHA-256 of the episodes' ids, sorted, as bytes. Step filters do not count.
+        """
+        return sha256(b"".join(sorted(bytes.fromhex(h.id) for h in self._headers))).hexdigest()
 
     # ---- which episodes
 
@@ -104,7 +179,10 @@ class TupliDataset:
     @cached_property
     def benchmarks(self) -> list[BenchmarkHeader]:
         """The benchmarks that pass the filter, by name and id."""
-        return self.storage.list_benchmarks(self._benchmark_filter)
+        if self._revision is None:
+            return self.storage.list_benchmarks(self._benchmark_filter)
+        found = _repository(self.storage).benchmarks_of(self._revision)
+        return _passing(self._benchmark_filter, found)
 
     @property
     def episodes(self) -> View[EpisodeItem]:
@@ -292,7 +370,12 @@ class TupliDataset:
     @cached_property
     def _headers(self) -> list[EpisodeHeader]:
         ids = {benchmark.id for benchmark in self.benchmarks}
-        headers = self.storage.list_episodes(self._episode_filter)
+        headers: Iterable[EpisodeHeader]
+        if self._revision is None:
+            headers = self.storage.list_episodes(self._episode_filter)
+        else:
+            found = _repository(self.storage).episodes_of(self._revision)
+            headers = _passing(self._episode_filter, found)
         return [header for header in headers if header.benchmark_id in ids]
 
     def _loaded(self) -> LoadedEpisodes:
@@ -357,12 +440,26 @@ class TupliDataset:
     def _narrowed(self, **changes: Any) -> "TupliDataset":
         """A dataset like this one, with some settings changed and nothing loaded."""
         found = TupliDataset(self.storage, dict(self.info))
-        kept = ("_benchmark_filter", "_episode_filter", "_tuple_filters")
+        kept = ("_benchmark_filter", "_episode_filter", "_tuple_filters", "_revision")
         vars(found).update({name: getattr(self, name) for name in kept} | changes)
         vars(found)["_generator"] = deepcopy(self._generator)
         return found
 
 
+def _repository(storage: TupliStorage) -> Repository:
+    if not isinstance(storage, Repository):
+        raise InvalidInputError(
+            f"a '{type(storage).__name__}' has no names for datasets",
+            hint="a pin is kept in a repository: FileStorage(FOLDER)",
+        )
+    return storage
+
+
+def _passing(chosen: BaseFilter | None, headers: Iterable[_HeaderT]) -> list[_HeaderT]:
+    return [h for h in headers if chosen is None or chosen.matches(h.model_dump())]
+
+
+_REVISION_DIGITS = 12
 _D4RL = ("observations", "actions", "next_observations", "rewards", "terminals", "timeouts")
 _D4RL_FLAGS = ("terminals", "timeouts")
 _D4RL_COLUMNS = {

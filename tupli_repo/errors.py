@@ -16,7 +16,7 @@ only where a caller would act differently::
     ├── LockedError              11   somebody else holds the lock
     ├── CorruptObjectError       12   bytes that are not what their name says
     ├── UntrustedCodeError       13   an environment wants code that was not granted
-    ├── UnavailableError          1   not part of this version
+    ├── ConflictError             1   a name went two ways, and nobody said which comes next
     └── MissingDependencyError    1   an optional package is not installed (also an ImportError)
 """
 
@@ -118,8 +118,8 @@ class UntrustedCodeError(TupliError):
         self.names = tuple(names)
 
 
-class UnavailableError(TupliError):
-    """Something this version does not do yet."""
+class ConflictError(TupliError):
+    """A name has diverged: its heads are of different things."""
 
 
 class MissingDependencyError(TupliError, ImportError):

@@ -51,7 +51,7 @@ class TupliStorage(Protocol):
     def load_benchmark(self, uri: str) -> Benchmark:
         """Return a benchmark with its environment's text."""
 
-    def trust_policy(self, names: Iterable[str] = ()) -> TrustPolicy:
+    def trust_policy(self, names: Iterable[str | type] = ()) -> TrustPolicy:
         """Return whose code may run when an environment from here is loaded.
 
         Args:
@@ -75,7 +75,7 @@ class TupliStorage(Protocol):
         """Remove a benchmark from the listing."""
 
     @abstractmethod
-    def publish_benchmark(self, uri: str, publish_in: str = "global") -> None:
+    def publish_benchmark(self, uri: str, publish_in: str = "global") -> object:
         """Publish a benchmark in a group."""
 
     @abstractmethod
@@ -136,7 +136,7 @@ class TupliStorage(Protocol):
             self.delete_episode(uri)
 
     @abstractmethod
-    def publish_episode(self, uri: str, publish_in: str = "global") -> None:
+    def publish_episode(self, uri: str, publish_in: str = "global") -> object:
         """Publish an episode in a group."""
 
 

@@ -6,7 +6,7 @@ import sqlite3
 import string
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -19,6 +19,8 @@ from tupli_repo.catalog import database as database_module
 from tupli_repo.schema import BaseFilter, FilterAND, FilterEQ, FilterIN, FilterOR, FilterType
 
 KEYS = ["a", "b", "a.b", "", "a.", "%", "ü", "x'y", "*"]
+ONE, TWO, THREE = "1a" * 32, "2b" * 32, "3c" * 32
+GROUPS = ["global", "lab", "grüße", "'; --"]
 scalars = st.one_of(
     st.none(),
     st.booleans(),
@@ -55,14 +57,23 @@ COMPARISONS = [t for t in FilterType if t not in (FilterType.AND, FilterType.OR,
 
 @st.composite
 def comparisons(draw: st.DrawFn) -> BaseFilter:
+    key = draw(paths)
     value = draw(
-        values.filter(lambda v: v is not None) | st.sampled_from(["ada", "0" * 64, "f" * 64])
+        st.sampled_from([*GROUPS, [GROUPS[0]], "nowhere", "\udc80"])
+        if key == "published_in"
+        else values.filter(lambda v: v is not None) | st.sampled_from(["ada", "0" * 64, "f" * 64])
     )
-    return BaseFilter(type=draw(st.sampled_from(COMPARISONS)), key=draw(paths), value=value)
+    return BaseFilter(type=draw(st.sampled_from(COMPARISONS)), key=key, value=value)
 
 
 filters = st.recursive(
-    comparisons() | st.builds(FilterIN, key=paths, value=st.lists(values, max_size=3)),
+    comparisons()
+    | st.builds(FilterIN, key=paths, value=st.lists(values, max_size=3))
+    | st.builds(
+        FilterIN,
+        key=st.just("published_in"),
+        value=st.lists(st.sampled_from([*GROUPS, [GROUPS[0]], 1]), max_size=3),
+    ),
     lambda inner: st.one_of(
         st.builds(FilterAND, filters=st.lists(inner, max_size=3)),
         st.builds(FilterOR, filters=st.lists(inner, max_size=3)),
@@ -86,30 +97,70 @@ def row_of(number: int, said: dict[str, Any], generator: random.Random) -> Episo
     )
 
 
-def expected(packs: dict[str, list[EpisodeRow]], chosen: BaseFilter | None) -> list[str]:
-    rows = {row.id: row for rows in packs.values() for row in rows}.values()
-    found = [row for row in rows if chosen is None or chosen.matches(row.record())]
-    return [row.id for row in sorted(found, key=lambda row: (row.created_at, row.id))]
+class Shown(NamedTuple):
+    """What is looked at of a row that was found."""
+
+    id: str
+    published_in: tuple[str, ...]
 
 
 class Repository:
-    """Packs in memory, and a catalog of them on the disk; counts what is read."""
+    """Packs, journals and episode sets in memory, and a catalog of them on the disk.
 
-    def __init__(self, path: Path, packs: dict[str, list[EpisodeRow]]) -> None:
+    Counts what is read.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        packs: dict[str, list[EpisodeRow]],
+        sets: dict[str, set[str]] | None = None,
+        groups: dict[str, list[str]] | None = None,
+    ) -> None:
         self.path = path
         self.packs = packs
+        self.sets = sets or {}
+        self.groups = groups or {}
+        self.journal: list[EpisodeRow] = []
         self.reads: list[str] = []
-        self.catalog = Catalog(path, self.read)
+        self.catalog = Catalog(path, self.read, self.read_set)
 
     def read(self, name: str) -> list[EpisodeRow]:
         self.reads.append(name)
         return self.packs[name]
 
+    def read_set(self, oid: str) -> list[bytes]:
+        self.reads.append(oid)
+        return [bytes.fromhex(episode) for episode in sorted(self.sets[oid])]
+
+    def found(self, chosen: BaseFilter | None = None) -> list[Shown]:
+        return self.catalog.select(
+            list(self.packs),
+            chosen,
+            lambda row: Shown(row.id, row.published_in),
+            groups=self.groups,
+            fresh=self.journal,
+        )
+
     def ids(self, chosen: BaseFilter | None = None) -> list[str]:
-        return self.catalog.select(list(self.packs), chosen, lambda row: row.id)
+        return [shown.id for shown in self.found(chosen)]
+
+    def groups_of(self, episode: str) -> tuple[str, ...]:
+        return tuple(
+            name
+            for name, sets in sorted(self.groups.items())
+            if any(episode in self.sets[oid] for oid in sets)
+        )
+
+    def expected(self, chosen: BaseFilter | None) -> list[Shown]:
+        rows = {row.id: row for rows in (*self.packs.values(), self.journal) for row in rows}
+        labelled = [row._replace(published_in=self.groups_of(row.id)) for row in rows.values()]
+        found = [row for row in labelled if chosen is None or chosen.matches(row.record())]
+        found.sort(key=lambda row: (row.created_at, row.id))
+        return [Shown(row.id, row.published_in) for row in found]
 
     def check(self, chosen: BaseFilter | None = None) -> None:
-        assert self.ids(chosen) == expected(self.packs, chosen)
+        assert self.found(chosen) == self.expected(chosen)
 
 
 def some_packs(n_packs: int = 3, n_rows: int = 20) -> dict[str, list[EpisodeRow]]:
@@ -128,20 +179,56 @@ def repository(tmp_path: Path) -> Repository:
     return Repository(tmp_path / "cache" / "catalog.sqlite", some_packs())
 
 
+@pytest.fixture
+def published(tmp_path: Path) -> Repository:
+    """Three packs and a journal; in one group half of one pack and an episode of the journal."""
+    packs = some_packs(4)
+    journal = packs.pop("d")
+    rows = packs["a"]
+    sets = {
+        ONE: {row.id for row in rows[:10]} | {journal[0].id},
+        TWO: {row.id for row in rows[5:15]},
+        THREE: {"ff" * 32},
+    }
+    groups = {"global": [ONE], "lab": [TWO, THREE]}
+    repository = Repository(tmp_path / "cache" / "catalog.sqlite", packs, sets, groups)
+    repository.journal = journal
+    return repository
+
+
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(said=st.lists(metadata, max_size=6), chosen=filters, seed=st.integers(0, 9))
+@given(
+    said=st.lists(metadata, max_size=6),
+    chosen=filters,
+    seed=st.integers(0, 9),
+    members=st.lists(st.sets(st.integers(0, 5)), min_size=3, max_size=3),
+    groups=st.dictionaries(
+        st.sampled_from(GROUPS), st.lists(st.integers(0, 2), unique=True), max_size=3
+    ),
+)
 def test_select_is_what_matches_says(
     tmp_path_factory: pytest.TempPathFactory,
     said: list[dict[str, Any]],
     chosen: BaseFilter,
     seed: int,
+    members: list[set[int]],
+    groups: dict[str, list[int]],
 ):
     generator = random.Random(seed)
     rows = [row_of(i, words, generator) for i, words in enumerate(said)]
     path = tmp_path_factory.mktemp("c") / "catalog.sqlite"
-    repository = Repository(path, {"one": rows[:3], "two": rows[2:]})
+    names = [ONE, TWO, THREE]
+    sets = {
+        name: {rows[i].id for i in some if i < len(rows)}
+        for name, some in zip(names, members, strict=True)
+    }
+    shown = {name: [names[i] for i in some] for name, some in groups.items()}
+    repository = Repository(path, {"one": rows[:3], "two": rows[2:5]}, sets, shown)
+    repository.journal = rows[4:]
     repository.check(chosen)
     repository.check()
+    repository.groups = {}
+    repository.check(chosen)
 
 
 def test_every_comparison_of_every_two_values_is_what_matches_says(tmp_path: Path):
@@ -181,7 +268,7 @@ def test_every_comparison_of_every_two_values_is_what_matches_says(tmp_path: Pat
 
 
 def test_rows_come_back_as_they_were(repository: Repository):
-    rows = repository.catalog.select(list(repository.packs), None, lambda row: row)
+    rows = repository.catalog.select(list(repository.packs), None, lambda row: row, groups={})
     assert {row.id: row for row in rows} == {r.id: r for p in repository.packs.values() for r in p}
 
 
@@ -200,6 +287,110 @@ def test_new_packs_are_added_and_gone_ones_forgotten(repository: Repository):
     assert repository.reads == ["a", "b", "c", "new"]
     del repository.packs["new"]
     repository.check()
+
+
+def test_a_listing_tells_where_each_episode_is_published(published: Repository):
+    published.check()
+    groups = dict(published.found())
+    assert groups[published.packs["a"][0].id] == ("global",)
+    assert groups[published.packs["a"][7].id] == ("global", "lab")
+    assert groups[published.packs["a"][12].id] == ("lab",)
+    assert groups[published.packs["b"][0].id] == ()
+    assert groups[published.journal[0].id] == ("global",)
+
+
+def test_the_groups_of_some_episodes_are_told_without_reading_a_pack(published: Repository):
+    ids = [published.packs["a"][7].id, published.packs["b"][0].id, published.journal[0].id]
+    told = published.catalog.published_in(ids, published.groups)
+    assert list(told.values()) == [("global", "lab"), (), ("global",)]
+    assert sorted(published.reads) == [ONE, TWO, THREE]
+    assert published.catalog.published_in(ids, {}) == dict.fromkeys(ids, ())
+    published.check()
+
+
+def test_published_in_can_be_asked_for(published: Repository):
+    assert len(published.ids(FilterEQ(key="published_in", value="global"))) == 11
+    assert len(published.ids(FilterIN(key="published_in", value=["lab", "x"]))) == 10
+    for kind in COMPARISONS:
+        for value in ("global", "lab", "nowhere", ["global"], ["global", "lab"], 1):
+            published.check(BaseFilter(type=kind, key="published_in", value=value))
+    published.check(FilterIN(key="published_in", value=["lab", ["global"], 1]))
+
+
+def test_a_set_is_read_once_also_by_the_next_process(published: Repository):
+    published.check()
+    published.groups = {"global": [ONE, TWO], "other": [THREE]}
+    published.check()
+    again = Repository(published.path, published.packs, published.sets, published.groups)
+    again.check()
+    assert sorted(published.reads) == [ONE, TWO, THREE, "a", "b", "c"]
+    assert again.reads == []
+
+
+def test_what_is_published_no_more_is_forgotten_and_may_come_back(published: Repository):
+    published.check()
+    for groups in ({}, {"global": [TWO]}, {}, {"lab": [ONE, THREE]}):
+        published.groups = groups
+        published.check()
+        published.check(FilterEQ(key="published_in", value="global"))
+    published.groups = {}
+    published.check()
+    with sqlite3.connect(published.path) as database:
+        (left,) = database.execute("SELECT count(*) FROM members").fetchone()
+    database.close()
+    assert left == 0
+
+
+def test_small_sets_replaced_by_larger_ones_leave_a_catalog_of_bounded_size(published: Repository):
+    ids = [row.id for row in published.packs["a"]]
+    for n in range(1, len(ids) + 1):
+        oid = f"{n:064x}"
+        published.sets[oid] = set(ids[:n])
+        published.groups = {"global": [oid]}
+        published.check()
+        with sqlite3.connect(published.path) as database:
+            (rows,) = database.execute("SELECT count(*) FROM members").fetchone()
+        database.close()
+        assert rows <= 2 * n
+
+
+def test_packs_that_come_later_are_known_to_be_published(published: Repository):
+    late = some_packs(5)["e"]
+    published.sets["4d" * 32] = {row.id for row in late[:3]}
+    published.groups["late"] = ["4d" * 32]
+    published.check()
+    published.packs["e"] = late
+    published.check(FilterEQ(key="published_in", value="late"))
+    del published.packs["e"]
+    published.journal += late
+    published.check()
+
+
+def test_an_episode_in_a_pack_and_a_journal_is_listed_once(published: Repository):
+    published.journal += published.packs["a"][:4]
+    published.check()
+
+
+def test_an_episode_that_one_file_does_not_hold_whole_is_made_of_the_other(published: Repository):
+    whole = published.packs["a"][0]._replace(missing=())
+    torn = whole._replace(missing=("ab" * 32,))
+    published.packs, published.journal = {"a": [torn]}, [whole]
+
+    def make(row: EpisodeRow) -> str | None:
+        return None if row.missing else row.id
+
+    found = published.catalog.select(["a"], None, make, groups={}, fresh=published.journal)
+    assert found == [whole.id]
+
+
+def test_a_set_that_cannot_be_read_is_an_error_and_changes_nothing(published: Repository):
+    published.check()
+    published.groups["global"] = ["9" * 64]
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            published.found()
+    published.groups["global"] = [ONE]
+    published.check()
 
 
 def test_a_large_metadata_is_found_by_any_of_its_keys(tmp_path: Path):
@@ -252,6 +443,12 @@ def _folder(path: Path) -> None:
     path.mkdir()
 
 
+def _drop_members(path: Path) -> None:
+    with sqlite3.connect(path) as database:
+        database.execute("DELETE FROM members")
+    database.close()
+
+
 def _drop_rows(path: Path) -> None:
     with sqlite3.connect(path) as database:
         database.execute("DELETE FROM episodes WHERE n_tuples > 1")
@@ -268,31 +465,36 @@ DAMAGES = [
     _other_version,
     _folder,
     _drop_rows,
+    _drop_members,
 ]
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda d: d.__name__)
 @pytest.mark.parametrize("fresh", [True, False], ids=["fresh process", "same process"])
 def test_damage_changes_no_answer(
-    repository: Repository, damage: Callable[[Path], None], fresh: bool
+    published: Repository, damage: Callable[[Path], None], fresh: bool
 ):
-    repository.check()
-    damage(repository.path)
-    after = Repository(repository.path, repository.packs) if fresh else repository
+    published.check()
+    damage(published.path)
+    again = Repository(published.path, published.packs, published.sets, published.groups)
+    after = again if fresh else published
+    after.check(FilterEQ(key="published_in", value="lab"))
     after.check(FilterEQ(key="metadata.score", value=2))
     after.packs["d"] = some_packs(4)["d"]
     after.check()
 
 
 def test_every_flipped_byte_changes_no_answer(tmp_path: Path):
-    repository = Repository(tmp_path / "c.sqlite", some_packs(1, 2))
+    packs = some_packs(1, 2)
+    sets, groups = {ONE: {packs["a"][0].id}}, {"global": [ONE]}
+    repository = Repository(tmp_path / "c.sqlite", packs, sets, groups)
     repository.check()
     size = repository.path.stat().st_size
     for at in random.Random(2).sample(range(size), 60):
         data = bytearray(repository.path.read_bytes())
         data[at] ^= 0x41
         repository.path.write_bytes(data)
-        Repository(repository.path, repository.packs).check()
+        Repository(repository.path, packs, sets, groups).check()
 
 
 def test_a_row_that_was_changed_is_noticed_even_under_a_right_seal(repository: Repository):
@@ -321,7 +523,11 @@ def test_a_locked_database_changes_no_answer(
 
 def test_a_cache_that_cannot_be_written_changes_no_answer(tmp_path: Path):
     (tmp_path / "file").write_text("x")
-    Repository(tmp_path / "file" / "catalog.sqlite", some_packs()).check()
+    repository = Repository(tmp_path / "file" / "catalog.sqlite", some_packs())
+    repository.sets, repository.groups = {ONE: {repository.packs["a"][0].id}}, {"global": [ONE]}
+    repository.check()
+    repository.groups = {}
+    repository.check()
 
 
 def test_copies_of_a_repository_have_catalogs_of_their_own(tmp_path: Path):

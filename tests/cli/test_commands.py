@@ -110,7 +110,7 @@ def test_list_in_a_pipe_is_tab_separated(tupli: Tupli, project: FileStorage):
     (header,) = project.list_benchmarks()
     done = tupli("list")
     names, row = (line.split("\t") for line in done.out.splitlines())
-    assert names == ["id", "name", "version", "difficulty", "episodes", "by", "at"]
+    assert names == ["id", "name", "version", "difficulty", "episodes", "published", "by", "at"]
     assert row[:5] == [header.id[:12], "cartpole", "1.2", "easy", "2"]
 
 
@@ -151,6 +151,7 @@ def test_list_on_a_terminal_is_a_table(project: FileStorage):
     arguments = [sys.executable, "-m", "tupli_repo", "-C", str(project.storage_dir), "list"]
     assert pty.spawn(arguments, read) == 0
     assert b"cartpole" in seen
+    assert b"published" not in seen  # nothing is, so there is more room for the rest
     assert b"\t" not in seen
 
 

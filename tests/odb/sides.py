@@ -86,12 +86,13 @@ def send(
     target: RemoteObjects,
     *roots: ObjectId,
     on_progress: Callable[[Progress], None] | None = None,
+    is_own: bool = False,
 ) -> CopyReport:
     """Copy a closure, as push and pull do, and let go of both sides' folders."""
     try:
         closure = source.closure(roots, known=target.contains)
         wanted = [*closure.ids, *closure.missing]
-        return copy(source, target, wanted, on_progress=on_progress)
+        return copy(source, target, wanted, on_progress=on_progress, is_own=is_own)
     finally:
         source.transport.close()
         target.transport.close()

@@ -281,8 +281,9 @@ def test_a_source_file_that_vanishes_at_any_moment_is_looked_for_anew(
     assert at > 5
 
 
+@pytest.mark.parametrize("is_own", [False, True], ids=["theirs", "own"])
 def test_a_large_pack_is_copied_byte_for_byte_and_small_ones_are_put_together(
-    a: Path, b: Path
+    a: Path, b: Path, *, is_own: bool
 ) -> None:
     large, small = release(range(36), size=600_000), release(range(100, 110), size=600_000)
     store = reopen(a, HastyFileSystem())
@@ -293,7 +294,10 @@ def test_a_large_pack_is_copied_byte_for_byte_and_small_ones_are_put_together(
     keep_loose(store, small)
     store.close()
     (whole,) = [path for path in names(a, ".pack") if path.stat().st_size > 16 << 20]
-    report = send(side(a), side(b), large.root, small.root)
+    seen: list[Progress] = []
+    report = send(side(a), side(b), large.root, small.root, on_progress=seen.append, is_own=is_own)
+    assert seen[-1].objects_done == seen[-1].objects
+    assert len(seen) > 5 + len(LOOSE)
     assert whole.name in report.packs
     assert len(report.packs) == 2
     assert held(b) == {**large.objects, **small.objects}

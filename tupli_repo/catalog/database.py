@@ -1,17 +1,22 @@
 """The catalog's SQLite file, checked before it is believed.
 
+It holds the episodes of the sealed packs, and the members of the episode sets that are published:
+a set is known by its id and never changes, so only a new one is read.
+
 Beside the database stands a small file that says what the database looked like when we left it.
 Whatever does not look like that (damaged, torn by a power loss, of another version) is thrown away
 and made anew from the packs. A lock keeps two processes from working on it at once; who cannot get
 it in time works in memory.
 
-Invariant: `select` gives what the packs hold, whatever became of the file.
+Invariant: `select` gives what packs, journals and sets hold, whatever became of the file.
 """
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from functools import lru_cache
 from hashlib import sha256
+from heapq import merge
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,7 +28,7 @@ from tupli_repo.catalog.rows import EpisodeRow, Stored, fields_of, from_stored, 
 from tupli_repo.odb.locks import ThreadLock
 from tupli_repo.schema import BaseFilter
 
-VERSION = 1
+VERSION = 2
 LOCK_TIMEOUT_S = 5.0
 _BUSY_TIMEOUT_S = 1.0
 _SCHEMA = """
@@ -43,15 +48,30 @@ CREATE TABLE fields (
 CREATE INDEX by_number ON fields (path, kind, number);
 CREATE INDEX by_text ON fields (path, kind, text);
 CREATE INDEX of_episode ON fields (episode);
+CREATE TABLE sets (no INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, size INTEGER NOT NULL);
+CREATE TABLE members (
+    episode BLOB NOT NULL, set_no INTEGER NOT NULL, PRIMARY KEY (episode, set_no)) WITHOUT ROWID;
+CREATE TABLE published (
+    set_no INTEGER NOT NULL, group_name TEXT NOT NULL,
+    PRIMARY KEY (set_no, group_name)) WITHOUT ROWID;
 """
 _COLUMNS = ", ".join(Stored._fields)
 _INSERT = (
     f"INSERT OR IGNORE INTO episodes ({_COLUMNS}, is_partial)"  # noqa: S608 - our own names
     f" VALUES ({', '.join('?' * len(Stored._fields))}, ?)"
 )
+_GROUPS = (  # a group's name holds no comma
+    "(SELECT group_concat(DISTINCT group_name) FROM members JOIN published USING (set_no)"
+    " WHERE members.episode = episodes.id)"
+)
 
 _Made = TypeVar("_Made")
 ReadPack = Callable[[str], Iterable[EpisodeRow]]
+ReadSet = Callable[[str], Iterable[bytes]]
+_Reconcile = Callable[[sqlite3.Connection], bool]
+"""Makes the database hold what is there; tells whether anything changed."""
+Groups = Mapping[str, Collection[str]]
+"""The ids of the episode sets that are published in each group."""
 
 
 class _StaleError(sqlite3.DatabaseError):
@@ -70,16 +90,18 @@ def catalog_path(root: Path, repository_id: str) -> Path:
 
 
 class Catalog:
-    """The episodes of a set of sealed packs.
+    """The episodes of a set of sealed packs, and where they are published.
 
     Args:
         path: The database file; it need not exist, and may be damaged.
         read_pack: Gives the rows of a pack, by its file's name.
+        read_set: Gives the ids of the episodes of an episode set, 32 bytes each, by its own id.
     """
 
-    def __init__(self, path: Path, read_pack: ReadPack) -> None:
+    def __init__(self, path: Path, read_pack: ReadPack, read_set: ReadSet) -> None:
         self._path = path
         self._read_pack = read_pack
+        self._read_set = read_set
         self._lock = ThreadLock()
         self._memory: sqlite3.Connection | None = None
 
@@ -88,6 +110,9 @@ class Catalog:
         packs: Collection[str],
         chosen: BaseFilter | None,
         make: Callable[[EpisodeRow], _Made | None],
+        *,
+        groups: Groups,
+        fresh: Iterable[EpisodeRow] = (),
     ) -> list[_Made]:
         """Return what ``make`` makes of each episode that matches, by time and id.
 
@@ -95,48 +120,70 @@ class Catalog:
             packs: The names of the packs there are.
             chosen: The filter; all match where None.
             make: Makes the result of a row, or None to leave it out.
+            groups: What is published.
+            fresh: Rows of episodes that are in no pack yet.
 
         Raises:
-            CorruptObjectError: A pack that is not in the catalog yet is damaged.
+            CorruptObjectError: A pack or an episode set that is not in the catalog yet is damaged.
         """
+        rows = list(fresh)
+
+        def reconcile(database: sqlite3.Connection) -> bool:
+            changed = _reconcile_packs(database, packs, self._read_pack)
+            return _reconcile_groups(database, groups, self._read_set) or changed
+
+        return self._ask(reconcile, lambda database: _made(_all_rows(database, chosen, rows), make))
+
+    def published_in(self, ids: Collection[str], groups: Groups) -> dict[str, tuple[str, ...]]:
+        """Return the groups, sorted, in which each of some episodes is published.
+
+        Args:
+            ids: Of episodes, in packs or elsewhere; 64 hex digits.
+            groups: What is published.
+
+        Raises:
+            CorruptObjectError: An episode set that is not in the catalog yet is damaged.
+        """
+        if not groups:
+            return dict.fromkeys(ids, ())
+        return self._ask(
+            lambda database: _reconcile_groups(database, groups, self._read_set),
+            lambda database: {oid: _groups_of(database, oid) for oid in ids},
+        )
+
+    def _ask(self, reconcile: _Reconcile, answer: Callable[[sqlite3.Connection], _Made]) -> _Made:
         with self._lock:
             try:
                 with self._locked():
-                    return self._from_file(packs, chosen, make)
+                    return self._from_file(reconcile, answer)
             except (Timeout, OSError, sqlite3.Error):
                 if self._memory is None:  # the cache cannot be used, now at least
                     self._memory = _created(":memory:")
             with self._memory:
-                _reconcile(self._memory, packs, self._read_pack)
-            return _made(_rows(self._memory, chosen), make)
+                reconcile(self._memory)
+            return answer(self._memory)
 
     def _from_file(
-        self,
-        packs: Collection[str],
-        chosen: BaseFilter | None,
-        make: Callable[[EpisodeRow], _Made | None],
-    ) -> list[_Made]:
+        self, reconcile: _Reconcile, answer: Callable[[sqlite3.Connection], _Made]
+    ) -> _Made:
         try:
-            return self._ask_file(packs, chosen, make)
+            return self._ask_file(reconcile, answer)
         except sqlite3.DatabaseError as err:
             if isinstance(err, sqlite3.OperationalError) and "locked" in str(err):
                 raise
             self._discard()
-        return self._ask_file(packs, chosen, make)
+        return self._ask_file(reconcile, answer)
 
     def _ask_file(
-        self,
-        packs: Collection[str],
-        chosen: BaseFilter | None,
-        make: Callable[[EpisodeRow], _Made | None],
-    ) -> list[_Made]:
+        self, reconcile: _Reconcile, answer: Callable[[sqlite3.Connection], _Made]
+    ) -> _Made:
         is_new = not self._path.exists()
         if not is_new and self._seal_text() != self._read_seal():
             raise _StaleError
         with closing(_created(self._path) if is_new else _opened(self._path)) as database:
             with database:
-                changed = _reconcile(database, packs, self._read_pack)
-            found = _made(_rows(database, chosen), make)
+                changed = reconcile(database)
+            found = answer(database)
         if changed or is_new:
             self._seal_path.write_text(self._seal_text())
         return found
@@ -181,7 +228,9 @@ def _created(path: Path | str) -> sqlite3.Connection:
     return database
 
 
-def _reconcile(database: sqlite3.Connection, packs: Collection[str], read_pack: ReadPack) -> bool:
+def _reconcile_packs(
+    database: sqlite3.Connection, packs: Collection[str], read_pack: ReadPack
+) -> bool:
     """Make the database hold what ``packs`` hold; returns whether anything changed."""
     known = dict(database.execute("SELECT name, no FROM packs"))
     present = set(packs)
@@ -233,19 +282,96 @@ def _add_pack(database: sqlite3.Connection, name: str, read_pack: ReadPack) -> N
         database.execute("INSERT OR IGNORE INTO held VALUES (?, ?)", (pack, number))
 
 
+def _reconcile_groups(database: sqlite3.Connection, groups: Groups, read_set: ReadSet) -> bool:
+    """Make the database hold what is published; returns whether anything changed."""
+    wanted = {(bytes.fromhex(oid), name) for name, sets in groups.items() for oid in sets}
+    current = database.execute("SELECT id, group_name FROM published JOIN sets ON no = set_no")
+    if wanted == set(current):
+        return False
+    known: dict[bytes, int] = dict(database.execute("SELECT id, no FROM sets"))
+    for oid in sorted({oid for oid, _ in wanted} - known.keys()):
+        known[oid] = _add_set(database, oid, read_set)
+    database.execute("DELETE FROM published")
+    database.executemany(
+        "INSERT INTO published VALUES (?, ?)", [(known[oid], name) for oid, name in sorted(wanted)]
+    )
+    _forget_sets(database)
+    return True
+
+
+def _add_set(database: sqlite3.Connection, oid: bytes, read_set: ReadSet) -> int:
+    number = database.execute("INSERT INTO sets (id, size) VALUES (?, 0)", (oid,)).lastrowid
+    assert number is not None
+    members = ((episode, number) for episode in read_set(oid.hex()))
+    added = database.executemany("INSERT OR IGNORE INTO members VALUES (?, ?)", members).rowcount
+    database.execute("UPDATE sets SET size = ? WHERE no = ?", (added, number))
+    return number
+
+
+def _forget_sets(database: sqlite3.Connection) -> None:
+    """Forget the sets that are published no more, once they outweigh the others.
+
+    Finding their members takes a walk over all there are, and a set may come back.
+    """
+    unused = "no NOT IN (SELECT set_no FROM published)"
+    sizes = database.execute(f"SELECT {unused}, total(size) FROM sets GROUP BY 1")  # noqa: S608
+    totals: dict[int, float] = dict(sizes)
+    if totals.get(1, 0) > totals.get(0, 0):
+        database.execute("DELETE FROM members WHERE set_no NOT IN (SELECT set_no FROM published)")
+        database.execute(f"DELETE FROM sets WHERE {unused}")  # noqa: S608 - our own words
+
+
 def _made(rows: Iterable[EpisodeRow], make: Callable[[EpisodeRow], _Made | None]) -> list[_Made]:
-    return [made for made in map(make, rows) if made is not None]
+    """What is made of each row; an episode in a pack and a journal comes twice, and counts once."""
+    found: list[_Made] = []
+    last = ""
+    for row in rows:
+        if row.id != last and (made := make(row)) is not None:
+            found.append(made)
+            last = row.id
+    return found
 
 
-def _rows(database: sqlite3.Connection, chosen: BaseFilter | None) -> Iterator[EpisodeRow]:
+def _all_rows(
+    database: sqlite3.Connection, chosen: BaseFilter | None, fresh: list[EpisodeRow]
+) -> Iterator[EpisodeRow]:
+    """The rows that match, of packs and of ``fresh``, by time and id."""
+    packed = _packed_rows(database, chosen)
+    if not fresh:
+        return packed
+    labelled = [row._replace(published_in=_groups_of(database, row.id)) for row in fresh]
+    found = [row for row in labelled if chosen is None or chosen.matches(row.record())]
+    return merge(packed, sorted(found, key=_canonical), key=_canonical)
+
+
+def _packed_rows(database: sqlite3.Connection, chosen: BaseFilter | None) -> Iterator[EpisodeRow]:
     condition, values = condition_of(chosen)
     found = database.execute(
-        f"SELECT {_COLUMNS} FROM episodes WHERE {condition} ORDER BY created_at, id",  # noqa: S608
+        f"SELECT {_COLUMNS}, {_GROUPS} FROM episodes"  # noqa: S608 - our own words
+        f" WHERE {condition} ORDER BY created_at, id",
         values,
     )
-    for stored in found:
-        row = from_stored(stored)
+    for *stored, groups in found:
+        row = from_stored(tuple(stored))
         if row is None:
             raise sqlite3.DatabaseError("a row is not what was stored")
+        if groups:
+            row = row._replace(published_in=_sorted_names(groups))
         if chosen is None or chosen.matches(row.record()):
             yield row
+
+
+def _groups_of(database: sqlite3.Connection, oid: str) -> tuple[str, ...]:
+    query = f"SELECT {_GROUPS} FROM (SELECT ? AS id) AS episodes"  # noqa: S608 - our own words
+    (groups,) = database.execute(query, (bytes.fromhex(oid),)).fetchone()
+    return _sorted_names(groups) if groups else ()
+
+
+def _canonical(row: EpisodeRow) -> tuple[str, str]:
+    return row.created_at, row.id
+
+
+@lru_cache(maxsize=256)
+def _sorted_names(joined: str) -> tuple[str, ...]:
+    """The groups of an episode; one object for all that are published alike."""
+    return tuple(sorted(joined.split(",")))

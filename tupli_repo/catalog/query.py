@@ -22,6 +22,11 @@ _OPERATORS = {
 }
 _TEXT_COLUMNS = frozenset({"created_at", "created_by"})
 _ID_COLUMNS = {"id": "id", "benchmark_id": "benchmark"}
+_MEMBERSHIP_KEY = "published_in"
+_IS_PUBLISHED = (
+    "EXISTS (SELECT 1 FROM members JOIN published USING (set_no)"
+    " WHERE members.episode = episodes.id AND group_name = ?)"
+)
 _MAX_VALUES = 200
 _MAX_DEPTH = 50
 
@@ -75,12 +80,23 @@ def _comparison(key: str, kind: FilterType, value: object) -> Condition:
             return f"{_ID_COLUMNS[key]} = ?", [bytes.fromhex(value)]
         except ValueError:
             return _NONE, []
+    if key == _MEMBERSHIP_KEY and isinstance(value, str) and is_text(value):
+        return _membership(kind, value)
     number = None if isinstance(value, bool) else number_of(value)
     if key == "n_tuples" and number is not None:
         return f"n_tuples {operator} ?", [number]
     if (key == "seed" or key.startswith("metadata")) and is_text(key):
         return _field(key, operator, value)
     return _ALL, []
+
+
+def _membership(kind: FilterType, group: str) -> Condition:
+    """A condition on the groups an episode is published in; they are asked for their members."""
+    if kind is FilterType.EQ:
+        return _IS_PUBLISHED, [group]
+    if kind is FilterType.NE:
+        return f"NOT {_IS_PUBLISHED}", [group]
+    return _NONE, []  # a list is neither below nor above a text
 
 
 def _field(path: str, operator: str, value: object) -> Condition:

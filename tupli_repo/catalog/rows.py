@@ -33,6 +33,8 @@ class EpisodeRow(NamedTuple):
         seed: The seed handed to ``reset``.
         metadata: What the user says.
         missing: Ids of links that do not lie in the episode's own pack.
+        published_in: The groups in which it is published, sorted; who publishes does not change
+            the row, so it is not part of what is stored of it.
     """
 
     id: str
@@ -45,12 +47,13 @@ class EpisodeRow(NamedTuple):
     seed: int | None
     metadata: dict[str, Any]
     missing: tuple[str, ...]
+    published_in: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """Return the row as the dictionary that filters are evaluated on."""
         fields = self._asdict()
         del fields["missing"]
-        return {**fields, "published_in": []}
+        return {**fields, "published_in": list(self.published_in)}
 
 
 class Stored(NamedTuple):

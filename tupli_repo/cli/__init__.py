@@ -37,13 +37,18 @@ _COMMANDS = {
     "diff": _Home("diff", "Tell what differs between two benchmarks"),
     "du": _Home("upkeep", "Tell what takes how much space"),
     "init": _Home("edit", "Make a repository"),
-    "list": _Home("inspect", "List benchmarks, episodes or artifacts"),
+    "list": _Home("inspect", "List benchmarks, episodes, artifacts or names"),
+    "log": _Home("naming", "Tell what was published, revision by revision"),
+    "pin": _Home("naming", "Freeze a set of episodes under a name"),
+    "publish": _Home("naming", "Publish a benchmark, its episodes, an artifact or a pin"),
     "remove": _Home("edit", "Hide benchmarks, episodes or artifacts here"),
     "replay": _Home("replay", "Run recorded episodes again and compare"),
     "restore": _Home("edit", "Bring back what was removed"),
-    "show": _Home("inspect", "Show one benchmark, episode or artifact"),
+    "show": _Home("inspect", "Show one benchmark, episode, artifact or revision"),
     "status": _Home("upkeep", "Tell what the repository holds"),
     "trust": _Home("trust", "Grant names whose code may run when an environment is loaded"),
+    "unpublish": _Home("naming", "Take back what was published"),
+    "yank": _Home("naming", "Advise against a revision"),
 }
 
 

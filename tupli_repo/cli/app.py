@@ -127,11 +127,12 @@ def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    shown = [i for i in range(len(columns)) if not rows or any(row[i] for row in rows)]
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="ellipsis", no_wrap=True)
+    for i in shown:  # room for what is said: a column that is empty throughout is left out
+        table.add_column(columns[i], overflow="ellipsis", no_wrap=True)
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(row[i]) for i in shown))
     console = Console()
     if len(rows) < console.height - 2 or not sys.stdin.isatty():
         console.print(table)

@@ -12,33 +12,38 @@ from tupli_repo.cli.app import App, json_option, size_text
 from tupli_repo.cli.opening import open_repository
 from tupli_repo.cli.where import parse_where, where_option
 from tupli_repo.codec.tuples import tuples_from_steps
+from tupli_repo.errors import NotFoundError
 from tupli_repo.odb.objects import Kind
 from tupli_repo.repository import Repository
+from tupli_repo.repository.revisions import FORCED_ID
 from tupli_repo.schema import (
     ArtifactMetadataItem,
     BaseFilter,
     BenchmarkHeader,
+    DBItem,
     EpisodeHeader,
     FilterEQ,
 )
+from tupli_repo.schema.reports import NameItem, ReleaseItem
 
 _ID_DIGITS = 12
-_KINDS = ["benchmarks", "episodes", "artifacts"]
+_KINDS = ["benchmarks", "episodes", "artifacts", "names"]
 _KEYS = {
     "benchmarks": set(BenchmarkHeader.model_fields),
     "episodes": set(EpisodeHeader.model_fields),
     "artifacts": set(ArtifactMetadataItem.model_fields),
+    "names": set(NameItem.model_fields),
 }
 
 
 @click.command(
     "list",
-    short_help="List benchmarks, episodes or artifacts",
+    short_help="List benchmarks, episodes, artifacts or names",
     epilog="Exit status: 0 listed, 1 an ID is unknown, 10 no repository here, 12 something "
     "is damaged",
 )
 @click.argument("kind", default="benchmarks", type=click.Choice(_KINDS))
-@click.option("--benchmark", metavar="ID", help="Only the episodes of this benchmark.")
+@click.option("--benchmark", metavar="ID|NAME", help="Only the episodes of this benchmark.")
 @where_option
 @click.option("--limit", type=click.IntRange(min=0), help="At most so many.")
 @click.option("--skip", type=click.IntRange(min=0), default=0, help="Leave out so many first.")
@@ -47,7 +52,7 @@ _KEYS = {
 def list_command(
     app: App, kind: str, benchmark: str | None, where: tuple[str, ...], limit: int | None, skip: int
 ) -> None:
-    """List benchmarks (the default), episodes or artifacts.
+    """List benchmarks (the default), episodes, artifacts, or the names of what is published.
 
     On a terminal it is a table, in a pipe tab-separated lines, with --json one array of headers.
     """
@@ -64,6 +69,8 @@ def list_command(
             _list_benchmarks(app, repository, chosen, page)
         case "artifacts":
             _list_artifacts(app, repository, chosen, page)
+        case "names":
+            _list_names(app, repository, chosen, page)
         case _:
             _list_episodes(app, repository, chosen, page)
 
@@ -80,12 +87,13 @@ def _list_benchmarks(
             header.metadata.version or "",
             header.metadata.difficulty or "",
             str(counts[header.id]),
+            _groups(header),
             header.created_by,
             _minute(header.created_at),
         ]
         for header in headers
     ]
-    columns = ["id", "name", "version", "difficulty", "episodes", "by", "at"]
+    columns = ["id", "name", "version", "difficulty", "episodes", "published", "by", "at"]
     app.emit_table(headers, columns, rows)
 
 
@@ -99,12 +107,13 @@ def _list_artifacts(
             item.name,
             size_text(item.size or 0),
             item.description,
+            _groups(item),
             item.created_by,
             _minute(item.created_at),
         ]
         for item in items
     ]
-    app.emit_table(items, ["id", "name", "size", "description", "by", "at"], rows)
+    app.emit_table(items, ["id", "name", "size", "description", "published", "by", "at"], rows)
 
 
 def _list_episodes(
@@ -118,27 +127,88 @@ def _list_episodes(
             str(header.n_tuples),
             _ending(terminated=header.terminated, truncated=header.timeout),
             "" if header.seed is None else str(header.seed),
+            _groups(header),
             header.created_by,
             _minute(header.created_at),
         ]
         for header in headers
     ]
-    app.emit_table(headers, ["id", "benchmark", "steps", "end", "seed", "by", "at"], rows)
+    app.emit_table(
+        headers, ["id", "benchmark", "steps", "end", "seed", "published", "by", "at"], rows
+    )
+
+
+def _list_names(app: App, repository: Repository, chosen: BaseFilter | None, page: slice) -> None:
+    found = repository.names()
+    names = [n for n in found if chosen is None or chosen.matches(n.model_dump())][page]
+    rows = [
+        [
+            name.group,
+            name.kind,
+            name.name,
+            ", ".join(f"{name.name}@{item.revision[:_ID_DIGITS]}" for item in name.current),
+            ", ".join(item.version or "" for item in name.current),
+            ", ".join(str(item.n_episodes) for item in name.current),
+            str(name.n_revisions),
+            _state(name),
+        ]
+        for name in names
+    ]
+    columns = ["group", "kind", "name", "leads to", "version", "episodes", "revisions", "state"]
+    app.emit_table(names, columns, rows)
+
+
+def _state(name: NameItem) -> str:
+    """What is to be known of a name; empty where all is well."""
+    if name.diverged:
+        return "diverged"
+    if not name.current:
+        return "nothing is here whole"
+    return "taken back" if all(item.is_retracted for item in name.current) else ""
 
 
 @click.command(
     "show",
-    short_help="Show one benchmark, episode or artifact",
-    epilog="Exit status: 0 shown, 1 unknown or ambiguous, 2 not an id, 10 no repository "
-    "here, 12 damaged",
+    short_help="Show one benchmark, episode, artifact or revision",
+    epilog="Exit status: 0 shown, 1 unknown or ambiguous, 2 not an id or a name, "
+    "10 no repository here, 12 damaged",
 )
-@click.argument("uri", metavar="ID")
+@click.argument("uri", metavar="ID|NAME")
 @click.option("--steps", type=click.IntRange(min=0), help="Of an episode, also the first N steps.")
 @json_option
 @click.pass_obj
 def show_command(app: App, uri: str, steps: int | None) -> None:
-    """Show the benchmark, episode or artifact whose id begins with ID."""
+    """Show the benchmark, episode or artifact whose id begins with ID, or a revision of NAME.
+
+    'tupli show pendulum' is what the name leads to, pendulum@3 its third revision.
+    """
     repository = open_repository(app)
+    item = _revision(repository, uri)
+    fields = _fields(repository, uri, steps or 0) if item is None else _release(repository, item)
+    app.emit(fields, "\n".join(_lines(fields)))
+
+
+def _revision(repository: Repository, uri: str) -> ReleaseItem | None:
+    """The revision that is meant; None where an object is."""
+    if uri.startswith(FORCED_ID):
+        return None
+    try:
+        return repository.release(uri)
+    except NotFoundError:
+        return None  # or nothing is: looking for an object tells
+
+
+def _release(repository: Repository, item: ReleaseItem) -> dict[str, Any]:
+    """A revision, and what it is of."""
+    benchmarks = repository.benchmarks_of(item.revision)
+    return {
+        "kind": Kind.RELEASE.value,
+        "release": item.model_dump(mode="json"),
+        "benchmarks": [header.model_dump(mode="json") for header in benchmarks],
+    }
+
+
+def _fields(repository: Repository, uri: str, n_steps: int) -> dict[str, Any]:
     kind, oid = repository.resolve(uri)
     match kind:
         case Kind.BENCHMARK:
@@ -150,9 +220,8 @@ def show_command(app: App, uri: str, steps: int | None) -> None:
             fields = repository.artifact(oid).model_dump(mode="json")
             fields["provenance"] = _provenance(repository, oid)
         case _:
-            fields = _episode_fields(repository, oid, steps or 0)
-    fields = {"kind": kind.value, **fields}
-    app.emit(fields, "\n".join(_lines(fields)))
+            fields = _episode_fields(repository, oid, n_steps)
+    return {"kind": kind.value, **fields}
 
 
 def _provenance(repository: Repository, oid: str) -> list[dict[str, Any]]:
@@ -180,15 +249,18 @@ def _episode_fields(repository: Repository, oid: str, n_steps: int) -> dict[str,
 @click.command(
     "cat",
     short_help="Write an artifact's bytes, or any object's body, to stdout",
-    epilog="Exit status: 0 written, 1 unknown or ambiguous, 2 not an id, 10 no repository "
-    "here, 12 damaged",
+    epilog="Exit status: 0 written, 1 unknown or ambiguous, 2 not an id or a name, "
+    "10 no repository here, 12 damaged",
 )
-@click.argument("uri", metavar="ID")
+@click.argument("uri", metavar="ID|NAME")
 @click.option("-o", "--output", type=click.Path(), help="Write to this new file instead.")
 @json_option
 @click.pass_obj
 def cat_command(app: App, uri: str, output: str | None) -> None:
-    """Write the bytes of an artifact, or the body of any other object, as they are."""
+    """Write the bytes of an artifact, or the body of any other object, as they are.
+
+    NAME stands for the artifact or benchmark that is published under it.
+    """
     repository = open_repository(app)
     oid, obj = repository.read_object(uri)
     body = repository.load_artifact(oid) if obj.kind is Kind.ARTIFACT else obj.body
@@ -225,6 +297,10 @@ def _lines(fields: dict[str, Any], indent: str = "") -> list[str]:
         else:
             lines.append(f"{indent}{key:<{width}}  {' '.join(str(value).split())}")
     return lines
+
+
+def _groups(header: DBItem) -> str:
+    return ", ".join(header.published_in)
 
 
 def _ending(*, terminated: bool, truncated: bool) -> str:

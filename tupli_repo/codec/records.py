@@ -1,4 +1,4 @@
-"""The bodies of benchmarks, artifacts, provenance and tombstones, and back.
+"""The bodies of benchmarks, artifacts, provenance, tombstones and releases, and back.
 
 Bodies of benchmarks and artifacts hold no time and no user: the same thing has the same id in every
 lab. Who and when is provenance, an object of its own that names its subject.
@@ -93,6 +93,42 @@ class TombstoneBody(Body):
     created_by: str
     created_at: str
     nonce: str
+
+
+class ReleaseBody(Body):
+    """What is published under a name at one moment; the things themselves are its links.
+
+    The links are, in this order: benchmarks, provenance, artifacts, episode sets, and where
+    episodes are taken back one blob of their raw ids.
+
+    Attributes:
+        name: The name as it is shown.
+        group: The group it is published in.
+        kind: What is published: ``benchmark``, ``dataset`` or ``artifact``.
+        version: The benchmark's version.
+        created_by: Who published it; empty for a union that was made without anybody.
+        n_episodes: How many episodes its sets hold.
+        n_withdrawn: How many episodes it takes back.
+        is_retracted: Whether it takes back the whole: benchmark, dataset or artifact.
+        digest: SHA-256 of the raw ids of its episodes, sorted.
+    """
+
+    name: str
+    group: str
+    kind: str
+    version: str | None = None
+    message: str = ""
+    licence: str = ""
+    citation: str = ""
+    created_by: str = ""
+    created_at: str
+    n_benchmarks: int = Field(default=0, ge=0)
+    n_provenance: int = Field(default=0, ge=0)
+    n_artifacts: int = Field(default=0, ge=0)
+    n_episodes: int = Field(default=0, ge=0)
+    n_withdrawn: int = Field(default=0, ge=0)
+    is_retracted: bool = False
+    digest: str = _Hex64
 
 
 _BodyT = TypeVar("_BodyT", bound=Body)

@@ -7,6 +7,7 @@ From the ground up:
 - `block`: whole objects compressed together; `pack`: sealed files of blocks; `journal`: one
   writer's unsealed pack.
 - `writer`: the journals of this process; `store`: everything behind write and read.
+- `refs`: small records that name an object as the next revision of a name.
 - `transport`: what one repository asks of another; `remote_files`, `remote`: what is on the other
   side, and reading it; `sync`: copying what is wanted and missing.
 

@@ -109,6 +109,18 @@ class RemoteFile:
                 at_once = pool.map if len(run) > 1 else map
                 yield from at_once(self._parsed, run, parts)
 
+    def read_unchecked(self) -> Iterator[tuple[list[int], bytes]]:
+        """Read all blocks as they lie there: some numbers, and the bytes of these blocks.
+
+        Raises:
+            CorruptObjectError: The file is cut off.
+            FileNotFoundError: The file is gone.
+        """
+        blocks = self.directory.blocks
+        for run in _runs(list(range(len(blocks))), blocks):
+            start = blocks[run[0]].offset
+            yield run, self.read(start, blocks[run[-1]].end - start)
+
     def read_encoded(self, ids: Iterable[ObjectId]) -> Iterator[tuple[ObjectId, Kind, bytes]]:
         """Read objects that are in the directory, verified, in file order.
 

@@ -6,8 +6,11 @@
 - `records`: benchmarks, artifacts, provenance and tombstones, parsed once.
 - `loading`: many episodes decoded into arrays; `episodes`: episodes between store and codec.
 - `benchmarks`: environments between store and codec. `artifacts`: files as pieces.
-- `shelf`: which records are visible.
-- `upkeep`: the repository as a whole. `opening`: opening, durability. `facade`: `Repository`.
+- `history`: the heads of a name and what they hold together; `releases`: what is published.
+- `revisions`: what people write for a revision; `publishing`: how a name gets its next one.
+- `shelf`: which records are visible. `subjects`: what is to be published.
+- `upkeep`: the repository as a whole. `opening`: opening, durability. `naming`: what is published.
+- `facade`: `Repository`.
 """
 
 from tupli_repo.repository.facade import Repository

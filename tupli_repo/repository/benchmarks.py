@@ -78,7 +78,7 @@ class Benchmarks:
         first = self._shelf.provenance.note(
             oid, user=user, packages=query.packages, sources=query.sources
         )
-        return benchmark_header(oid, record, {oid: first})
+        return benchmark_header(oid, record, {oid: first}, self._shelf.groups())
 
     def text(self, oid: ObjectId) -> str:
         """Return the text of a benchmark's environment.

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from gymnasium import Space
 
-from tupli_repo.catalog import Catalog, EpisodeRow
+from tupli_repo.catalog import Catalog, EpisodeRow, Groups
 from tupli_repo.codec import episode as codec
 from tupli_repo.codec.episode import EpisodeData, Layout, Steps
 from tupli_repo.codec.tuples import final_state_of, tuples_from_steps
@@ -54,11 +54,15 @@ class Episodes:
     Args:
         store: Where they are.
         catalog_file: Where the catalog of sealed packs is kept; it may vanish.
+        published: Tells which episode sets are published in each group.
     """
 
-    def __init__(self, store: ObjectStore, catalog_file: Path) -> None:
+    def __init__(
+        self, store: ObjectStore, catalog_file: Path, published: Callable[[], Groups] = dict
+    ) -> None:
         self._store = store
-        self._catalog = Catalog(catalog_file, self._rows_of_pack)
+        self._published = published
+        self._catalog = Catalog(catalog_file, self._rows_of_pack, self._members_of_set)
         self._layouts: dict[ObjectId, Layout] = {}
         self._journals: dict[str, dict[ObjectId, EpisodeRow]] = {}
 
@@ -102,7 +106,11 @@ class Episodes:
         return Recorded(header, encoded.problems)
 
     def select(
-        self, chosen: BaseFilter | None, *, hidden: Collection[str] = ()
+        self,
+        chosen: BaseFilter | None,
+        *,
+        hidden: Collection[str] = (),
+        only_published: bool = False,
     ) -> list[EpisodeHeader]:
         """Return the headers of the complete episodes that match, by time and id.
 
@@ -111,6 +119,7 @@ class Episodes:
         Args:
             chosen: The filter; all match where None.
             hidden: Ids to leave out.
+            only_published: Whether to leave out what is published in no group.
 
         Raises:
             CorruptObjectError: One is malformed.
@@ -118,30 +127,16 @@ class Episodes:
         is_complete = self._completeness()
 
         def make(row: EpisodeRow) -> EpisodeHeader | None:
-            return None if row.id in hidden or not is_complete(row) else _header(row)
+            if row.id in hidden or (only_published and not row.published_in):
+                return None
+            return _header(row) if is_complete(row) else None
 
-        # Journals first: one that is sealed from here on is in the packs that are looked at next.
-        fresh = [
-            made
-            for row in self._rows_of_journals()
-            if chosen is None or chosen.matches(row.record())
-            if (made := make(row)) is not None
-        ]
-        packed = self._select_packed(chosen, make)
-        if not fresh:
-            return packed
-        both = {header.id: header for header in (*packed, *fresh)}
-        return sorted(both.values(), key=lambda header: (header.created_at, header.id))
+        return self._select(chosen, make)
 
     def count_pending(self) -> int:
         """Return how many episodes lack something they link, as of the store's last refresh."""
         is_complete = self._completeness()
-
-        def make(row: EpisodeRow) -> str | None:
-            return None if is_complete(row) else row.id
-
-        fresh = {row.id for row in self._rows_of_journals() if make(row)}
-        return len(fresh.union(self._select_packed(None, make)))
+        return len(self._select(None, lambda row: None if is_complete(row) else row.id))
 
     def load(
         self, ids: Sequence[ObjectId], *, only: Collection[str] | None = None
@@ -156,7 +151,11 @@ class Episodes:
             CorruptObjectError: One is damaged.
             NotFoundError: One, or a part of it, is not here.
         """
-        found = {oid: self._stored(oid, obj) for oid, obj in self._store.read_many(ids)}
+        published_in = self._catalog.published_in(ids, self._published())
+        found = {
+            oid: self._stored(oid, obj, published_in[oid])
+            for oid, obj in self._store.read_many(ids)
+        }
         return load_episodes(self._store, [found[oid] for oid in ids], self._layout_of, only=only)
 
     def read(
@@ -166,7 +165,22 @@ class Episodes:
         for at in range(0, len(ids), _CHUNK):
             yield from self.load(ids[at : at + _CHUNK], only=only)
 
-    def _stored(self, oid: ObjectId, obj: Object) -> StoredEpisode:
+    def headers(self, ids: Collection[ObjectId]) -> list[EpisodeHeader]:
+        """Return the headers of episodes, hidden ones too, by time and id.
+
+        Args:
+            ids: Ids of episodes that are here.
+
+        Raises:
+            CorruptObjectError: One is damaged.
+            NotFoundError: One is not here.
+        """
+        published_in = self._catalog.published_in(ids, self._published())
+        rows = (_row(i, obj.links[0], _fields(i, obj)) for i, obj in self._store.read_many(ids))
+        found = [_header(row._replace(published_in=published_in[row.id])) for row in rows]
+        return sorted(found, key=lambda header: (header.created_at, header.id))
+
+    def _stored(self, oid: ObjectId, obj: Object, published_in: tuple[str, ...]) -> StoredEpisode:
         fields = _fields(oid, obj)
         benchmark_id, layout_id, *data = obj.links
         layout = self._layout_of(layout_id)
@@ -174,7 +188,8 @@ class Episodes:
             rows = codec.rows_of(fields, layout)
         except CorruptObjectError as err:
             raise in_episode(oid, err) from None
-        header = _header(_row(oid, benchmark_id, fields))
+        row = _row(oid, benchmark_id, fields)._replace(published_in=published_in)
+        header = _header(row)
         return StoredEpisode(header, obj.body, layout_id, tuple(data), rows)
 
     def _layout_of(self, oid: ObjectId) -> Layout:
@@ -199,15 +214,30 @@ class Episodes:
 
         return is_complete
 
-    def _select_packed(
+    def _select(
         self, chosen: BaseFilter | None, make: Callable[[EpisodeRow], _Made | None]
     ) -> list[_Made]:
+        # Journals first: one that is sealed from here on is in the packs that are looked at next.
+        fresh, groups = self._rows_of_journals(), self._published()
+
+        def select() -> list[_Made]:
+            names = self._store.pack_names()
+            return self._catalog.select(names, chosen, make, groups=groups, fresh=fresh)
+
         for _ in range(_TRIES):
             try:
-                return self._catalog.select(self._store.pack_names(), chosen, make)
+                return select()
             except _PackGoneError:  # superseded since the last refresh
                 self._store.refresh()
-        return self._catalog.select(self._store.pack_names(), chosen, make)
+        return select()
+
+    def _members_of_set(self, oid: str) -> Iterator[bytes]:
+        found = self._store.read(ObjectId(oid))
+        if found.kind is not Kind.EPISODES:
+            raise CorruptObjectError(
+                f"object '{oid[:12]}' is a {found.kind}, not a set of episodes"
+            )
+        return map(bytes.fromhex, found.links)
 
     def _rows_of_pack(self, name: str) -> Iterator[EpisodeRow]:
         try:
@@ -281,7 +311,7 @@ def _header(row: EpisodeRow) -> EpisodeHeader:
         _HEADER_FIELDS,
         id=row.id,
         created_by=intern(row.created_by),
-        published_in=[],
+        published_in=list(row.published_in),
         created_at=row.created_at,
         benchmark_id=intern(row.benchmark_id),
         metadata=row.metadata,

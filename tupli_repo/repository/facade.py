@@ -5,7 +5,7 @@ Invariant: a verb that stores has made it durable when it returns (`record` alon
 """
 
 from collections.abc import Collection, Iterable, Iterator
-from typing import Any, NoReturn
+from typing import Any
 
 from gymnasium import Space
 
@@ -13,7 +13,7 @@ from tupli_repo.codec.env import compare, compare_values, differences
 from tupli_repo.codec.episode import EpisodeData, Steps
 from tupli_repo.codec.records import ArtifactBody, ProvenanceBody
 from tupli_repo.codec.tuples import steps_from_tuples
-from tupli_repo.errors import CorruptObjectError, UnavailableError
+from tupli_repo.errors import CorruptObjectError
 from tupli_repo.odb.objects import (
     Kind,
     ObjectId,
@@ -22,7 +22,7 @@ from tupli_repo.odb.objects import (
 from tupli_repo.repository.artifacts import Content, read_pieces, store_pieces
 from tupli_repo.repository.episodes import Recorded, episode_item
 from tupli_repo.repository.loading import LoadedEpisodes
-from tupli_repo.repository.opening import OpenRepository
+from tupli_repo.repository.naming import NamedRepository
 from tupli_repo.repository.shelf import (
     artifact_item,
     matching,
@@ -41,7 +41,7 @@ from tupli_repo.schema import (
 from tupli_repo.schema.reports import BenchmarkDiff
 
 
-class Repository(OpenRepository):
+class Repository(NamedRepository):
     """A content-addressed repository of benchmarks, episodes and artifacts.
 
     Safe to use from several threads, and on one folder from any number of processes. Closing it
@@ -119,7 +119,7 @@ class Repository(OpenRepository):
 
     def list_benchmarks(self, filter: BaseFilter | None = None) -> list[BenchmarkHeader]:
         """Return the benchmarks that match, by name and id."""
-        self._store.refresh()
+        self._releases.refresh()
         found = [header for header in self._shelf.benchmark_headers() if _matches(filter, header)]
         return sorted(found, key=lambda header: (header.metadata.name, header.id))
 
@@ -172,10 +172,10 @@ class Repository(OpenRepository):
         pieces = store_pieces(self._store, artifact)
         body = ArtifactBody(**words, hash=pieces.hash, size=pieces.size)
         oid = self._shelf.artifacts.add(body, links=pieces.ids)
-        self._store.refresh()
+        self._releases.refresh()
         self._shelf.tombstones.reveal([oid], user=self.settings.user_name)
         first = self._shelf.provenance.note(oid, user=self.settings.user_name)
-        return artifact_item(oid, body, {oid: first})
+        return artifact_item(oid, body, {oid: first}, self._shelf.groups())
 
     def load_artifact(self, uri: str, **kwargs: Any) -> bytes:
         """Return an artifact's bytes, verified.
@@ -212,7 +212,7 @@ class Repository(OpenRepository):
 
     def list_artifacts(self, filter: BaseFilter | None = None) -> list[ArtifactMetadataItem]:
         """Return the artifacts that match, by name and id."""
-        self._store.refresh()
+        self._releases.refresh()
         found = [item for item in self._shelf.artifact_items() if _matches(filter, item)]
         return sorted(found, key=lambda item: (item.name, item.id))
 
@@ -315,8 +315,8 @@ class Repository(OpenRepository):
         Raises:
             CorruptObjectError: One is damaged.
         """
-        self._store.refresh()
-        return self._episodes.select(filter, hidden=self._shelf.tombstones.hidden())
+        self._releases.refresh()
+        return self._shelf.episode_headers(filter)
 
     def read_episodes(
         self, uris: Iterable[str], *, only: Collection[str] | None = None
@@ -382,36 +382,10 @@ class Repository(OpenRepository):
         Raises:
             NotFoundError: One is not here; none is hidden.
         """
-        self._store.refresh()
+        self._releases.refresh()
         oids = matching(uris, self._shelf.visible(Kind.EPISODE), Kind.EPISODE)
         if oids:
             self._shelf.tombstones.hide(oids, user=self.settings.user_name)
-
-    # ---- names: what is published
-
-    def publish_benchmark(self, uri: str, publish_in: str = "global") -> NoReturn:
-        """Publish a benchmark. Not part of this version."""
-        _not_yet("publishing", uri, publish_in)
-
-    def publish_artifact(self, uri: str, publish_in: str = "global") -> NoReturn:
-        """Publish an artifact. Not part of this version."""
-        _not_yet("publishing", uri, publish_in)
-
-    def publish_episode(self, uri: str, publish_in: str = "global") -> NoReturn:
-        """Publish an episode. Not part of this version."""
-        _not_yet("publishing", uri, publish_in)
-
-    def unpublish_benchmark(self, uri: str, unpublish_from: str) -> NoReturn:
-        """Take a benchmark back. Not part of this version."""
-        _not_yet("unpublishing", uri, unpublish_from)
-
-    def unpublish_artifact(self, uri: str, unpublish_from: str) -> NoReturn:
-        """Take an artifact back. Not part of this version."""
-        _not_yet("unpublishing", uri, unpublish_from)
-
-    def unpublish_episode(self, uri: str, unpublish_from: str) -> NoReturn:
-        """Take an episode back. Not part of this version."""
-        _not_yet("unpublishing", uri, unpublish_from)
 
 
 def _matches(
@@ -419,10 +393,3 @@ def _matches(
     header: BenchmarkHeader | ArtifactMetadataItem | EpisodeHeader,
 ) -> bool:
     return filter is None or filter.matches(header.model_dump())
-
-
-def _not_yet(doing: str, uri: str, group: str) -> NoReturn:
-    raise UnavailableError(
-        f"{doing} '{uri[:12]}' ('{group}') is not part of this version yet",
-        hint="what is recorded stays in this repository",
-    )

@@ -20,22 +20,32 @@ from tupli_repo.odb.objects import (
     Object,
     ObjectId,
 )
+from tupli_repo.odb.refs import RefStore
 from tupli_repo.odb.store import ObjectStore
 from tupli_repo.repository import location, upkeep
 from tupli_repo.repository.benchmarks import Benchmarks
 from tupli_repo.repository.episodes import Episodes
+from tupli_repo.repository.publishing import Publisher
+from tupli_repo.repository.releases import Releases
+from tupli_repo.repository.revisions import Revisions
 from tupli_repo.repository.shelf import (
     Shelf,
     matching,
 )
+from tupli_repo.repository.subjects import Subjects
 from tupli_repo.schema.reports import StatusReport, UsageItem
 
 
 class _Batches(local):
-    """How many batches are open in this thread; a forked child begins with none."""
+    """How many batches are open in this thread; a forked child begins with none.
+
+    Attributes:
+        deferred: What is to be done when the outermost is left.
+    """
 
     def __init__(self) -> None:
         self._pid, self._depth = os.getpid(), 0
+        self.deferred: list[Any] = []
 
     @property
     def depth(self) -> int:
@@ -43,6 +53,8 @@ class _Batches(local):
 
     @depth.setter
     def depth(self, depth: int) -> None:
+        if self._pid != os.getpid():
+            self.deferred = []
         self._pid, self._depth = os.getpid(), depth
 
 
@@ -55,8 +67,20 @@ class OpenRepository:
         self._format = location.read_format(self._files)
         self._files.check_folders()
         self._store = ObjectStore(self._files)
-        self._episodes = Episodes(self._store, catalog_path(root, self._format.id))
-        self._shelf = Shelf(self._store, self._episodes)
+        self._refs = RefStore(self._files)
+        self._releases = Releases(self._store, self._refs)
+        self._revisions = Revisions(self._releases)
+        self._publisher = Publisher(self._store, self._refs, self._releases)
+        self._episodes = Episodes(
+            self._store, catalog_path(root, self._format.id), self._releases.groups_of_episodes
+        )
+        self._shelf = Shelf(
+            self._store,
+            self._episodes,
+            self._releases,
+            only_published=self._format.role == "bare",
+        )
+        self._subjects = Subjects(self._store, self._shelf, self._releases, self._revisions)
         self._benchmarks = Benchmarks(self._store, self._shelf)
         self._known_benchmarks: set[str] = set()
         self._batches = _Batches()
@@ -136,7 +160,7 @@ class OpenRepository:
 
     # ---- trust
 
-    def trust(self, names: Iterable[str]) -> list[str]:
+    def trust(self, names: Iterable[str | type]) -> list[str]:
         """Grant names for this user and this repository; returns those that are new.
 
         Args:
@@ -149,7 +173,7 @@ class OpenRepository:
         """
         return self._grants.grant(names)
 
-    def distrust(self, names: Iterable[str]) -> list[str]:
+    def distrust(self, names: Iterable[str | type]) -> list[str]:
         """Take back what this user granted here; returns the names, each once.
 
         Raises:
@@ -163,7 +187,7 @@ class OpenRepository:
         """Return the names this user granted here, sorted."""
         return self._grants.names
 
-    def trust_policy(self, names: Iterable[str] = ()) -> TrustPolicy:
+    def trust_policy(self, names: Iterable[str | type] = ()) -> TrustPolicy:
         """Return what an environment loaded from here may bring to life.
 
         Args:
@@ -188,7 +212,7 @@ class OpenRepository:
 
     def removed(self) -> list[tuple[Kind, ObjectId]]:
         """Return kind and id of what was removed here and can be restored."""
-        self._store.refresh()
+        self._releases.refresh()
         return self._shelf.removed()
 
     def remove(self, uris: Iterable[str], *, why: str = "") -> list[tuple[Kind, ObjectId]]:
@@ -227,7 +251,7 @@ class OpenRepository:
         Raises:
             CorruptObjectError: A record is damaged.
         """
-        self._store.refresh()
+        self._releases.refresh()
         return upkeep.status(
             self._files, self._store, self._shelf, self._episodes, role=self._format.role
         )
@@ -238,14 +262,14 @@ class OpenRepository:
         Raises:
             CorruptObjectError: A record is damaged.
         """
-        self._store.refresh()
-        return upkeep.usage(self._store, self._shelf, self._episodes)
+        self._releases.refresh()
+        return upkeep.usage(self._store, self._shelf)
 
     def resolve(self, uri: str) -> tuple[Kind, ObjectId]:
-        """Return kind and id of the benchmark, artifact or episode of an id or unique prefix.
+        """Return kind and id of a benchmark, artifact or episode, by id, unique prefix or revision.
 
         Raises:
-            InvalidInputError: It is neither.
+            InvalidInputError: It is none of these.
             NotFoundError: Nothing here begins with it.
             AmbiguousNameError: Several do.
         """
@@ -253,20 +277,31 @@ class OpenRepository:
         return found
 
     def _resolve_all(self, uris: Iterable[str]) -> list[tuple[Kind, ObjectId]]:
-        """Kinds and ids, each once, of ids or unique prefixes."""
-        self._store.refresh()
+        """Kinds and ids, each once, of ids, unique prefixes or revisions."""
+        uris = list(uris)
+        self._releases.refresh()
         kinds = (Kind.BENCHMARK, Kind.ARTIFACT, Kind.EPISODE)
         visible = {oid: kind for kind in kinds for oid in self._shelf.visible(kind)}
-        chosen = matching(uris, visible, "benchmark, artifact or episode")
-        return [(visible[oid], oid) for oid in chosen]
+        named = {uri: found for uri in uris if (found := self._shelf.named(uri))}
+        chosen = matching(
+            (uri if uri not in named else named[uri][1] for uri in uris),
+            [*visible, *(oid for _, oid in named.values())],
+            "benchmark, artifact or episode",
+        )
+        kind_of = visible | {oid: kind for kind, oid in named.values()}
+        return [(kind_of[oid], oid) for oid in chosen]
 
     def read_object(self, uri: str) -> tuple[ObjectId, Object]:
-        """Return any object by id or unique prefix, verified.
+        """Return any object by id or unique prefix, verified; what a revision is of by its name.
 
         Raises:
             NotFoundError: It is not here.
             CorruptObjectError: It is damaged.
         """
-        self._store.refresh()
-        (oid,) = matching([uri], self._store.ids(), "object")
+        self._releases.refresh()
+        named = self._shelf.named(uri)
+        if named is None:
+            (oid,) = matching([uri], self._store.ids(), "object")
+        else:
+            _, oid = named
         return oid, self._store.read(oid)

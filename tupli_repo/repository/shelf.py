@@ -4,7 +4,7 @@ Invariant: nothing is on the shelf that lacks something it links; an artifact th
 the shelf needs is on it too.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from tupli_repo.codec.records import ArtifactBody, BenchmarkBody, ProvenanceBody
 from tupli_repo.errors import AmbiguousNameError, InvalidInputError, NotFoundError
@@ -12,39 +12,78 @@ from tupli_repo.odb.objects import Kind, ObjectId, is_id_prefix, shown
 from tupli_repo.odb.store import ObjectStore
 from tupli_repo.repository.episodes import Episodes
 from tupli_repo.repository.records import Provenances, Record, Records, Tombstones
-from tupli_repo.schema import ArtifactMetadataItem, BenchmarkHeader, BenchmarkMetadata
+from tupli_repo.repository.releases import Releases
+from tupli_repo.repository.revisions import FORCED_ID, Revisions
+from tupli_repo.schema import (
+    ArtifactMetadataItem,
+    BaseFilter,
+    BenchmarkHeader,
+    BenchmarkMetadata,
+    EpisodeHeader,
+)
+
+Groups = Mapping[ObjectId, Sequence[str]]
+"""The groups in which each benchmark and artifact is published."""
 
 _UNKNOWN = ProvenanceBody(subject="0" * 64, created_by="unknown", created_at="")
 _SHOWN_DIGITS = 16
+_ID_DIGITS = 64
 
 
 class Shelf:
-    """The visible records of a repository, as of its store's last refresh.
+    """The visible records of a repository, as of its last refresh.
 
     Args:
         store: Where they are.
         episodes: The repository's episodes.
+        releases: What is published.
+        only_published: Whether nothing else is visible, as in a bare repository.
     """
 
-    def __init__(self, store: ObjectStore, episodes: Episodes) -> None:
+    def __init__(
+        self, store: ObjectStore, episodes: Episodes, releases: Releases, *, only_published: bool
+    ) -> None:
         self._store = store
         self._episodes = episodes
+        self._releases = releases
+        self._revisions = Revisions(releases)
+        self._only_published = only_published
         self.benchmarks = Records(store, Kind.BENCHMARK, BenchmarkBody)
         self.artifacts = Records(store, Kind.ARTIFACT, ArtifactBody)
         self.provenance = Provenances(store)
         self.tombstones = Tombstones(store)
 
     def resolve(self, uri: str, kind: Kind) -> ObjectId:
-        """Return the id of the record of that kind, by id or unique prefix; looks anew.
+        """Return the id of the record of that kind, by id, unique prefix or revision; looks anew.
+
+        What a revision is of may be hidden: it stays readable by its name.
 
         Raises:
-            InvalidInputError: ``uri`` is neither.
+            InvalidInputError: ``uri`` is none of these, or a revision of something else.
             NotFoundError: Nothing on the shelf begins with it.
             AmbiguousNameError: Several do.
         """
-        self._store.refresh()
-        (oid,) = matching([uri], self.visible(kind), kind)
+        self._releases.refresh()
+        named = None if is_full_id(uri) else self._revisions.object_of(uri, kind)
+        if named is not None:
+            return named
+        (oid,) = matching([uri.removeprefix(FORCED_ID)], self.visible(kind), kind)
         return oid
+
+    def named(self, uri: str) -> tuple[Kind, ObjectId] | None:
+        """Return kind and id of what a revision is of; None where ``uri`` means no revision.
+
+        Raises:
+            InvalidInputError: It is of several benchmarks.
+            NotFoundError: There is no such revision.
+            AmbiguousNameError: There are several.
+        """
+        if is_full_id(uri) or not self._revisions.is_named(uri):
+            return None
+        is_artifact = self._revisions.find(uri).record.name.kind == "artifact"
+        kind = Kind.ARTIFACT if is_artifact else Kind.BENCHMARK
+        oid = self._revisions.object_of(uri, kind)
+        return None if oid is None else (kind, oid)
 
     def visible(self, kind: Kind) -> list[ObjectId]:
         """Return the ids of the visible benchmarks, artifacts or episodes."""
@@ -52,8 +91,21 @@ class Shelf:
             return [oid for oid, _ in self._visible_benchmarks()]
         if kind is Kind.ARTIFACT:
             return [oid for oid, _ in self._visible_artifacts()]
-        headers = self._episodes.select(None, hidden=self.tombstones.hidden())
-        return [ObjectId(header.id) for header in headers]
+        return [ObjectId(header.id) for header in self.episode_headers()]
+
+    def episode_headers(self, chosen: BaseFilter | None = None) -> list[EpisodeHeader]:
+        """Return the headers of the visible episodes that match, by time and id.
+
+        Raises:
+            CorruptObjectError: One is malformed.
+        """
+        return self._episodes.select(
+            chosen, hidden=self.tombstones.hidden(), only_published=self._only_published
+        )
+
+    def groups(self) -> dict[ObjectId, list[str]]:
+        """Return the groups in which each benchmark and artifact is published."""
+        return self._releases.groups_of()
 
     def removed(self) -> list[tuple[Kind, ObjectId]]:
         """Return what was removed here and can be brought back: kind and id."""
@@ -80,45 +132,75 @@ class Shelf:
 
     def benchmark_headers(self) -> Iterator[BenchmarkHeader]:
         """Iterate over the headers of the benchmarks."""
-        first = self.provenance.first()
-        return (benchmark_header(oid, rec, first) for oid, rec in self._visible_benchmarks())
+        first, groups = self.provenance.first(), self.groups()
+        return (
+            benchmark_header(oid, rec, first, groups) for oid, rec in self._visible_benchmarks()
+        )
 
     def benchmark_header(self, oid: ObjectId) -> BenchmarkHeader:
         """Return the header of one benchmark."""
-        return benchmark_header(oid, self.benchmarks.all()[oid], self.provenance.first())
+        found = self.benchmarks.all()
+        if oid not in found:
+            raise _not_here(Kind.BENCHMARK, oid)
+        return benchmark_header(oid, found[oid], self.provenance.first(), self.groups())
 
     def artifact_items(self) -> Iterator[ArtifactMetadataItem]:
         """Iterate over the headers of the artifacts."""
-        first = self.provenance.first()
-        return (artifact_item(oid, body, first) for oid, body in self._visible_artifacts())
+        first, groups = self.provenance.first(), self.groups()
+        return (artifact_item(oid, body, first, groups) for oid, body in self._visible_artifacts())
 
     def artifact_item(self, oid: ObjectId) -> ArtifactMetadataItem:
         """Return the header of one artifact."""
-        return artifact_item(oid, self.artifacts.all()[oid].body, self.provenance.first())
+        body = self.artifacts.all()[oid].body
+        return artifact_item(oid, body, self.provenance.first(), self.groups())
 
     def _visible_benchmarks(self) -> Iterator[tuple[ObjectId, Record[BenchmarkBody]]]:
         hidden = self.tombstones.hidden()
+        is_out = self._is_left_out()
         for oid, record in self.benchmarks.all().items():
+            if is_out(oid):
+                continue
             if oid not in hidden and all(self._store.contains(link) for link in record.links):
                 yield oid, record
 
     def _visible_artifacts(self) -> Iterator[tuple[ObjectId, ArtifactBody]]:
         needed = {link for _, record in self._visible_benchmarks() for link in record.links[1:]}
         hidden = self.tombstones.hidden() - needed
+        is_out = self._is_left_out()
         for oid, (links, body) in self.artifacts.all().items():
+            if is_out(oid):
+                continue
             if oid not in hidden and all(self._store.contains(link) for link in links):
                 yield oid, body
 
+    def _is_left_out(self) -> Callable[[ObjectId], bool]:
+        """A test for what is not visible because it is not published."""
+        if not self._only_published:
+            return lambda _: False
+        groups = self.groups()
+        return lambda oid: oid not in groups
+
 
 def benchmark_header(
-    oid: ObjectId, record: Record[BenchmarkBody], first: Mapping[str, ProvenanceBody]
+    oid: ObjectId,
+    record: Record[BenchmarkBody],
+    first: Mapping[str, ProvenanceBody],
+    groups: Groups,
 ) -> BenchmarkHeader:
-    """Return a benchmark's header; ``first`` tells who stored it first."""
+    """Return a benchmark's header.
+
+    Args:
+        oid: Its id.
+        record: Its record.
+        first: Who stored each first.
+        groups: Where each is published.
+    """
     body, stored = record.body, first.get(oid, _UNKNOWN)
     words = {name: getattr(body, name) for name in BenchmarkMetadata.model_fields}
     return BenchmarkHeader(
         id=oid,
         created_by=stored.created_by,
+        published_in=list(groups.get(oid, ())),
         created_at=stored.created_at,
         hash=body.hash,
         metadata=BenchmarkMetadata(**words),
@@ -129,12 +211,16 @@ def benchmark_header(
 
 
 def artifact_item(
-    oid: ObjectId, body: ArtifactBody, first: Mapping[str, ProvenanceBody]
+    oid: ObjectId, body: ArtifactBody, first: Mapping[str, ProvenanceBody], groups: Groups
 ) -> ArtifactMetadataItem:
-    """Return an artifact's header; ``first`` tells who stored it first."""
+    """Return an artifact's header; the arguments are those of `benchmark_header`."""
     stored = first.get(oid, _UNKNOWN)
     return ArtifactMetadataItem(
-        **dict(body), id=oid, created_by=stored.created_by, created_at=stored.created_at
+        **dict(body),
+        id=oid,
+        created_by=stored.created_by,
+        published_in=list(groups.get(oid, ())),
+        created_at=stored.created_at,
     )
 
 
@@ -167,12 +253,21 @@ def matching(uris: Iterable[str], present: Iterable[ObjectId], what: str) -> lis
 def _single(uri: str, ids: set[ObjectId], what: str) -> ObjectId:
     found = sorted(oid for oid in ids if oid.startswith(uri))
     if not found:
-        raise NotFoundError(
-            f"{what} '{uri[:12]}' is not in this repository", hint="'tupli list' shows what is"
-        )
+        raise _not_here(what, uri)
     if len(found) > 1:
         candidates = ", ".join(oid[:_SHOWN_DIGITS] for oid in found)
         raise AmbiguousNameError(
             f"'{uri}' is ambiguous: {candidates}", hint="give more digits of the id"
         )
     return found[0]
+
+
+def is_full_id(uri: str) -> bool:
+    """Return whether a text is a whole id."""
+    return is_id_prefix(uri) and len(uri) == _ID_DIGITS
+
+
+def _not_here(what: str, uri: str) -> NotFoundError:
+    return NotFoundError(
+        f"{what} '{uri[:12]}' is not in this repository", hint="'tupli list' shows what is"
+    )

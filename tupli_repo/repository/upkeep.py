@@ -19,8 +19,7 @@ def status(
     Raises:
         CorruptObjectError: A record is damaged.
     """
-    hidden = shelf.tombstones.hidden()
-    headers = episodes.select(None, hidden=hidden)
+    headers = shelf.episode_headers()
     return StatusReport(
         root=str(files.root),
         role=role,
@@ -36,14 +35,13 @@ def status(
     )
 
 
-def usage(store: ObjectStore, shelf: Shelf, episodes: Episodes) -> list[UsageItem]:
+def usage(store: ObjectStore, shelf: Shelf) -> list[UsageItem]:
     """Return what each benchmark, with its episodes, and each artifact takes, the largest first.
 
     Raises:
         CorruptObjectError: A record is damaged.
     """
-    hidden = shelf.tombstones.hidden()
-    ids = [ObjectId(header.id) for header in episodes.select(None, hidden=hidden)]
+    ids = shelf.visible(Kind.EPISODE)
     used: dict[str, set[ObjectId]] = defaultdict(set)
     counts: Counter[str] = Counter()
     for oid, obj in store.read_many(ids):

@@ -164,3 +164,102 @@ class ReplayReport(_Report):
         """JSON knows no infinity and no NaN: they are text."""
         is_finite = not isinstance(value, float) or math.isfinite(value)
         return value if is_finite else str(value)
+
+
+class ReleaseItem(_Report):
+    """One revision of a name: what was published, by whom, and what became of it.
+
+    Attributes:
+        revision: The hash of its record, 64 hex digits: what one cites.
+        name: The name, as in ``NAME@REVISION``.
+        title: The name as it is shown.
+        group: The group it is published in.
+        kind: ``benchmark``, ``dataset`` or ``artifact``.
+        generation: 1 + the highest parent's.
+        parents: The revisions it follows.
+        release: The id of the release object.
+        version: The benchmark's version.
+        created_by: Who published it; empty for a union.
+        created_at: When, in UTC.
+        message: What was said of it.
+        licence: Under which terms others may use it.
+        citation: How to cite it.
+        benchmarks: The ids of its benchmarks.
+        artifacts: The ids of the artifacts it names itself; a benchmark's own are not among them.
+        n_episodes: How many episodes it has.
+        n_added: How many of them its parents have not together.
+        n_withdrawn: How many it takes back.
+        digest: SHA-256 of the raw ids of its episodes, sorted.
+        is_head: Whether the name leads to it.
+        is_union: Whether it came of uniting others, without anybody.
+        is_retracted: Whether it takes back the whole.
+        yanked: Why it is advised against; None where it is not.
+        pending: Whether something it names is not here (yet, or any more).
+    """
+
+    revision: str
+    name: str
+    title: str
+    group: str
+    kind: str
+    generation: int
+    parents: tuple[str, ...]
+    release: str
+    version: str | None = None
+    created_by: str
+    created_at: str
+    message: str = ""
+    licence: str = ""
+    citation: str = ""
+    benchmarks: tuple[str, ...] = ()
+    artifacts: tuple[str, ...] = ()
+    n_episodes: int = 0
+    n_added: int = 0
+    n_withdrawn: int = 0
+    digest: str
+    is_head: bool = False
+    is_union: bool = False
+    is_retracted: bool = False
+    yanked: str | None = None
+    pending: bool = False
+
+
+class NameItem(_Report):
+    """A name under which something is published.
+
+    Attributes:
+        name: The name.
+        group: The group.
+        kind: ``benchmark``, ``dataset`` or ``artifact``.
+        n_revisions: How many revisions there are.
+        current: What a reader of the name gets; several are a conflict, none where all is yanked
+            or pending.
+        diverged: Whether the name went two ways, and nobody said which comes next.
+    """
+
+    name: str
+    group: str
+    kind: str
+    n_revisions: int
+    current: tuple[ReleaseItem, ...]
+    diverged: bool = False
+
+
+class PublishReport(_Report):
+    """What came of publishing, or of taking back.
+
+    Attributes:
+        releases: The revisions that hold it now, one for each name (each side of a conflict).
+        n_new: How many of them are new; the others were there already.
+        n_added: How many episodes were not published under those names before.
+        n_withdrawn: How many episodes were taken back.
+        benchmarks: The ids of benchmarks that were published because their episodes were.
+        deferred: Whether it is done when the batch is left, so that there is no revision yet.
+    """
+
+    releases: tuple[ReleaseItem, ...] = ()
+    n_new: int = 0
+    n_added: int = 0
+    n_withdrawn: int = 0
+    benchmarks: tuple[str, ...] = ()
+    deferred: bool = False

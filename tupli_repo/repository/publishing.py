@@ -1,0 +1,427 @@
+"""Publishing, taking back, uniting, yanking: how a name gets its next revision.
+
+Sets of episodes are written first, the release that links them next, the record that names it last:
+a record that is there has what it names. Nobody is asked and nothing is locked. Who publishes at
+the same moment makes a head of their own, and the next one unites them; a union is made of its
+parents alone, so that all who unite the same heads make the same bytes.
+
+Invariant: nothing that was published is overwritten; what was taken back comes back only when
+somebody publishes it again.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from hashlib import sha256
+from typing import NamedTuple
+
+from tupli_repo.codec.records import ReleaseBody
+from tupli_repo.errors import ConflictError, InvalidInputError, NotFoundError
+from tupli_repo.odb.objects import MAX_LINKS, Kind, Object, ObjectId, encode, object_id
+from tupli_repo.odb.refs import Record, RefName, Yank
+from tupli_repo.repository.releases import ReleaseObjects, ReleaseRefs, Releases, ReleaseView
+from tupli_repo.schema import utc_now
+
+_CITED_DIGITS = 12
+
+
+class Offer(NamedTuple):
+    """What is to be published under a name.
+
+    Attributes:
+        title: The name as it is shown.
+        version: The benchmark's version.
+        benchmarks: Ids: one for a benchmark; for a dataset all its episodes need.
+        provenance: Ids of who stored what.
+        artifacts: Ids.
+        episodes: Raw ids: to be added to a benchmark; all there are of a dataset.
+        message: What is said of this revision.
+        licence: Under which terms others may use it; empty: as before.
+        citation: How to cite it; empty: as before.
+    """
+
+    title: str
+    version: str | None = None
+    benchmarks: tuple[ObjectId, ...] = ()
+    provenance: tuple[ObjectId, ...] = ()
+    artifacts: tuple[ObjectId, ...] = ()
+    episodes: frozenset[bytes] = frozenset()
+    message: str = ""
+    licence: str = ""
+    citation: str = ""
+
+
+class EpisodeSet(NamedTuple):
+    """A set of episodes: its id where it is stored already, and its members' raw ids."""
+
+    id: ObjectId | None
+    members: frozenset[bytes]
+
+
+class Committed(NamedTuple):
+    """A revision, and whether it is new."""
+
+    view: ReleaseView
+    is_new: bool
+
+
+class Publisher:
+    """Makes revisions in one repository.
+
+    Args:
+        store: Where objects are written.
+        refs: Where records are written.
+        releases: What is published there.
+    """
+
+    def __init__(self, store: ReleaseObjects, refs: ReleaseRefs, releases: Releases) -> None:
+        self._store = store
+        self._refs = refs
+        self._releases = releases
+
+    def publish(
+        self, name: RefName, offer: Offer, *, user: str, as_next: bool = False
+    ) -> Committed:
+        """Publish something as the next revision of a name.
+
+        Episodes are added to those of the same benchmark; another benchmark is the next version and
+        starts anew. Nothing new makes no revision.
+
+        Raises:
+            ConflictError: The name went two ways, and ``as_next`` does not say that this follows.
+            NotFoundError: Something that is published is not here any more.
+            StorageIOError: The disk refused; the name reads as before.
+        """
+        self.unite(name)
+        heads = self._releases.heads(name)
+        if len(heads) > 1 and not as_next:
+            raise _diverged(name, heads)
+        history, held = self._releases.history(name), offer.episodes
+        if name.kind == "benchmark":
+            held |= history.union([head.hash for head in heads], tuple(offer.benchmarks))
+        same = [head for head in heads if head.subject == _subject(name, offer)]
+        before = same[-1] if same else None
+        body = _body(
+            name,
+            offer,
+            user=user,
+            licence=offer.licence or (before.body.licence if before else ""),
+            citation=offer.citation or (before.body.citation if before else ""),
+        )
+        artifacts = set(offer.artifacts).union(*(head.artifacts for head in same))
+        provenance = set(offer.provenance).union(*(head.provenance for head in same))
+        if len(heads) == 1 and before is not None:
+            is_known = (
+                not before.body.is_retracted
+                and held == self._releases.episodes(before)
+                and (offer.benchmarks, artifacts) == (before.benchmarks, set(before.artifacts))
+                and offer.message in ("", before.body.message)
+                and (body.licence, body.citation, body.name)
+                == (before.body.licence, before.body.citation, before.body.name)
+            )
+            if is_known:
+                return Committed(before, is_new=False)
+        view = self._commit(
+            name,
+            body,
+            parents=heads,
+            benchmarks=offer.benchmarks,
+            provenance=provenance,
+            artifacts=artifacts,
+            episodes=held,
+        )
+        return Committed(view, is_new=True)
+
+    def unpublish(
+        self,
+        name: RefName,
+        *,
+        episodes: frozenset[bytes] | None,
+        user: str,
+        message: str = "",
+    ) -> list[ReleaseView]:
+        """Take episodes back, on every head whose history has them; returns the new revisions.
+
+        A head keeps the rest. Of yanked revisions that have them and that nothing follows, nothing
+        is kept.
+
+        Args:
+            name: The name.
+            episodes: Raw ids; all there are, and the benchmark or artifact itself, where None.
+            user: Who takes them back.
+            message: Why.
+
+        Raises:
+            NotFoundError: No revision of that name has them.
+        """
+        self.unite(name)
+        releases, history = self._releases, self._releases.history(name)
+        heads = releases.heads(name)
+        ends = [r for r in history.newest() if not history.counts(r)]
+        views = releases.views(name)
+        if episodes is None:
+            back = frozenset[bytes]().union(
+                *map(history.content, [*(head.hash for head in heads), *ends])
+            )
+            having = [head for head in heads if not head.body.is_retracted]
+        else:
+            back = episodes
+            having = [head for head in heads if self._ever_had(name, head, back)]
+        yanked = [r for r in ends if not history.content(r).isdisjoint(back)]
+        if not having and not yanked and history.known().isdisjoint(back):
+            raise NotFoundError(
+                f"that is not published as '{name}'", hint="'tupli log' tells what is"
+            )
+        made = []
+        for end in having or heads[:1] or [views[one] for one in yanked]:
+            kept = frozenset() if end.hash in ends else history.content(end.hash) - back
+            gone = back.union(*map(history.content, yanked)) - kept
+            offer = Offer(title=end.body.name, version=end.body.version, message=message)
+            body = _body(
+                name,
+                offer,
+                user=user,
+                licence=end.body.licence,
+                citation=end.body.citation,
+                is_retracted=episodes is None or end.body.is_retracted,
+            )
+            parents = {parent: views[parent] for parent in (end.hash, *yanked)}
+            made.append(
+                self._commit(
+                    name,
+                    body,
+                    parents=parents.values(),
+                    benchmarks=end.benchmarks,
+                    provenance=end.provenance,
+                    artifacts=end.artifacts,
+                    episodes=kept,
+                    withdrawn=gone,
+                )
+            )
+        return made
+
+    def unite(self, name: RefName) -> list[ReleaseView]:
+        """Unite the heads of one subject; returns the unions that were made.
+
+        What was taken back on one side of a conflict is taken back on the others.
+        """
+        made: list[ReleaseView] = []
+        while True:
+            heads = self._releases.heads(name)
+            made += self._unite_once(name, heads) if len(heads) > 1 else []
+            if self._releases.heads(name) == heads:
+                return made
+
+    def yank(self, view: ReleaseView, *, user: str, why: str = "") -> None:
+        """Advise against a revision: its hash still works, its name no longer leads to it.
+
+        Raises:
+            InvalidInputError: It is a union, which would be made again, or it takes something back,
+                which would be shown again.
+        """
+        if not view.body.created_by:
+            raise InvalidInputError(
+                f"revision '{view.hash[:_CITED_DIGITS]}' unites others, and would be made again",
+                hint="yank what it unites: "
+                + ", ".join(parent[:_CITED_DIGITS] for parent in view.record.parents),
+            )
+        if view.body.n_withdrawn or view.body.is_retracted:
+            raise InvalidInputError(
+                f"revision '{view.hash[:_CITED_DIGITS]}' takes something back, and without it that"
+                " would be shown again",
+                hint="publish the next one in its place",
+            )
+        self._refs.put_yank(view.record, Yank(created_at=utc_now(), created_by=user, why=why))
+
+    def _unite_once(self, name: RefName, every: list[ReleaseView]) -> list[ReleaseView]:
+        history, made = self._releases.history(name), []
+        for subject in sorted({head.subject for head in every}):
+            heads = [head for head in every if head.subject == subject]
+            hashes = [head.hash for head in heads]
+            held = history.union(hashes, subject)
+            left = history.union(hashes, subject, [head.hash for head in every])
+            if len(heads) == 1 and left == held:
+                continue
+            latest = max(heads, key=lambda head: (head.body.created_at, head.hash)).body
+            body = ReleaseBody(
+                name=latest.name,
+                group=name.group,
+                kind=name.kind,
+                version=latest.version,
+                licence=latest.licence,
+                citation=latest.citation,
+                created_at=max(head.body.created_at for head in heads),
+                is_retracted=not left and any(head.body.is_retracted for head in heads),
+                digest="0" * 64,
+            )
+            made.append(
+                self._commit(
+                    name,
+                    body,
+                    parents=heads,
+                    benchmarks=sorted({one for head in heads for one in head.benchmarks}),
+                    provenance={one for head in heads for one in head.provenance},
+                    artifacts={one for head in heads for one in head.artifacts},
+                    episodes=left,
+                    withdrawn=held - left,
+                )
+            )
+        return made
+
+    def _ever_had(self, name: RefName, head: ReleaseView, back: frozenset[bytes]) -> bool:
+        """Whether some revision in the history of a head has one of the episodes."""
+        history = self._releases.history(name)
+        sets = {
+            one
+            for revision in (head.hash, *history.below(head.hash))
+            for one in history.revision(revision).sets
+        }
+        return any(not self._releases.members(one).isdisjoint(back) for one in sets)
+
+    def _commit(
+        self,
+        name: RefName,
+        body: ReleaseBody,
+        *,
+        parents: Iterable[ReleaseView],
+        benchmarks: Collection[ObjectId],
+        provenance: Collection[ObjectId],
+        artifacts: Collection[ObjectId],
+        episodes: frozenset[bytes],
+        withdrawn: frozenset[bytes] = frozenset(),
+    ) -> ReleaseView:
+        """Write sets, release and record, in this order; then look whether all is there."""
+        above = sorted(parents, key=lambda parent: parent.hash)
+        old = {one: self._releases.members(one) for parent in above for one in parent.sets}
+        links = [*benchmarks, *sorted(provenance), *sorted(artifacts)]
+        body = body.model_copy(
+            update={
+                "n_benchmarks": len(benchmarks),
+                "n_provenance": len(provenance),
+                "n_artifacts": len(artifacts),
+                "n_episodes": len(episodes),
+                "n_withdrawn": len(withdrawn),
+                "digest": digest_of(episodes),
+            }
+        )
+        written: list[Object] = []
+        for one in sets_of(episodes, old):
+            if one.id is None:
+                written.append(set_object(one.members))
+            links.append(one.id or object_id(encode(written[-1])))
+        if withdrawn:
+            written.append(Object(kind=Kind.BLOB, body=b"".join(sorted(withdrawn))))
+            links.append(object_id(encode(written[-1])))
+        written.append(Object(kind=Kind.RELEASE, links=tuple(links), body=body.dump()))
+        ids = [self._store.write(obj) for obj in written]
+        record = Record(
+            name,
+            1 + max((parent.record.generation for parent in above), default=0),
+            tuple(parent.hash for parent in above),
+            ids[-1],
+        )
+        self._refs.put(record)
+        self._look_again(record, written)
+        return self._releases.views(name)[record.hash]
+
+    def _look_again(self, record: Record, written: Collection[Object]) -> None:
+        """Check after the record that what it names is there: a cleaner may have been faster."""
+        self._store.refresh()
+        for obj in written:
+            if not self._store.contains(object_id(encode(obj))):
+                self._store.write(obj)
+        self._releases.forget_what_is_here()
+        view = self._releases.views(record.name).get(record.hash)
+        if view is None or not self._releases.is_whole(view):
+            raise NotFoundError(
+                f"revision '{record.hash[:_CITED_DIGITS]}' of '{record.name}' names what is no"
+                " longer here",
+                hint="it stays pending until that comes back",
+            )
+
+
+def sets_of(
+    episodes: frozenset[bytes], old: Mapping[ObjectId, frozenset[bytes]]
+) -> list[EpisodeSet]:
+    """Return episodes as few sets, as many of them old ones as can be; the largest first.
+
+    Each is at least twice as large as the next, so that there are at most log2 n + 1 (more where
+    one would be larger than an object may be). They depend on the arguments alone.
+
+    Args:
+        episodes: Raw ids.
+        old: Sets that are stored already, by their ids.
+    """
+    left, found = set(episodes), list[EpisodeSet]()
+    for oid, members in sorted(old.items(), key=lambda pair: (-len(pair[1]), pair[0])):
+        if members and members <= left:
+            left -= members
+            found.append(EpisodeSet(oid, members))
+    rest = sorted(left)
+    for at in range(0, len(rest), MAX_LINKS):
+        found.append(EpisodeSet(None, frozenset(rest[at : at + MAX_LINKS])))
+    merged: list[EpisodeSet] = []
+    for one in sorted(found, key=lambda one: (len(one.members), min(one.members))):
+        last = merged[-1] if merged else None
+        if (
+            last is not None
+            and len(one.members) < 2 * len(last.members)
+            and len(one.members) + len(last.members) <= MAX_LINKS
+        ):
+            merged[-1] = EpisodeSet(None, last.members | one.members)
+        else:
+            merged.append(one)
+    return merged[::-1]
+
+
+def set_object(members: Iterable[bytes]) -> Object:
+    """Return the object of a set of episodes."""
+    links = tuple(ObjectId(raw.hex()) for raw in sorted(members))
+    return Object(kind=Kind.EPISODES, links=links)
+
+
+def digest_of(episodes: Iterable[bytes]) -> str:
+    """Return what a paper cites of a set of episodes: SHA-256 over their raw ids, sorted."""
+    return sha256(b"".join(sorted(episodes))).hexdigest()
+
+
+def _subject(name: RefName, offer: Offer) -> tuple[str, ...]:
+    match name.kind:
+        case "dataset":
+            return (digest_of(offer.episodes),)
+        case "artifact":
+            return offer.artifacts
+        case _:
+            return offer.benchmarks
+
+
+def _body(
+    name: RefName,
+    offer: Offer,
+    *,
+    user: str,
+    licence: str,
+    citation: str,
+    is_retracted: bool = False,
+) -> ReleaseBody:
+    return ReleaseBody(
+        name=offer.title,
+        group=name.group,
+        kind=name.kind,
+        version=offer.version,
+        message=offer.message,
+        licence=licence,
+        citation=citation,
+        created_by=user,
+        created_at=utc_now(),
+        is_retracted=is_retracted,
+        digest="0" * 64,
+    )
+
+
+def _diverged(name: RefName, heads: Iterable[ReleaseView]) -> ConflictError:
+    sides = ", ".join(
+        f"'{head.hash[:_CITED_DIGITS]}' by '{head.body.created_by or 'a union'}'" for head in heads
+    )
+    return ConflictError(
+        f"'{name.name}' has diverged in group '{name.group}': {sides}",
+        hint="'--as-next' makes this the next version after all of them; '--as NAME' another name",
+    )

@@ -1,0 +1,406 @@
+"""Releases: what is published under each name, read and parsed once.
+
+A release and the record that names it never change, so what was parsed stays true; only which
+records there are, and whether what they name is here, is looked at anew.
+
+Invariant: a revision is known only with its whole ancestry: a record whose release or whose
+ancestors have not arrived is passed over until they have.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, Protocol
+
+from tupli_repo.codec.records import ReleaseBody, parse_body
+from tupli_repo.errors import CorruptObjectError
+from tupli_repo.odb.objects import Kind, Object, ObjectId
+from tupli_repo.odb.refs import LOCAL, Record, RefName, Yank
+from tupli_repo.repository.history import History, Revision, in_order
+from tupli_repo.schema.reports import ReleaseItem
+
+_RAW_ID_BYTES = 32
+_MAX_CACHED_MEMBERS = 4_000_000
+
+
+class ReleaseObjects(Protocol):
+    """Where releases and what they name lie; `ObjectStore` is one."""
+
+    def read(self, oid: ObjectId) -> Object:
+        """Return one object, verified."""
+
+    def write(self, obj: Object) -> ObjectId:
+        """Store one object; durable when this returns."""
+
+    def contains(self, oid: ObjectId) -> bool:
+        """Return whether an object is here."""
+
+    def missing(self, raw_ids: Iterable[bytes]) -> set[bytes]:
+        """Return which of many ids are not here."""
+
+    def refresh(self) -> None:
+        """Look for what others have added or removed since."""
+
+    def pack_names(self) -> list[str]:
+        """Return the names of the packs."""
+
+
+class ReleaseRefs(Protocol):
+    """Where records lie; `RefStore` is one."""
+
+    def refresh(self) -> None:
+        """Look for what others have put since."""
+
+    def names(self) -> list[RefName]:
+        """Return the names that have records, sorted."""
+
+    def records(self, name: RefName) -> dict[str, Record]:
+        """Return the records of a name by their hashes."""
+
+    def yanks(self, name: RefName) -> dict[str, Yank]:
+        """Return the yanks of a name by the hashes of their records."""
+
+    def put(self, record: Record) -> None:
+        """Keep a record."""
+
+    def put_yank(self, record: Record, yank: Yank) -> None:
+        """Advise against a record."""
+
+
+class ReleaseView(NamedTuple):
+    """One revision with its release.
+
+    Attributes:
+        hash: The hash of the record: the citable revision.
+        record: The record.
+        body: What the release says.
+        benchmarks: Ids; one for a benchmark, for a dataset all its episodes need.
+        provenance: Ids of who stored what.
+        artifacts: Ids.
+        sets: Ids of the episode sets, which have no episode in common.
+        withdrawn: Id of the blob with the raw ids of the episodes it takes back.
+    """
+
+    hash: str
+    record: Record
+    body: ReleaseBody
+    benchmarks: tuple[ObjectId, ...]
+    provenance: tuple[ObjectId, ...]
+    artifacts: tuple[ObjectId, ...]
+    sets: tuple[ObjectId, ...]
+    withdrawn: ObjectId | None
+
+    @property
+    def subject(self) -> tuple[str, ...]:
+        """What it is of: heads of one subject unite, heads of several are a conflict."""
+        match self.record.name.kind:
+            case "dataset":
+                return (self.body.digest,)
+            case "artifact":
+                return self.artifacts
+            case _:
+                return self.benchmarks
+
+
+class _Known(NamedTuple):
+    """A name's revisions as they were last seen."""
+
+    records: tuple[str, ...]
+    yanked: tuple[str, ...]
+    views: dict[str, ReleaseView]
+    history: History
+
+
+class Releases:
+    """What is published in a repository, as of the last refresh of its store and refs.
+
+    Args:
+        store: Where the objects lie.
+        refs: Where the records lie.
+    """
+
+    def __init__(self, store: ReleaseObjects, refs: ReleaseRefs) -> None:
+        self._store = store
+        self._refs = refs
+        self._known: dict[RefName, _Known] = {}
+        self._views: dict[str, ReleaseView] = {}
+        self._members: dict[ObjectId, frozenset[bytes]] = {}
+        self._n_members = 0
+        self._links: dict[ObjectId, tuple[ObjectId, ...]] = {}
+        self._whole_sets: set[ObjectId] = set()
+        self._packs: frozenset[str] = frozenset()
+
+    def refresh(self) -> None:
+        """Look anew at refs and store: first at the refs, which are written last.
+
+        Raises:
+            CorruptObjectError: A file is damaged.
+        """
+        self._refs.refresh()
+        self._store.refresh()
+
+    def names(self) -> list[RefName]:
+        """Return the names that have records, sorted."""
+        return self._refs.names()
+
+    def views(self, name: RefName) -> dict[str, ReleaseView]:
+        """Return the revisions of a name by their hashes, parents before children.
+
+        Raises:
+            CorruptObjectError: One is damaged.
+        """
+        return self._look(name).views
+
+    def history(self, name: RefName) -> History:
+        """Return the history of a name.
+
+        Raises:
+            CorruptObjectError: A revision is damaged.
+        """
+        return self._look(name).history
+
+    def heads(self, name: RefName) -> list[ReleaseView]:
+        """Return the revisions to go on from; several are a conflict or not yet united."""
+        known = self._look(name)
+        return [known.views[head] for head in known.history.heads()]
+
+    def current(self, name: RefName) -> list[ReleaseView]:
+        """Return what a reader of the name gets: the newest that is here with all it names."""
+        known = self._look(name)
+
+        def is_whole(revision: Revision) -> bool:
+            return self.is_whole(known.views[revision.hash])
+
+        return [known.views[head] for head in known.history.current(is_whole)]
+
+    def yanks(self, name: RefName) -> dict[str, Yank]:
+        """Return why which revisions of a name are advised against."""
+        return self._refs.yanks(name)
+
+    def pending(self, name: RefName) -> int:
+        """Return how many records of a name wait for their release or for an ancestor."""
+        return len(self._refs.records(name)) - len(self._look(name).views)
+
+    def members(self, oid: ObjectId) -> frozenset[bytes]:
+        """Return the raw ids of the episodes of a set.
+
+        Raises:
+            CorruptObjectError: It is not a set of episodes.
+            NotFoundError: It is not here.
+        """
+        if oid not in self._members:
+            found = self._store.read(oid)
+            if found.kind is not Kind.EPISODES:
+                raise CorruptObjectError(
+                    f"object '{oid[:12]}' is a {found.kind}, not a set of episodes"
+                )
+            members = frozenset(map(bytes.fromhex, found.links))
+            self._n_members += len(members)
+            if self._n_members > _MAX_CACHED_MEMBERS:
+                self._members.clear()
+                self._n_members = len(members)
+            self._members[oid] = members
+        return self._members[oid]
+
+    def episodes(self, view: ReleaseView) -> frozenset[bytes]:
+        """Return the raw ids of the episodes of a revision.
+
+        Raises:
+            CorruptObjectError: They are not as many as it says.
+        """
+        found = frozenset[bytes]().union(*map(self.members, view.sets))
+        if len(found) != view.body.n_episodes:
+            raise _damaged(view.record.release, "it does not have the episodes it says")
+        return found
+
+    def episode_ids(self, view: ReleaseView) -> list[ObjectId]:
+        """Return the ids of the episodes of a revision, sorted."""
+        return [ObjectId(raw.hex()) for raw in sorted(self.episodes(view))]
+
+    def is_whole(self, view: ReleaseView) -> bool:
+        """Return whether all that a revision names is here."""
+        for benchmark in view.benchmarks:
+            if not self._store.contains(benchmark):
+                return False
+            if benchmark not in self._links:
+                self._links[benchmark] = self._store.read(benchmark).links
+        needed = (link for one in view.benchmarks for link in self._links[one])
+        if not all(map(self._store.contains, (*needed, *view.provenance, *view.artifacts))):
+            return False
+        packs = frozenset(self._store.pack_names())
+        if not self._packs <= packs:  # what was in one that is gone may be gone, too
+            self._whole_sets.clear()
+        self._packs = packs
+        return all(map(self._is_whole_set, view.sets))
+
+    def forget_what_is_here(self) -> None:
+        """Look anew at whether the episodes that are published are here."""
+        self._whole_sets.clear()
+
+    def groups_of_episodes(self) -> dict[str, tuple[ObjectId, ...]]:
+        """Return the episode sets of the current heads of each group; `local` is none."""
+        found: dict[str, dict[ObjectId, None]] = {}
+        for name, view in self.shown():
+            found.setdefault(name.group, {}).update(dict.fromkeys(view.sets))
+        return {group: tuple(sorted(sets)) for group, sets in found.items() if sets}
+
+    def groups_of(self) -> dict[ObjectId, list[str]]:
+        """Return the groups in whose current heads each benchmark and artifact is, sorted.
+
+        An artifact that a benchmark needs is where the benchmark is.
+        """
+        found: dict[ObjectId, set[str]] = {}
+        for name, view in self.shown():
+            for benchmark in view.benchmarks:
+                if benchmark not in self._links:
+                    self._links[benchmark] = self._store.read(benchmark).links
+            needed = [link for one in view.benchmarks for link in self._links[one]]
+            for oid in (*view.benchmarks, *view.artifacts, *needed):
+                found.setdefault(oid, set()).add(name.group)
+        return {oid: sorted(groups) for oid, groups in found.items()}
+
+    def shown(self) -> list[tuple[RefName, ReleaseView]]:
+        """Return the current heads of what is published and not taken back, with their names."""
+        return [
+            (name, view)
+            for name in self.names()
+            if name.group != LOCAL
+            for view in self.current(name)
+            if not view.body.is_retracted
+        ]
+
+    def item(self, view: ReleaseView) -> ReleaseItem:
+        """Return what there is to tell of a revision."""
+        name, body = view.record.name, view.body
+        yank = self.yanks(name).get(view.hash)
+        return ReleaseItem(
+            revision=view.hash,
+            name=name.name,
+            title=body.name,
+            group=name.group,
+            kind=name.kind,
+            generation=view.record.generation,
+            parents=view.record.parents,
+            release=view.record.release,
+            version=body.version,
+            created_by=body.created_by,
+            created_at=body.created_at,
+            message=body.message,
+            licence=body.licence,
+            citation=body.citation,
+            benchmarks=view.benchmarks,
+            artifacts=view.artifacts,
+            n_episodes=body.n_episodes,
+            n_added=len(self.history(name).added(view.hash)) if body.created_by else 0,
+            n_withdrawn=body.n_withdrawn,
+            digest=body.digest,
+            is_head=view.hash in self.history(name).heads(),
+            is_union=not body.created_by,
+            is_retracted=body.is_retracted,
+            yanked=None if yank is None else yank.why,
+            pending=not self.is_whole(view),
+        )
+
+    def withdrawn(self, view: ReleaseView) -> frozenset[bytes]:
+        """Return the raw ids of the episodes a revision takes back.
+
+        Raises:
+            CorruptObjectError: They are not as many as it says.
+        """
+        if view.withdrawn is None:
+            return frozenset()
+        raw = self._store.read(view.withdrawn).body
+        ids = [raw[at : at + _RAW_ID_BYTES] for at in range(0, len(raw), _RAW_ID_BYTES)]
+        if len(raw) % _RAW_ID_BYTES or len(ids) != view.body.n_withdrawn:
+            raise _damaged(view.record.release, "it does not take back what it says")
+        return frozenset(ids)
+
+    def _is_whole_set(self, oid: ObjectId) -> bool:
+        if oid not in self._whole_sets:
+            if not self._store.contains(oid) or self._store.missing(self.members(oid)):
+                return False
+            self._whole_sets.add(oid)
+        return True
+
+    def _look(self, name: RefName) -> _Known:
+        records = self._refs.records(name)
+        yanked = tuple(sorted(self._refs.yanks(name)))
+        there = {one: view for one in records if (view := self._view(one, records[one]))}
+        order = in_order(
+            {one: (view.record.generation, view.record.parents) for one, view in there.items()}
+        )
+        known = self._known.get(name)
+        if known is None or (known.records, known.yanked) != (tuple(order), yanked):
+            views = {one: there[one] for one in order}
+            _check_generations(name, views)
+            revisions = [self._revision(view) for view in views.values()]
+            history = History(revisions, yanked, self.members)
+            known = self._known[name] = _Known(tuple(order), yanked, views, history)
+        return known
+
+    def _revision(self, view: ReleaseView) -> Revision:
+        return Revision(
+            hash=view.hash,
+            parents=view.record.parents,
+            is_made=bool(view.body.created_by),
+            subject=view.subject,
+            sets=view.sets,
+            withdrawn=self.withdrawn(view),
+        )
+
+    def _view(self, record_hash: str, record: Record) -> ReleaseView | None:
+        """A revision; None while a part of its release has not arrived."""
+        if record_hash in self._views:
+            return self._views[record_hash]
+        if not self._store.contains(record.release):
+            return None
+        view = parse_release(record_hash, record, self._store.read(record.release))
+        own = (*view.sets, *([view.withdrawn] if view.withdrawn else ()))
+        if not all(map(self._store.contains, own)):
+            return None
+        self._views[record_hash] = view
+        return view
+
+
+def parse_release(record_hash: str, record: Record, obj: Object) -> ReleaseView:
+    """Return a revision made of its record and its release.
+
+    Raises:
+        CorruptObjectError: It is not the release of that name.
+    """
+    if obj.kind is not Kind.RELEASE:
+        raise _damaged(record.release, f"it is a {obj.kind}")
+    try:
+        body = parse_body(ReleaseBody, obj.body)
+    except CorruptObjectError as err:
+        raise _damaged(record.release, err.reason) from None
+    if (body.group, body.kind) != (record.name.group, record.name.kind):
+        raise _damaged(record.release, f"it is not of '{record.name}'")
+    ends = [0]
+    for n in (body.n_benchmarks, body.n_provenance, body.n_artifacts):
+        ends.append(ends[-1] + n)
+    sets_end = len(obj.links) - bool(body.n_withdrawn)
+    if ends[-1] > sets_end or (body.kind == "benchmark" and body.n_benchmarks != 1):
+        raise _damaged(record.release, "it lacks a link")
+    return ReleaseView(
+        hash=record_hash,
+        record=record,
+        body=body,
+        benchmarks=obj.links[: ends[1]],
+        provenance=obj.links[ends[1] : ends[2]],
+        artifacts=obj.links[ends[2] : ends[3]],
+        sets=obj.links[ends[3] : sets_end],
+        withdrawn=obj.links[-1] if body.n_withdrawn else None,
+    )
+
+
+def _check_generations(name: RefName, views: Mapping[str, ReleaseView]) -> None:
+    for one, view in views.items():
+        above = (views[parent].record.generation for parent in view.record.parents)
+        if view.record.generation != 1 + max(above, default=0):
+            raise CorruptObjectError(
+                f"revision '{one[:12]}' of '{name}' is damaged: its generation does not follow its"
+                " parents"
+            )
+
+
+def _damaged(oid: ObjectId, why: str) -> CorruptObjectError:
+    return CorruptObjectError(f"release '{oid[:12]}' is damaged: {why}")
