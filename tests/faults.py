@@ -126,6 +126,14 @@ class RecordingFileSystem(HastyFileSystem):
         self.before(Call("make_folder", path, True))
         super().make_folder(path, mode=mode)
 
+    def chmod(self, path: Path, mode: int) -> None:
+        self.before(Call("chmod", path, True))
+        super().chmod(path, mode)
+
+    def change_group(self, path: Path, group: int) -> None:
+        self.before(Call("change_group", path, True))
+        super().change_group(path, group)
+
     def remove_folder(self, path: Path) -> None:
         self.before(Call("remove_folder", path, True))
         super().remove_folder(path)

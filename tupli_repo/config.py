@@ -7,7 +7,9 @@ Invariant: a file that does not parse is an error that names it, never a default
 """
 
 import json
+import re
 import tomllib
+from collections.abc import Iterator
 from getpass import getuser
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -86,7 +88,9 @@ SETTINGS = {
         Setting("record.sync_interval_s", "seconds between fsyncs while a wrapper records", float),
     )
 }
-"""Every key there is; the only ones that are accepted."""
+"""Every key there is, beside ``remote.NAME.url``; the only ones that are accepted."""
+
+_REMOTE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 class Settings(BaseModel):
@@ -134,16 +138,24 @@ class SettingsFile:
                 f"'{self.path}' is not TOML: {err}", hint="mend the file or remove it"
             ) from None
         found: dict[str, Any] = {}
-        for section, values in tree.items():
-            for name, value in values.items() if isinstance(values, dict) else [("", values)]:
-                key = f"{section}.{name}".rstrip(".")
-                if key not in SETTINGS:
-                    raise InvalidInputError(
-                        f"'{self.path}' has '{key}', which is not a setting",
-                        hint=f"the settings are {', '.join(SETTINGS)}",
-                    )
-                found[key] = _checked(key, value, f"'{self.path}'")
+        for key, value in _flat(tree, ""):
+            if key not in SETTINGS and _remote_name(key) is None:
+                raise InvalidInputError(
+                    f"'{self.path}' has '{key}', which is not a setting",
+                    hint=f"the settings are {', '.join(SETTINGS)}",
+                )
+            found[key] = _checked(key, value, f"'{self.path}'")
         return found
+
+    def remotes(self) -> dict[str, str]:
+        """Return where each remote is, by its name, sorted.
+
+        Raises:
+            InvalidInputError: The file is malformed.
+            StorageIOError: It cannot be read.
+        """
+        found = ((_remote_name(key), url) for key, url in self.read().items())
+        return dict(sorted((name, url) for name, url in found if name is not None))
 
     def changed(self, key: str, value: str | None) -> bytes:
         """Return the file's bytes with ``key`` set to the value of a text, or unset where None.
@@ -157,10 +169,10 @@ class SettingsFile:
         else:
             values[key] = _checked(key, _convert(key, value), "the value")
         lines: list[str] = []
-        for section in sorted({name.partition(".")[0] for name in values}):
+        for section in sorted({name.rpartition(".")[0] for name in values}):
             lines.append(f"[{section}]")
-            here = sorted(name for name in values if name.startswith(f"{section}."))
-            lines += [f"{name.partition('.')[2]} = {_toml(values[name])}" for name in here]
+            here = sorted(name for name in values if name.rpartition(".")[0] == section)
+            lines += [f"{name.rpartition('.')[2]} = {_toml(values[name])}" for name in here]
             lines.append("")
         return "\n".join(lines).encode()
 
@@ -191,7 +203,40 @@ def _login() -> str:
         return "unknown"
 
 
+def remote_key(name: str) -> str:
+    """Return the setting that says where a remote is.
+
+    Raises:
+        InvalidInputError: It cannot be the name of a remote.
+    """
+    if not _REMOTE_NAME.fullmatch(name):
+        raise InvalidInputError(
+            f"'{name}' cannot be the name of a remote",
+            hint="letters, digits, '_' and '-', beginning with a letter or digit",
+        )
+    return f"remote.{name}.url"
+
+
+def _remote_name(key: str) -> str | None:
+    first, _, rest = key.partition(".")
+    name, _, last = rest.rpartition(".")
+    is_remote = (first, last) == ("remote", "url") and _REMOTE_NAME.fullmatch(name)
+    return name if is_remote else None
+
+
+def _flat(tree: dict[str, Any], above: str) -> Iterator[tuple[str, Any]]:
+    """The values of a tree of tables, by dotted key."""
+    for name, value in tree.items():
+        key = f"{above}.{name}" if above else name
+        if isinstance(value, dict) and value:
+            yield from _flat(value, key)
+        else:
+            yield key, value
+
+
 def _known(key: str) -> Setting:
+    if _remote_name(key) is not None:
+        return Setting(key, "the folder or bundle to exchange with", str)
     setting = SETTINGS.get(key)
     if setting is None:
         raise InvalidInputError(

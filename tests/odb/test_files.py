@@ -19,7 +19,8 @@ from tests.faults import (
 )
 from tests.odb.samples import new_files, overwrite, staged
 from tupli_repo.errors import StorageIOError
-from tupli_repo.odb.files import FileSystem, RepositoryFiles, Scratch
+from tupli_repo.odb.files import FileSystem, RepositoryFiles, Scratch, replace_file
+from tupli_repo.odb.trash import move_to_trash
 
 OLD, NEW = b"what was there", b"what is to be there"
 
@@ -255,8 +256,8 @@ def test_moving_to_the_trash_leaves_a_stamp_and_survives_a_rival(tmp_path: Path)
     files = new_files(tmp_path)
     path = files.packs / "x"
     path.write_bytes(OLD)
-    files.move_to_trash(path, reason="merged")
-    files.move_to_trash(path, reason="merged")  # somebody else was first
+    move_to_trash(files, path, reason="merged")
+    move_to_trash(files, path, reason="merged")  # somebody else was first
     (moved,) = (files.root / "trash").glob("*/x")
     assert moved.read_bytes() == OLD
     assert (moved.parent / "stamp").read_text() == "merged\n"
@@ -269,7 +270,7 @@ def test_death_on_the_way_to_the_trash_never_loses_the_file(tmp_path: Path) -> N
         path = files.packs / "x"
         path.write_bytes(OLD)
         with attempt:
-            files.move_to_trash(path, reason="merged")
+            move_to_trash(files, path, reason="merged")
         places = [path, *(files.root / "trash").glob("*/x")]
         assert [place.read_bytes() for place in places if place.exists()] == [OLD]
 
@@ -300,3 +301,13 @@ def test_a_scratch_that_failed_in_mid_write_is_gone_at_once(tmp_path: Path) -> N
         scratch.write(NEW)
     assert not staged(tmp_path)
     assert not fs._paths
+
+
+def test_a_settings_file_is_replaced_through_a_folder_that_is_a_link(tmp_path: Path) -> None:
+    """A user's own folder of settings may lie elsewhere."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    for data in (OLD, NEW):
+        replace_file(tmp_path / "link" / "config.toml", data)
+    assert [path.name for path in (tmp_path / "real").iterdir()] == ["config.toml"]
+    assert (tmp_path / "real" / "config.toml").read_bytes() == NEW

@@ -48,6 +48,7 @@ from tupli_repo.odb.objects import Kind, Object, ObjectId
 from tupli_repo.odb.pack import PackFile
 from tupli_repo.odb.sync import Progress, copy
 from tupli_repo.odb.transport import DirectoryTransport
+from tupli_repo.odb.trash import move_to_trash
 
 PROJECT = Path(__file__).parents[2]
 
@@ -247,7 +248,7 @@ def compact(root: Path) -> None:
     written = write_pack(files, found)
     for path in old:
         if path != written:
-            files.move_to_trash(path, reason="superseded")
+            move_to_trash(files, path, reason="superseded")
     files.close()
 
 

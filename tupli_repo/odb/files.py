@@ -14,31 +14,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from stat import S_ISDIR, S_ISREG
+from stat import S_IMODE, S_ISDIR, S_ISREG
 from typing import Self
 from uuid import uuid4
 
 from tupli_repo.errors import StorageIOError
-
-FILE_MODE = 0o644 if sys.platform == "win32" else 0o444
-"""Finished files are read-only: nothing under `.tupli` is modified. (Windows moves and removes no
-read-only file.)"""
-JOURNAL_MODE = 0o644
-SETTINGS_MODE = 0o644
-FOLDER_MODE = 0o755
+from tupli_repo.odb.failures import disk_errors as disk_errors  # everyone's door to it too
+from tupli_repo.odb.failures import is_chmod_unsupported, is_sync_unsupported
+from tupli_repo.odb.modes import PRIVATE, Modes, modes_below
 
 _FOLDERS = ("objects", "packs", "refs", "staging", "trash", "damaged", "locks")
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
-_CANNOT_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EBADF})
-_HINTS = {
-    errno.ENOSPC: "free some space and try again; nothing half-written was left",
-    errno.EDQUOT: "your quota is used up; free some space and try again",
-    errno.EACCES: "check the permissions of the folder",
-    errno.EPERM: "check the permissions of the folder",
-    errno.EROFS: "the file system is read-only",
-    errno.EMFILE: "too many files are open in this process",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +38,7 @@ class FileStatus:
     inode: int
     is_file: bool
     is_folder: bool
+    mode: int = 0
 
 
 class FileSystem:
@@ -65,6 +53,10 @@ class FileSystem:
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(descriptor, rest) :]
+
+    def seek(self, descriptor: int, offset: int) -> None:
+        """Let the next write begin at ``offset``."""
+        os.lseek(descriptor, offset, os.SEEK_SET)
 
     def fsync(self, descriptor: int) -> None:
         """Return when the file's bytes are on the disk itself."""
@@ -96,6 +88,19 @@ class FileSystem:
         """Make one folder; it must not exist."""
         os.mkdir(path, mode)
 
+    def chmod(self, path: Path, mode: int) -> None:
+        """Give a file or folder a mode, whatever the umask; a symbolic link is refused."""
+        descriptor = os.open(path, os.O_RDONLY | _NO_FOLLOW)
+        try:
+            os.chmod(descriptor, mode)
+        finally:
+            os.close(descriptor)
+
+    def change_group(self, path: Path, group: int) -> None:
+        """Give a file or folder to a group of users."""
+        if sys.platform != "win32":
+            os.chown(path, -1, group, follow_symlinks=False)
+
     def remove_folder(self, path: Path) -> None:
         """Remove one empty folder."""
         os.rmdir(path)
@@ -109,7 +114,7 @@ class FileSystem:
         try:
             os.fsync(descriptor)
         except OSError as err:
-            if err.errno not in _CANNOT_SYNC:
+            if not is_sync_unsupported(err):
                 raise
         finally:
             os.close(descriptor)
@@ -144,6 +149,7 @@ class FileSystem:
             inode=found.st_ino,
             is_file=S_ISREG(found.st_mode),
             is_folder=S_ISDIR(found.st_mode),
+            mode=S_IMODE(found.st_mode),
         )
 
 
@@ -154,28 +160,27 @@ def _read_at(descriptor: int, size: int, offset: int) -> bytes:
     return os.pread(descriptor, size, offset)
 
 
-@contextmanager
-def disk_errors(doing: str, path: Path) -> Iterator[None]:
-    """Turn an `OSError` into a `StorageIOError` that names what was being done to what."""
-    try:
-        yield
-    except OSError as err:
-        reason = (err.strerror or str(err)).lower()
-        hint = _HINTS.get(err.errno or 0, "")
-        raise StorageIOError(f"cannot {doing} '{path}': {reason}", hint=hint) from err
-
-
 class Scratch:
     """A file in the making: private until `commit` gives it its final name.
 
     Use it as a context manager; left without `commit`, for whatever reason, it is gone.
+
+    Args:
+        files: The repository's files.
+        beside: The file beside which it lies meanwhile; None: in `staging/`.
+        is_growing: Whether the file has the mode of those that are still changed.
     """
 
-    def __init__(self, files: "RepositoryFiles") -> None:
+    def __init__(
+        self, files: "RepositoryFiles", *, beside: Path | None = None, is_growing: bool = False
+    ) -> None:
         self._files = files
-        self._path = files.new_scratch_path()
-        with disk_errors("write to", self._path):
-            self._descriptor: int | None = files.fs.create(self._path, mode=FILE_MODE)
+        self._path = _hidden(beside) if beside else files.new_scratch_path()
+        self._is_staged = beside is None
+        self._named = beside or self._path
+        mode = files.modes.growing if is_growing else files.modes.finished
+        with disk_errors("write to", self._named):
+            self._descriptor: int | None = files.create(self._path, mode)
 
     def __enter__(self) -> Self:
         return self
@@ -185,14 +190,20 @@ class Scratch:
             self.discard()
 
     def write(self, data: bytes) -> None:
-        """Append ``data``; where that fails the file is gone."""
+        """Add ``data`` behind what was written last; where that fails the file is gone."""
         assert self._descriptor is not None
         try:
-            with disk_errors("write to", self._path):
+            with disk_errors("write to", self._named):
                 self._files.fs.write(self._descriptor, data)
         except BaseException:  # Ctrl-C too
             self.discard()
             raise
+
+    def seek(self, offset: int) -> None:
+        """Let the next write begin at ``offset``."""
+        assert self._descriptor is not None
+        with disk_errors("write to", self._named):
+            self._files.fs.seek(self._descriptor, offset)
 
     def discard(self) -> None:
         """Remove the file, as far as the disk lets us."""
@@ -216,7 +227,8 @@ class Scratch:
             with disk_errors("write", final):
                 fs.fsync(descriptor)
                 self._close()
-                self._files.ensure_folder(final.parent)  # a copy may lack empty folders
+                if self._is_staged:
+                    self._files.ensure_folder(final.parent)  # a copy may lack empty folders
                 if replace:
                     fs.rename(self._path, final)
                 else:
@@ -258,7 +270,46 @@ class RepositoryFiles:
         self.fs = fs or FileSystem()
         self.objects = root / "objects"
         self.packs = root / "packs"
+        self._modes: Modes | None = None
         self._staging: dict[int, Path] = {}  # by process: a fork makes its own
+
+    @property
+    def modes(self) -> Modes:
+        """The modes of what is made here: those of a shared repository, or of a private one."""
+        if self._modes is None:
+            status = self.status(self.root)
+            if status is None:
+                return PRIVATE
+            self._modes = modes_below(self.root, status.mode)
+        return self._modes
+
+    def create(self, path: Path, mode: int) -> int:
+        """Open a new file to write and read, with one of the repository's `modes`."""
+        descriptor = self.fs.create(path, mode=mode)
+        try:
+            if self.modes.is_exact:
+                self.set_mode(path, mode)
+        except BaseException:  # Ctrl-C too
+            with suppress(OSError):
+                self.fs.close(descriptor)
+            with suppress(OSError):
+                self.fs.remove(path)
+            raise
+        return descriptor
+
+    def make_folder(self, path: Path) -> None:
+        """Make one folder, with the repository's mode; it must not exist."""
+        self.fs.make_folder(path, mode=self.modes.folder)
+        if self.modes.is_exact:
+            self.set_mode(path, self.modes.folder)
+
+    def set_mode(self, path: Path, mode: int) -> None:
+        """Give what was made just now its mode, whatever the umask, where the file system can."""
+        try:
+            self.fs.chmod(path, mode)
+        except OSError as err:
+            if not is_chmod_unsupported(err):
+                raise
 
     def create_folders(self) -> None:
         """Make the folders of an empty repository, fan-out included, and make them durable."""
@@ -303,7 +354,7 @@ class RepositoryFiles:
             status = self.fs.status(path)
         except FileNotFoundError:
             with suppress(FileExistsError):
-                self.fs.make_folder(path, mode=FOLDER_MODE)
+                self.make_folder(path)
                 return
             status = self.fs.status(path)
         if not status.is_folder:
@@ -331,7 +382,7 @@ class RepositoryFiles:
             try:
                 self.fs.fsync(descriptor)
             except OSError as err:
-                if err.errno not in _CANNOT_SYNC:  # Windows syncs no file opened for reading
+                if not is_sync_unsupported(err):  # Windows syncs no file opened for reading
                     raise
             self.fs.fsync_folder(path.parent)
 
@@ -408,26 +459,6 @@ class RepositoryFiles:
                     total += status.size_bytes
         return total
 
-    def move_to_trash(self, path: Path, *, reason: str) -> Path | None:
-        """Move one superseded file into a trash run of its own.
-
-        Returns:
-            Where it is now; None where somebody else had moved it.
-        """
-        run = self.root / "trash" / uuid4().hex
-        moved = run / path.name
-        with disk_errors("move to the trash", path):
-            self.ensure_folder(run.parent)
-            self.fs.make_folder(run, mode=FOLDER_MODE)
-            self.write_atomic(run / "stamp", f"{reason}\n".encode())
-            try:
-                self.fs.rename(path, moved)
-            except FileNotFoundError:
-                return None
-            self.fs.fsync_folder(run)
-            self.fs.fsync_folder(path.parent)
-        return moved
-
     def new_scratch_path(self) -> Path:
         """Return a fresh private name under `staging/`."""
         folder = self._staging.get(os.getpid())
@@ -435,7 +466,7 @@ class RepositoryFiles:
             mine = self.root / "staging" / uuid4().hex
             with disk_errors("make", mine):
                 self.ensure_folder(mine.parent)
-                self.fs.make_folder(mine, mode=FOLDER_MODE)
+                self.make_folder(mine)
                 folder = self._staging.setdefault(os.getpid(), mine)
                 if folder is not mine:  # another thread was first
                     self.fs.remove_folder(mine)
@@ -455,20 +486,13 @@ def replace_file(path: Path, data: bytes, *, fs: FileSystem | None = None) -> No
     Raises:
         StorageIOError: The operating system refused; the file is as it was.
     """
-    fs = fs or FileSystem()
-    scratch = path.with_name(f".{path.name}.{uuid4().hex}")
+    files = RepositoryFiles(path.parent, fs)
     with disk_errors("write", path):
         os.makedirs(path.parent, exist_ok=True)
-        descriptor = fs.create(scratch, mode=SETTINGS_MODE)
-        try:
-            try:
-                fs.write(descriptor, data)
-                fs.fsync(descriptor)
-            finally:
-                fs.close(descriptor)
-            fs.rename(scratch, path)
-            fs.fsync_folder(path.parent)
-        except BaseException:  # Ctrl-C too
-            with suppress(OSError):
-                fs.remove(scratch)
-            raise
+    with Scratch(files, beside=path, is_growing=True) as scratch:
+        scratch.write(data)
+        scratch.commit(path)
+
+
+def _hidden(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{uuid4().hex}")

@@ -15,9 +15,10 @@ from uuid import uuid4
 from tupli_repo.errors import CorruptObjectError
 from tupli_repo.odb import block
 from tupli_repo.odb.block import HEADER_BYTES, Block, Directory, FullBlock, Packer
-from tupli_repo.odb.files import JOURNAL_MODE, RepositoryFiles, disk_errors
+from tupli_repo.odb.files import RepositoryFiles, disk_errors
 from tupli_repo.odb.objects import Kind, ObjectId
 from tupli_repo.odb.pack import FILE_MAGIC, BlockFile, PackWriter, check_file_magic
+from tupli_repo.odb.trash import move_to_trash
 
 _SCAN_BYTES = 4 << 20
 _TORN_ZEROS = 4
@@ -133,7 +134,7 @@ class JournalWriter:
         self._seen: set[ObjectId] = set()
         self._unsynced = self._is_named = False
         with disk_errors("write", self.path):
-            self._descriptor: int | None = files.fs.create(self.path, mode=JOURNAL_MODE)
+            self._descriptor: int | None = files.create(self.path, files.modes.growing)
 
     def append(self, objects: Sequence[tuple[ObjectId, Kind, bytes]]) -> None:
         """Add encoded objects in one write; one that is in this journal already is left out.
@@ -218,7 +219,7 @@ def seal(files: RepositoryFiles, path: Path) -> list[Path]:
     journal.refresh()
     packed = _pack(files, journal, set())
     known = set(journal.directory.ids())
-    moved = files.move_to_trash(path, reason="sealed")
+    moved = move_to_trash(files, path, reason="sealed")
     if moved is not None:
         journal.path = moved
         journal.refresh()

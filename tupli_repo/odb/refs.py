@@ -31,12 +31,12 @@ MAX_GROUP = 24
 MAX_NAME = 64
 YANK_SUFFIX = ".yank"
 
-_MAX_RECORD_BYTES = 4 << 20
+MAX_RECORD_BYTES = 4 << 20
 _WORD = re.compile(r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9_-])?")
 _DEVICES = frozenset(
     ("con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10)))
 )
-_RECORD_NAME = re.compile(r"([0-9]{8})-([0-9a-f]{12})")
+RECORD_NAME = re.compile(r"([0-9]{8})-([0-9a-f]{12})")
 _HASH_DIGITS = 12
 _HEX64 = r"^[0-9a-f]{64}$"
 _ReadT = TypeVar("_ReadT")
@@ -101,6 +101,10 @@ class Yank(_Model):
     created_at: str
     created_by: str
     why: str = ""
+
+    def dump(self) -> bytes:
+        """Return the bytes of the yank's file."""
+        return _canonical(self.model_dump())
 
 
 class Record(NamedTuple):
@@ -172,7 +176,7 @@ class RefStore:
                 marked: dict[str, Yank] = {}
                 for file in self._files.list_folder(self._folder(name)):
                     record_name = file.removesuffix(YANK_SUFFIX)
-                    if not _RECORD_NAME.fullmatch(record_name):
+                    if not RECORD_NAME.fullmatch(record_name):
                         strangers.append(f"{name}/{file}")
                     elif file == record_name:
                         self._look(found, file, known, partial(self._read, name))
@@ -230,11 +234,15 @@ class RefStore:
         """
         path = self._folder(record.name) / f"{record.file_name}{YANK_SUFFIX}"
         if self._files.status(path) is None:
-            self._put(path, _canonical(yank.model_dump()), any_content=True)
+            self._put(path, yank.dump(), any_content=True)
         with self._lock:
             known = self._yanks.get(record.name, {})
             kept = self._mark(record.name, record.file_name)
             self._yanks[record.name] = {**known, record.file_name: kept}
+
+    def by_file(self, name: RefName) -> Mapping[str, Record]:
+        """Return the records of a name by the names of their files."""
+        return self._records.get(name, {})
 
     def path_of(self, record: Record) -> Path:
         """Return the record's file."""
@@ -290,37 +298,12 @@ class RefStore:
 
     def _read(self, name: RefName, file: str) -> Record:
         path = self._folder(name) / file
-        data = self._read_whole(path)
-        found_hash = sha256(data).hexdigest()
-        if not found_hash.startswith(file.partition("-")[2]):
-            raise CorruptObjectError("it has other bytes than its name says", path=path)
-        fields = _parse(_RecordFields, data, path)
-        record = Record(
-            RefName(fields.group, fields.kind, fields.name),
-            fields.generation,
-            tuple(fields.parents),
-            ObjectId(fields.release),
-        )
-        if (record.name, record.generation) != (name, int(file.partition("-")[0])):
-            raise CorruptObjectError("it is the record of something else", path=path)
-        parents = fields.parents
-        is_set = parents == sorted(set(parents)) and all(re.match(_HEX64, p) for p in parents)
-        if record.dump() != data or not is_set:
-            raise CorruptObjectError("it is not in canonical form", path=path)
-        if (record.generation == 1) != (not parents):
-            raise CorruptObjectError("its generation does not follow its parents", path=path)
-        self._hashes[record] = found_hash
-        return record
+        data = self._files.read(path, max_bytes=MAX_RECORD_BYTES + 1)
+        return parse_record(name, data, path)
 
     def _mark(self, name: RefName, record_name: str) -> Yank:
         path = self._folder(name) / f"{record_name}{YANK_SUFFIX}"
-        return _parse(Yank, self._read_whole(path), path)
-
-    def _read_whole(self, path: Path) -> bytes:
-        data = self._files.read(path, max_bytes=_MAX_RECORD_BYTES + 1)
-        if len(data) > _MAX_RECORD_BYTES:
-            raise CorruptObjectError("it is too long", path=path)
-        return data
+        return parse_yank(self._files.read(path, max_bytes=MAX_RECORD_BYTES + 1), path)
 
     def _put(self, path: Path, data: bytes, *, any_content: bool = False) -> None:
         for folder in reversed(path.parents[:3]):  # name, kind, group: none may be a link
@@ -342,6 +325,47 @@ class RefStore:
         return self._root / name.group / name.kind / name.name
 
 
+def parse_record(name: RefName, data: bytes, path: Path) -> Record:
+    """Return what the bytes of a record's file say.
+
+    Args:
+        name: The name in whose folder it lies.
+        data: All its bytes.
+        path: The file.
+
+    Raises:
+        CorruptObjectError: They are not what the file's name or folder says.
+    """
+    generation, _, digits = path.name.partition("-")
+    if not sha256(data).hexdigest().startswith(digits):
+        raise CorruptObjectError("it has other bytes than its name says", path=path)
+    fields = _parse(_RecordFields, data, path)
+    record = Record(
+        RefName(fields.group, fields.kind, fields.name),
+        fields.generation,
+        tuple(fields.parents),
+        ObjectId(fields.release),
+    )
+    if (record.name, record.generation) != (name, int(generation)):
+        raise CorruptObjectError("it is the record of something else", path=path)
+    parents = fields.parents
+    is_set = parents == sorted(set(parents)) and all(re.match(_HEX64, p) for p in parents)
+    if record.dump() != data or not is_set:
+        raise CorruptObjectError("it is not in canonical form", path=path)
+    if (record.generation == 1) != (not parents):
+        raise CorruptObjectError("its generation does not follow its parents", path=path)
+    return record
+
+
+def parse_yank(data: bytes, path: Path) -> Yank:
+    """Return what the bytes of a yank's file say.
+
+    Raises:
+        CorruptObjectError: They are malformed.
+    """
+    return _parse(Yank, data, path)
+
+
 def _canonical(fields: Mapping[str, Any]) -> bytes:
     text = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return text.encode() + b"\n"
@@ -351,6 +375,8 @@ _ModelT = TypeVar("_ModelT", bound=_Model)
 
 
 def _parse(model: type[_ModelT], data: bytes, path: Path) -> _ModelT:
+    if len(data) > MAX_RECORD_BYTES:
+        raise CorruptObjectError("it is too long", path=path)
     try:
         return model.model_validate_json(data)
     except ValidationError as err:

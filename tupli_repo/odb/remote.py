@@ -34,7 +34,7 @@ from tupli_repo.odb.transport import Entry, Transport, is_name
 
 _HEAD_BYTES = 256 << 10  # the first block of any zstd frame is shorter
 _PEEK_BYTES = 64
-_TRIES = 5
+_TRIES = 20
 _RANKS = {
     Kind.BLOB: 0,
     Kind.PROVENANCE: 1,
@@ -91,6 +91,14 @@ class RemoteObjects:
         raw_id = bytes.fromhex(oid)
         self.files()
         return any(raw_id in ids for ids in self._packed_ids) or (self.loose_size(oid) or 0) > 0
+
+    def missing(self, raw_ids: Iterable[bytes]) -> set[bytes]:
+        """Return which of many ids are not there."""
+        self.files()
+        left = set(raw_ids)
+        for ids in self._packed_ids:
+            left = {raw_id for raw_id in left if raw_id not in ids}
+        return {raw_id for raw_id in left if (self.loose_size(ObjectId(raw_id.hex())) or 0) <= 0}
 
     def look_up(self, ids: Iterable[ObjectId]) -> dict[ObjectId, "Found"]:
         """Return kind and size of objects, without reading large ones; the absent are left out.
@@ -222,6 +230,13 @@ class RemoteObjects:
                 if (parsed := _loose_id(entry.name)) is not None and not entry.is_folder
             }
         return self._loose[folder].get(oid)
+
+    def loose_ids(self) -> Iterator[ObjectId]:
+        """Iterate over the ids of all loose objects."""
+        for byte in range(256):
+            folder = f"{byte:02x}"
+            self.loose_size(ObjectId(folder.ljust(64, "0")))  # lists it
+            yield from list(self._loose[folder])
 
     def files(self) -> Sequence[RemoteFile]:
         """Return the packs and journals whose directories can be read; the others' `damage`.

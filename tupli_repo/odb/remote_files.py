@@ -24,6 +24,7 @@ from tupli_repo.odb.transport import Entry, Transport
 
 _RANGE_BYTES = 4 << 20
 _RANGE_RAW_BYTES = 16 << 20
+_AHEAD_BYTES = 1 << 20
 _WORKERS = 4
 
 
@@ -150,6 +151,16 @@ class RemoteFile:
                 raise self.damaged(f"object '{oid[:12]}' is not of the kind its directory says")
             yield oid, kind, read.raw[at : at + length]
 
+    def check_places(self, read: "ReadBlock") -> None:
+        """Check that what was found in a block is what the directory says of it.
+
+        Raises:
+            CorruptObjectError: It is not.
+        """
+        for oid, kind, at, length in read.full.places:
+            if self.directory.get(oid) != (kind, read.number, at, length):
+                raise self.damaged(f"object '{oid[:12]}' is not where its directory says")
+
     def by_block(self, ids: Iterable[ObjectId]) -> dict[int, list[ObjectId]]:
         """Group the ids of objects that are in the directory by their block."""
         found: dict[int, list[ObjectId]] = {}
@@ -220,6 +231,8 @@ class _RangeReads(FileSystem):
 
     def __init__(self, file: RemoteFile) -> None:
         self._file = file
+        self._start = 0
+        self._ahead = b""  # a scan goes forward in small steps
 
     def status(self, path: Path) -> FileStatus:
         return FileStatus(
@@ -238,7 +251,12 @@ class _RangeReads(FileSystem):
         pass
 
     def read(self, descriptor: int, size: int, offset: int) -> bytes:
-        return self._file.read(offset, max(0, min(size, self._file.size_bytes - offset)))
+        end = min(offset + size, self._file.size_bytes)
+        if not self._start <= offset <= end <= self._start + len(self._ahead):
+            self._start = offset
+            ahead = min(max(size, _AHEAD_BYTES), self._file.size_bytes - offset)
+            self._ahead = self._file.read(offset, max(0, ahead))
+        return self._ahead[offset - self._start : max(offset, end) - self._start]
 
 
 def _runs(indices: list[int], blocks: list[Block]) -> Iterator[list[int]]:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from tupli_repo.errors import CorruptObjectError, InvalidInputError
 from tupli_repo.odb import block, frames
-from tupli_repo.odb.objects import Kind, ObjectId, decode
+from tupli_repo.odb.objects import Kind, Object, ObjectId, decode, encode, object_id
 from tupli_repo.odb.pack import FILE_MAGIC, TARGET_BYTES, Finished, PackBuilder
 from tupli_repo.odb.remote import RemoteObjects, among, loose_name, rank
 from tupli_repo.odb.remote_files import ReadBlock, RemoteFile
@@ -90,6 +90,21 @@ def copy(
     asked = list(dict.fromkeys(wanted))
     lacking = [oid for oid in asked if not target.contains(oid)]
     return _Copy(source, target, asked, lacking, on_progress, is_own=is_own).run()
+
+
+def put_loose(target: RemoteObjects, obj: Object) -> int:
+    """Bring one object as a file of its own; returns the size of what was written, in bytes.
+
+    Raises:
+        StorageIOError: The other side refused.
+    """
+    encoded = encode(obj)
+    oid, stored = object_id(encoded), frames.compress(encoded)
+    if target.contains(oid):
+        return 0
+    target.transport.put(loose_name(oid), [stored])
+    target.note_loose(oid, len(stored))
+    return len(stored)
 
 
 @dataclass(slots=True)
@@ -376,9 +391,7 @@ class _Copy:
                 self._tell([oid for number in numbers for oid in inside[number]])
         else:
             for read in file.read_blocks(range(len(directory.blocks))):
-                for oid, kind, at, length in read.full.places:
-                    if directory.get(oid) != (kind, read.number, at, length):
-                        raise file.damaged(f"object '{oid[:12]}' is not where its directory says")
+                file.check_places(read)
                 yield read.full.data
                 self._tell([oid for oid, _, _, _ in read.full.places])
         yield tail

@@ -99,6 +99,17 @@ def check_name(name: str) -> str:
     return name
 
 
+def check_folder_name(folder: str) -> str:
+    """Check that ``folder`` is one of a repository's folders.
+
+    Raises:
+        InvalidInputError: It is not.
+    """
+    if not _FOLDER.fullmatch(folder) or ".." in folder:
+        raise InvalidInputError(f"'{shown(folder)}' is not the name of a repository's folder")
+    return folder
+
+
 def is_name(name: str) -> bool:
     """Return whether ``name`` may be one of a repository's files or folders."""
     return ".." not in name and bool(_NAME.fullmatch(name) or _FOLDER.fullmatch(name))
@@ -129,9 +140,7 @@ class DirectoryTransport:
         A link, a pipe or a device is listed, so that whoever needs it hears of it; no read opens
         one.
         """
-        if not _FOLDER.fullmatch(folder) or ".." in folder:
-            raise InvalidInputError(f"'{shown(folder)}' is not the name of a repository's folder")
-        self._check_folder(folder)
+        self._check_folder(check_folder_name(folder))
         entries = []
         for base in self._files.list_folder(self.place(folder)):
             name = f"{folder}/{base}"

@@ -160,6 +160,10 @@ class History:
         sets = {one for revision in self._revisions for one in revision.sets}
         return frozenset().union(*map(self._members, sets))
 
+    def withdrawn(self) -> frozenset[bytes]:
+        """Return every episode that some revision takes back."""
+        return frozenset().union(*(revision.withdrawn for revision in self._revisions))
+
     # ---- the same with numbers and bits
 
     def _named(self, bits: int) -> list[str]:

@@ -3,6 +3,8 @@
 Invariant: `format.json` is written last, so a folder that has one has everything else.
 """
 
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 from tupli_repo.config import RepositoryFormat
@@ -12,7 +14,9 @@ from tupli_repo.errors import (
     RepositoryNotFoundError,
     StorageIOError,
 )
-from tupli_repo.odb.files import FileSystem, RepositoryFiles
+from tupli_repo.odb.files import FileSystem, RepositoryFiles, disk_errors
+from tupli_repo.odb.modes import PRIVATE, SHARED
+from tupli_repo.odb.objects import shown
 
 FOLDER = ".tupli"
 _FORMAT_FILE = "format.json"
@@ -68,12 +72,21 @@ def nested_repositories(start: Path) -> list[Path]:
     return found
 
 
-def create(folder: Path, *, role: str, fs: FileSystem | None = None) -> Path:
+def create(
+    folder: Path, *, role: str, shared: bool | str = False, fs: FileSystem | None = None
+) -> Path:
     """Make an empty repository and return its `.tupli`.
+
+    Args:
+        folder: Where; it is made where it is missing.
+        role: `work`, or `bare` for one that nobody works in.
+        shared: Whether a group may write to it: the one that new folders get there, or the one of
+            that name.
+        fs: The primitives; other ones in tests.
 
     Raises:
         RepositoryExistsError: There is one already.
-        InvalidInputError: ``folder`` is a file.
+        InvalidInputError: ``folder`` is a file, or there is no such group.
         StorageIOError: The operating system refused.
     """
     root = folder.resolve() / FOLDER
@@ -84,6 +97,9 @@ def create(folder: Path, *, role: str, fs: FileSystem | None = None) -> Path:
     for path in (root, *root.parents):
         if path.exists() and not path.is_dir():
             raise InvalidInputError(f"'{path}' is not a folder")
+    if shared is not False and sys.platform != "win32":
+        group = None if shared is True else _group_number(shared)
+        _share(RepositoryFiles(root, fs), group)
     files = RepositoryFiles(root, fs)
     files.ensure_parents(root)
     files.create_folders()
@@ -101,6 +117,42 @@ def create(folder: Path, *, role: str, fs: FileSystem | None = None) -> Path:
     finally:
         files.close()
     return root
+
+
+def _share(files: RepositoryFiles, group: int | None) -> None:
+    """Make the root, so that a group may write to what is made in it, and the folders above it.
+
+    Those are for all to pass through, and for nobody else to change.
+    """
+    root = files.root
+    above = [folder for folder in root.parents if files.status(folder) is None]
+    files.ensure_parents(root)
+    with disk_errors("make", root):
+        files.ensure_folder(root)
+        for folder in above:
+            files.set_mode(folder, PRIVATE.folder)
+    try:
+        with disk_errors("change the group of", root):
+            if group is not None:
+                files.fs.change_group(root, group)
+    except StorageIOError:
+        with suppress(OSError):  # it may be one that was begun before, and not empty
+            files.fs.remove_folder(root)
+        raise
+    with disk_errors("share", root):
+        files.set_mode(root, SHARED.folder)
+
+
+def _group_number(name: str) -> int:
+    """Return the number of a group of users."""
+    from grp import getgrnam  # Windows has no such module
+
+    try:
+        return getgrnam(name).gr_gid
+    except (KeyError, ValueError):  # none, or one that no group could have
+        raise InvalidInputError(
+            f"there is no group '{shown(name)}'", hint="'id -Gn' lists those you belong to"
+        ) from None
 
 
 def read_format(files: RepositoryFiles) -> RepositoryFormat:

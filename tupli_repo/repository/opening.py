@@ -90,15 +90,27 @@ class OpenRepository:
 
     @classmethod
     def init(
-        cls, path: str | Path = ".", *, bare: bool = False, fs: FileSystem | None = None
+        cls,
+        path: str | Path = ".",
+        *,
+        bare: bool = False,
+        shared: bool | str = False,
+        fs: FileSystem | None = None,
     ) -> Self:
         """Make an empty repository in a folder and open it.
 
+        Args:
+            path: The folder.
+            bare: Whether only what is published in it is seen: for a drive.
+            shared: Whether the folder's group may write, too; or the group's name.
+            fs: How the disk is reached; another one in tests.
+
         Raises:
             RepositoryExistsError: There is one already.
+            InvalidInputError: There is no such group.
             StorageIOError: The operating system refused.
         """
-        root = location.create(Path(path), role="bare" if bare else "work", fs=fs)
+        root = location.create(Path(path), role="bare" if bare else "work", shared=shared, fs=fs)
         return cls(root, fs=fs)
 
     @property

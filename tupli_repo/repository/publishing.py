@@ -330,7 +330,7 @@ class Publisher:
                 self._store.write(obj)
         self._releases.forget_what_is_here()
         view = self._releases.views(record.name).get(record.hash)
-        if view is None or not self._releases.is_whole(view):
+        if view is None or (view.body.created_by and not self._releases.is_whole(view)):
             raise NotFoundError(
                 f"revision '{record.hash[:_CITED_DIGITS]}' of '{record.name}' names what is no"
                 " longer here",

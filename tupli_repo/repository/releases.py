@@ -100,6 +100,20 @@ class ReleaseView(NamedTuple):
                 return self.benchmarks
 
 
+class Named(NamedTuple):
+    """What the revisions of a name need.
+
+    Attributes:
+        documents: Benchmarks and artifacts, which need more objects themselves.
+        others: Releases, episode sets, provenance and lists of what was taken back.
+        episodes: Raw ids.
+    """
+
+    documents: frozenset[ObjectId]
+    others: frozenset[ObjectId]
+    episodes: frozenset[bytes]
+
+
 class _Known(NamedTuple):
     """A name's revisions as they were last seen."""
 
@@ -220,9 +234,7 @@ class Releases:
         for benchmark in view.benchmarks:
             if not self._store.contains(benchmark):
                 return False
-            if benchmark not in self._links:
-                self._links[benchmark] = self._store.read(benchmark).links
-        needed = (link for one in view.benchmarks for link in self._links[one])
+        needed = (link for one in view.benchmarks for link in self._links_of(one))
         if not all(map(self._store.contains, (*needed, *view.provenance, *view.artifacts))):
             return False
         packs = frozenset(self._store.pack_names())
@@ -249,10 +261,7 @@ class Releases:
         """
         found: dict[ObjectId, set[str]] = {}
         for name, view in self.shown():
-            for benchmark in view.benchmarks:
-                if benchmark not in self._links:
-                    self._links[benchmark] = self._store.read(benchmark).links
-            needed = [link for one in view.benchmarks for link in self._links[one]]
+            needed = [link for one in view.benchmarks for link in self._links_of(one)]
             for oid in (*view.benchmarks, *view.artifacts, *needed):
                 found.setdefault(oid, set()).add(name.group)
         return {oid: sorted(groups) for oid, groups in found.items()}
@@ -312,6 +321,38 @@ class Releases:
         if len(raw) % _RAW_ID_BYTES or len(ids) != view.body.n_withdrawn:
             raise _damaged(view.record.release, "it does not take back what it says")
         return frozenset(ids)
+
+    def taken_back(self) -> set[bytes]:
+        """Return the raw ids of the episodes that were taken back and that no name has kept."""
+        histories = [self.history(name) for name in self.names()]
+        gone = set[bytes]().union(*(history.withdrawn() for history in histories))
+        for history in histories:
+            if gone:
+                gone -= history.survivors() if history.withdrawn() else history.known()
+        return gone
+
+    def named(self, name: RefName) -> Named:
+        """Return what the revisions of a name need, whether it is here or not.
+
+        Raises:
+            CorruptObjectError: Something that is here is damaged.
+        """
+        documents, others, sets = set[ObjectId](), set[ObjectId](), set[ObjectId]()
+        for view in self.views(name).values():
+            documents.update(view.benchmarks, view.artifacts)
+            sets.update(view.sets)
+            others.update(view.provenance, view.sets, filter(None, [view.withdrawn]))
+            others.add(view.record.release)
+        episodes = frozenset[bytes]().union(*map(self.members, sets))
+        return Named(frozenset(documents), frozenset(others), episodes)
+
+    def _links_of(self, benchmark: ObjectId) -> tuple[ObjectId, ...]:
+        """What a benchmark needs; nothing where it is not here."""
+        if benchmark not in self._links:
+            if not self._store.contains(benchmark):
+                return ()
+            self._links[benchmark] = self._store.read(benchmark).links
+        return self._links[benchmark]
 
     def _is_whole_set(self, oid: ObjectId) -> bool:
         if oid not in self._whole_sets:

@@ -35,6 +35,14 @@ class RevisionText(NamedTuple):
     name: str
     at: str | None
 
+    def matches(self, name: RefName) -> bool:
+        """Return whether it speaks of that name, whatever follows the ``@``."""
+        return (
+            name.name == self.name
+            and self.group in (None, name.group)
+            and self.kind in (None, name.kind)
+        )
+
 
 def parse_revision(text: object) -> RevisionText:
     """Return the parts of ``[GROUP/[KIND/]]NAME[@REVISION]``; whether there is such a name is open.
@@ -85,13 +93,7 @@ class Revisions:
     def names(self, text: str) -> list[RefName]:
         """Return the names that a text may stand for; what follows an ``@`` does not count."""
         asked = parse_revision(text)
-        return [
-            name
-            for name in self._releases.names()
-            if name.name == asked.name
-            if asked.group in (None, name.group)
-            if asked.kind in (None, name.kind)
-        ]
+        return [name for name in self._releases.names() if asked.matches(name)]
 
     def is_named(self, text: str) -> bool:
         """Return whether a text speaks of a name that is here, or can speak of nothing else."""

@@ -20,18 +20,22 @@ def status(
         CorruptObjectError: A record is damaged.
     """
     headers = shelf.episode_headers()
+    benchmarks, artifacts = list(shelf.benchmark_headers()), list(shelf.artifact_items())
     return StatusReport(
         root=str(files.root),
         role=role,
-        benchmarks=sum(1 for _ in shelf.benchmark_headers()),
+        benchmarks=len(benchmarks),
         episodes=len(headers),
-        artifacts=sum(1 for _ in shelf.artifact_items()),
+        artifacts=len(artifacts),
         steps=sum(header.n_tuples for header in headers),
         hidden=len(shelf.removed()),
         pending=episodes.count_pending() + shelf.count_pending(),
         packs=len(store.pack_names()),
         journals=len(store.journals()),
         size_bytes=files.size_bytes(),
+        unpublished_benchmarks=sum(not header.published_in for header in benchmarks),
+        unpublished_episodes=sum(not header.published_in for header in headers),
+        unpublished_artifacts=sum(not item.published_in for item in artifacts),
     )
 
 

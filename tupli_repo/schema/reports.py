@@ -5,6 +5,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, computed_field, field_serializer
 
+from tupli_repo.schema.transfers import RemoteStatus
+
 
 class _Report(BaseModel):
     model_config = ConfigDict(frozen=True)
@@ -25,6 +27,10 @@ class StatusReport(_Report):
         packs: Sealed packs.
         journals: Journals: writers at work, or that died.
         size_bytes: The size of all files under the root.
+        unpublished_benchmarks: How many of the listed are published in no group.
+        unpublished_episodes: The same of the episodes.
+        unpublished_artifacts: The same of the artifacts.
+        remotes: How the names here compare with those of each remote.
     """
 
     root: str
@@ -38,6 +44,10 @@ class StatusReport(_Report):
     packs: int
     journals: int
     size_bytes: int
+    unpublished_benchmarks: int = 0
+    unpublished_episodes: int = 0
+    unpublished_artifacts: int = 0
+    remotes: tuple[RemoteStatus, ...] = ()
 
 
 class UsageItem(_Report):
