@@ -14,6 +14,7 @@ from gymnasium import Space
 from tupli_repo.codec.episode import Steps
 from tupli_repo.codec.trust import TrustPolicy
 from tupli_repo.errors import RepositoryExistsError, RepositoryNotFoundError, TupliError
+from tupli_repo.odb.files import FileSystem
 from tupli_repo.repository import Repository, find
 from tupli_repo.repository.artifacts import Content
 from tupli_repo.repository.episodes import Recorded
@@ -146,13 +147,16 @@ class FileStorage(Repository, TupliStorage):
     Args:
         storage_base_dir: The folder whose `.tupli` it is, made where there is none. Without it, the
             repository of the working folder or one above it; else `_local_storage` is made here.
+        fs: How the disk is reached; another one in tests.
 
     Attributes:
         storage_dir: The folder that holds the `.tupli`.
     """
 
-    def __init__(self, storage_base_dir: str | Path | None = None) -> None:
-        super().__init__(_find_or_make(storage_base_dir))
+    def __init__(
+        self, storage_base_dir: str | Path | None = None, *, fs: FileSystem | None = None
+    ) -> None:
+        super().__init__(_find_or_make(storage_base_dir), fs=fs)
         self.storage_dir: Path = self.root.parent
 
     def convert_filter_to_function(

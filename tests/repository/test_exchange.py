@@ -34,6 +34,7 @@ from tupli_repo.odb.sync import Progress
 from tupli_repo.repository import Repository
 from tupli_repo.schema import FilterEQ
 from tupli_repo.schema.transfers import TransferReport
+from tupli_repo.storage import FileStorage
 
 
 @pytest.fixture
@@ -153,6 +154,15 @@ def test_fetch_brings_and_pull_unites(tmp_path, hub, ada):
     assert len(bob.names()[0].current) == 2
     assert bob.pull().n_objects == 0
     assert len(published(bob)) == 4
+
+
+def test_pytupli_s_storage_is_cloned_as_well(tmp_path, hub, ada):
+    pushed(ada)
+    storage = FileStorage.clone(hub, tmp_path / "bob")
+    assert isinstance(storage, FileStorage)
+    assert len(storage.list_episodes()) == 3
+    storage.close()
+    FileStorage.init(tmp_path / "new").close()
 
 
 def test_progress_is_told_to_the_end(tmp_path, hub, ada):
@@ -388,13 +398,13 @@ def test_a_bundle_is_a_repository_in_one_file(tmp_path, hub, ada):
         ada.bundle(["figure"], file)
     ada.publish("figure")
     record(ada, ada.list_benchmarks()[0].id, 1, note=SECRET)
-    report = ada.bundle(["global/figure"], file)
+    report = ada.bundle(["figure"], file)
     assert (report.n_episodes, report.bytes_written) == (2, file.stat().st_size)
     assert [path.name for path in tmp_path.iterdir() if "figure" in path.name] == ["figure.tupli"]
     with pytest.raises(RepositoryExistsError, match="there is a file"):
-        ada.bundle(["global/figure"], file)
+        ada.bundle(["figure"], file)
     bob = Repository.clone(file, tmp_path / "bob", expect=pin.digest)
-    assert published(bob, "figure") == published(ada, "global/figure")
+    assert published(bob, "figure") == published(ada, "figure")
     assert not tells(tmp_path / "bob", SECRET)
     with pytest.raises(CorruptObjectError, match="does not hold"):
         Repository.clone(file, tmp_path / "cyd", expect="0" * 64)

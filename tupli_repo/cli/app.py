@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
 _CommandT = TypeVar("_CommandT", bound=Callable[..., Any])
+_JSON = "tupli_repo.json"
 
 
 class _Closing(Protocol):
@@ -75,16 +76,23 @@ class App:
             click.echo(_json({"error": error}))
         else:
             click.echo(f"{click.style('error:', fg='red')} {message}", err=True)
-            if hint:
-                click.echo(f"{click.style('hint:', fg='yellow')} {hint}", err=True)
+            _echo_hint(hint)
         return exit_status
+
+    def warn(self, message: str, hint: str) -> None:
+        """Tell what is not as it should be, though the command did what it could."""
+        click.echo(f"{click.style('warning:', fg='yellow')} {message}", err=True)
+        _echo_hint(hint)
 
 
 def json_option(command: _CommandT) -> _CommandT:
     """Give a command ``--json``."""
 
     def set_json(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001
-        ctx.obj.as_json = value
+        if value:
+            ctx.meta[_JSON] = True  # for the commands of a group too
+        if value or not isinstance(ctx.command, click.Group):
+            ctx.obj.as_json = _JSON in ctx.meta
 
     return click.option(
         "--json",
@@ -107,6 +115,11 @@ def size_text(size_bytes: int) -> str:
             break
         size, unit = size / 1024, larger
     return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+
+
+def _echo_hint(hint: str) -> None:
+    if hint:
+        click.echo(f"{click.style('hint:', fg='yellow')} {hint}", err=True)
 
 
 def _json(document: object) -> str:

@@ -10,18 +10,31 @@ from tupli_repo.odb.files import replace_file
 from tupli_repo.repository import Repository, find
 
 
+class _SharedCommand(click.Command):
+    """Takes ``--shared`` alone too: what follows it is an argument, not the name of a group."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, ["--shared=" if a == "--shared" else a for a in args])
+
+
 @click.command(
     "init",
+    cls=_SharedCommand,
     short_help="Make a repository",
-    epilog="Exit status: 0 made, 1 there is one already or the disk refused, 2 FOLDER is a file",
+    epilog="Exit status: 0 made, 1 there is one already or the disk refused, 2 FOLDER is a file, "
+    "or there is no such GROUP",
 )
 @click.argument("folder", default=".", type=click.Path())
 @click.option("--bare", is_flag=True, help="One that others push to: only published names count.")
+@click.option("--shared", metavar="[=GROUP]", help="The folder's group, or GROUP, may write too.")
 @json_option
 @click.pass_obj
-def init_command(app: App, folder: str, bare: bool) -> None:  # noqa: FBT001
-    """Make an empty repository: a .tupli in FOLDER, the working folder by default."""
-    repository = Repository.init(folder, bare=bare)
+def init_command(app: App, folder: str, bare: bool, shared: str | None) -> None:  # noqa: FBT001
+    """Make an empty repository: a .tupli in FOLDER, the working folder by default.
+
+    'tupli init --bare --shared=rl-lab /mnt/lab/walking' makes one on a drive, for a whole group.
+    """
+    repository = Repository.init(folder, bare=bare, shared=shared is not None and (shared or True))
     app.keep(repository)
     app.emit(
         {"root": str(repository.root), **repository.format.model_dump()},

@@ -5,6 +5,8 @@ from click.shell_completion import get_completion_class
 
 from tupli_repo.cli.app import App, json_option, size_text
 from tupli_repo.cli.opening import open_repository
+from tupli_repo.cli.progress import count
+from tupli_repo.schema.transfers import RemoteStatus
 
 _SHELLS = ["bash", "zsh", "fish"]
 
@@ -17,7 +19,11 @@ _SHELLS = ["bash", "zsh", "fish"]
 @json_option
 @click.pass_obj
 def status_command(app: App) -> None:
-    """Tell what the repository holds: counts, what is hidden, what is pending, who is writing."""
+    """Tell what the repository holds, and how it compares with its remotes.
+
+    Counts, what is hidden, what is pending, what is not published, what each remote lacks and what
+    it has that is not here. A remote that cannot be reached is told so, and is no failure.
+    """
     repository = open_repository(app)
     found = repository.status()
     lines = [
@@ -31,7 +37,33 @@ def status_command(app: App) -> None:
         lines.append(f"  {found.hidden} removed here; 'tupli restore' lists them")
     if found.pending:
         lines.append(f"  {found.pending} pending: what they need is not here (yet)")
+    unpublished = [
+        count(number, noun)
+        for number, noun in (
+            (found.unpublished_benchmarks, "benchmark"),
+            (found.unpublished_episodes, "episode"),
+            (found.unpublished_artifacts, "artifact"),
+        )
+        if number
+    ]
+    if unpublished:
+        lines.append(f"  {', '.join(unpublished)} not published; 'tupli publish' does it")
+    lines += [f"  {_compared(remote)}" for remote in found.remotes]
     app.emit(found, "\n".join(lines))
+
+
+def _compared(remote: RemoteStatus) -> str:
+    """How the names here compare with those of a remote."""
+    if remote.error:
+        return f"{remote.name}: cannot be asked: {remote.error}"
+    differs = []
+    if remote.unpushed:
+        names = ", ".join(remote.unpushed)
+        differs.append(f"it lacks revisions of {names}; 'tupli push {remote.name}'")
+    if remote.unpulled:
+        names = ", ".join(remote.unpulled)
+        differs.append(f"it has revisions of {names} that are not here; 'tupli pull {remote.name}'")
+    return f"{remote.name}: {'; '.join(differs) or 'the same revisions as here'}"
 
 
 @click.command(

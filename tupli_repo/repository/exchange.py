@@ -163,7 +163,9 @@ class SharingRepository(NamedRepository):
             push = Push(self._side(), self._store, other.side, is_wanted)
             report = report_of("push", item, push, dry_run=dry_run)
             if prune and dry_run:
-                report = report.model_copy(update={"n_pruned": len(prune_there(other.side, None))})
+                taken_back = push.known.taken_back
+                gone = taken_back - other.side.objects.missing(taken_back)
+                report = report.model_copy(update={"n_pruned": len(gone)})
             _tell(on_plan, report)
             if dry_run:
                 return report

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tupli_repo.errors import AmbiguousNameError, InvalidInputError, NotFoundError
 from tupli_repo.odb.objects import Kind, ObjectId, is_id_prefix, shown
-from tupli_repo.odb.refs import MAX_NAME, RefName, is_ref_word
+from tupli_repo.odb.refs import LOCAL, MAX_NAME, RefName, is_ref_word
 from tupli_repo.repository.releases import Releases, ReleaseView
 
 FORCED_ID = "id:"
@@ -121,6 +121,13 @@ class Revisions:
             }
         if not found:
             raise self._not_found(text, names)
+        shared = {view.body.digest for view in found.values() if view.record.name.group != LOCAL}
+        if shared:  # a pin that was published is meant as others know it
+            found = {
+                one: view
+                for one, view in found.items()
+                if view.record.name.group != LOCAL or view.body.digest not in shared
+            }
         if len(found) > 1:
             candidates = ", ".join(f"'{cited(view)}'" for view in found.values())
             raise AmbiguousNameError(

@@ -340,13 +340,13 @@ class Pull:
 
 
 def prune(
-    theirs: Side, remove: Callable[[RemoteObjects, Collection[ObjectId]], object] | None
+    theirs: Side, remove: Callable[[RemoteObjects, Collection[ObjectId]], object]
 ) -> set[ObjectId]:
     """Unite what is on the other side, then remove the episodes there that were taken back.
 
     Args:
         theirs: The other side.
-        remove: Removes objects from there; where None, nothing is done but to tell which it were.
+        remove: Removes objects from there.
 
     Returns:
         The episodes.
@@ -365,10 +365,9 @@ def prune(
         )
     raw_ids = known.taken_back - theirs.objects.missing(known.taken_back)
     gone = {ObjectId(raw_id.hex()) for raw_id in raw_ids}
-    if remove is not None:
-        _bring(_pack(known, theirs, theirs), theirs, theirs, None, is_own=False)
-        if gone:
-            remove(theirs.objects, gone)
+    _bring(_pack(known, theirs, theirs), theirs, theirs, None, is_own=False)
+    if gone:
+        remove(theirs.objects, gone)
     return gone
 
 

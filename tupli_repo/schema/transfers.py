@@ -72,7 +72,8 @@ class TransferReport(_Report):
         n_bytes: Their size, about, as the sender has it.
         bytes_written: The size of the files that were written for them.
         diverged: Names that went two ways, ``group/kind/name``; both ways are kept.
-        incomplete: Names that were left out: the sender itself has not all of them.
+        incomplete: Names of which the sender itself has not all: a push brings what there is of
+            them, a pull leaves them out.
         damaged: One line for each damaged file that was met, and what was left out for it.
         n_pruned: How many episodes that were taken back were removed there.
     """

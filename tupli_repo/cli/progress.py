@@ -1,0 +1,125 @@
+"""What a user sees of a copy under way: what is to be sent, then how far it has come.
+
+Invariant: nothing here writes to stdout, and the names are told before the first byte leaves.
+"""
+
+import sys
+from types import TracebackType
+from typing import Any, Self
+
+import click
+
+from tupli_repo.cli.app import App, size_text
+from tupli_repo.odb.sync import Progress
+from tupli_repo.schema.transfers import NameTransfer, TransferReport
+
+_DOING = {
+    "push": "pushing to",
+    "pull": "pulling from",
+    "fetch": "fetching from",
+    "clone": "cloning",
+    "bundle": "bundling into",
+}
+
+
+class Showing:
+    """Tells on stderr what is copied; the bar is for terminals. Use it as a context.
+
+    Args:
+        app: With ``--json`` nothing is told: the document has it all.
+    """
+
+    def __init__(self, app: App) -> None:
+        self._is_quiet = app.as_json
+        self._verb = ""
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop()
+
+    def plan(self, report: TransferReport) -> None:
+        """Tell which names are about to be copied, and how much."""
+        self._stop()
+        self._verb = report.verb
+        if not self._is_quiet and (report.names or report.n_objects):
+            click.echo(
+                "\n".join([f"{_DOING[report.verb]} {place(report)}", *listed(report)]), err=True
+            )
+
+    def progress(self, done: Progress) -> None:
+        """Move the bar."""
+        if self._is_quiet or not (sys.stderr and sys.stderr.isatty()):
+            return
+        if self._bar is None:
+            self._bar = _bar()
+            self._bar.start()
+            self._task = self._bar.add_task(self._verb, objects="")
+        self._bar.update(
+            self._task,
+            completed=done.bytes_done,
+            total=done.bytes,
+            objects=f"{done.objects_done}/{done.objects} objects",
+        )
+
+    def _stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def place(report: TransferReport) -> str:
+    """Return the other side as it is shown: what it is called here, and where it is."""
+    has_name = report.remote and report.verb != "clone"  # which has just given it one
+    return f"'{report.remote}' ({report.url})" if has_name else f"'{report.url}'"
+
+
+def listed(report: TransferReport) -> list[str]:
+    """Return a line for each name that is copied, and one for all objects."""
+    sizes = f"{count(report.n_objects, 'object')}, about {size_text(report.n_bytes)}"
+    return [*(f"  {_name(one)}" for one in report.names), f"  {sizes}"]
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number and what it counts.
+
+    >>> count(1, "name"), count(2, "name")
+    ('1 name', '2 names')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _name(one: NameTransfer) -> str:
+    episodes = f", {count(one.n_episodes, 'episode')}" if one.n_episodes else ""
+    return f"{one.group}/{one.name} ({one.kind}): {count(one.n_revisions, 'revision')}{episodes}"
+
+
+def _bar() -> Any:  # noqa: ANN401 - rich is imported when it is needed
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[objects]}"),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
