@@ -485,6 +485,18 @@ def test_an_environment_that_raises_is_different_at_that_step(storage, fails, no
     assert report.n_steps == max(0, fails - 1)
 
 
+def test_an_environment_that_would_end_the_process_is_different_at_that_step(storage):
+    class Quits(Thing):
+        def step(self, action):
+            if self.t == 2:
+                sys.exit(5)
+            return super().step(action)
+
+    report = replay(record(storage, Thing()), Quits(), copy=False)
+    assert (report.verdict, report.first_step) == ("different", 3)
+    assert report.note.startswith("step 3 raised SystemExit: 5")
+
+
 def test_what_differs_before_it_raises_comes_first(storage):
     report = replay(record(storage, Thing()), Thing(offset=1e-9, fails=5), copy=False)
     assert (report.verdict, report.first_step, report.column) == ("different", 2, "observations")

@@ -305,7 +305,7 @@ def _run(episode: EpisodeData, env: AnyEnv, actions: Iterable[Any]) -> _Run:
         run.notes.append("neither a seed nor a generator state was recorded")
     try:
         observation, _ = env.reset(seed=record["seed"], options=snapshot(record["options"]))
-    except Exception as err:  # noqa: BLE001 - an environment may raise anything; that is reported
+    except (Exception, SystemExit) as err:  # noqa: BLE001 - it may raise anything; that is told
         run.failure = f"reset raised {_named(err)}"
         return run
     run.observations.append(snapshot(observation))
@@ -313,7 +313,7 @@ def _run(episode: EpisodeData, env: AnyEnv, actions: Iterable[Any]) -> _Run:
         try:
             observation, reward, terminated, truncated, _ = env.step(action)
             row = (snapshot(observation), _number(reward), bool(terminated), bool(truncated))
-        except Exception as err:  # noqa: BLE001 - as above
+        except (Exception, SystemExit) as err:  # noqa: BLE001 - as above
             run.failure = f"step {step + 1} raised {_named(err)}"
             return run
         lists = (run.observations, run.rewards, run.terminated, run.truncated)
@@ -409,7 +409,7 @@ def _joined(notes: Iterable[str]) -> str:
     return "; ".join(note for note in notes if note)
 
 
-def _named(err: Exception) -> str:
+def _named(err: BaseException) -> str:
     """An exception in one short line."""
     text = " ".join(str(err).split())
     return f"{type(err).__name__}: {text[:200]}" if text else type(err).__name__

@@ -76,12 +76,15 @@ def test_a_wildcard_holds_classes_but_no_function_and_no_neighbour():
         "my_envs.x:Y",
         "my_envs.**",
         "1a.b",
+        "x" * 10_000,
     ],
 )
 def test_a_malformed_name_is_refused(name):
     with pytest.raises(InvalidInputError) as caught:
         TrustPolicy([name])
     assert caught.value.hint
+    assert caught.value.message.isprintable()
+    assert len(caught.value.message) < 300
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,11 @@ Grants are ``'pkg.mod.Class'`` (exactly that name), a class itself, which stands
 ``'pkg.*'`` (classes defined under ``pkg``; never functions). They come from the user: per call, or
 from the user's own configuration. Nothing in a repository can grant.
 
-What ``'pkg.*'`` lets a document do: run the constructor of any environment or wrapper under
-``pkg``, the ``__setstate__`` of any class, and hand any class over as a value. Trusted code that
-calls what it is handed then calls that class, with arguments of the document's. So a class that a
+What ``'pkg.*'`` lets a document do: import any module under ``pkg``, run the constructor of any
+environment or wrapper there and the ``__setstate__`` of any class, and hand any class over as a
+value, or an instance with attributes of the document's. A constructor may copy or compare the
+instance it is handed, which runs methods of its class. Trusted code that calls what it is handed
+then calls that class, with arguments of the document's. So a class that a
 ``functools.partial`` or the factory of a ``defaultdict`` holds needs its exact name, as a function
 does; but one that stands in an attribute or an argument, such as ``func=`` of a wrapper of
 gymnasium's, does not. Grant ``'pkg.*'`` only where every class of ``pkg`` may be called.
@@ -340,11 +342,12 @@ def checked_names(names: object) -> list[str]:
     """
     if isinstance(names, str):
         raise InvalidInputError(
-            f"trust wants a list of names, not the text '{names}'", hint=f"trust=['{names}']"
+            f"trust wants a list of names, not the text {names!r:.200}",
+            hint=f"trust=[{names!r:.200}]",
         )
     if isinstance(names, bytes | type) or not isinstance(names, Iterable):
         raise InvalidInputError(
-            f"trust wants a list of names, not '{names!r}'",
+            f"trust wants a list of names, not '{names!r:.200}'",
             hint="trust=['pkg.mod.Class'] or trust=['pkg.*']",
         )
     return list(dict.fromkeys(_checked_grant(name) for name in names))
@@ -355,14 +358,14 @@ def _checked_grant(grant: object) -> str:
     name = f"{grant.__module__}.{grant.__qualname__}" if isinstance(grant, type) else grant
     if not isinstance(name, str):
         raise InvalidInputError(
-            f"'{grant!r}' is not a name to trust",
+            f"'{grant!r:.200}' is not a name to trust",
             hint="a name is text, 'pkg.mod.Class' or 'pkg.*', or the class itself",
         )
     wildcard = _WILDCARD.fullmatch(name)
     root = wildcard[1] if wildcard else name
     if not is_dotted_name(f"{root}.X" if wildcard else name):
         raise InvalidInputError(
-            f"'{name}' is not a name to trust",
+            f"{name!r:.200} is not a name to trust",
             hint="write 'pkg.mod.Class', or 'pkg.*' for its classes",
         )
     if is_never_granted(root):
@@ -380,6 +383,7 @@ def _checked_grant(grant: object) -> str:
 def _checked_sha256(sha256: object) -> str:
     if not isinstance(sha256, str) or _SHA256.fullmatch(sha256) is None:
         raise InvalidInputError(
-            f"'{sha256}' is not the SHA-256 of a document", hint="it has 64 lower-case hex digits"
+            f"{sha256!r:.200} is not the SHA-256 of a document",
+            hint="it has 64 lower-case hex digits",
         )
     return sha256

@@ -81,6 +81,27 @@ class FailsOnceLoaded(Base):
         return super().step(action)
 
 
+class EndsTheProcess(Base):
+    """Closes the program with its window."""
+
+    def __init__(self, after=3):
+        super().__init__()
+        self.after = after
+
+    def step(self, action):
+        if self.steps >= self.after:
+            sys.exit(5)
+        return super().step(action)
+
+
+class EndsTheProcessAsState(Base):
+    def __getstate__(self):
+        return {}
+
+    def __setstate__(self, state):
+        sys.exit(5)
+
+
 class ReadsInOrder(Base):
     """Depends on the order of a plain dict, which a document does not keep."""
 

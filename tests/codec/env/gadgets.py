@@ -7,6 +7,7 @@ import abc
 import enum
 import pathlib
 import sys
+from types import FrameType
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -22,8 +23,19 @@ TRIPS: list[str] = []
 def trip(*_: Any, **__: Any) -> Any:
     """Leave a trace; writing a file would be as easy."""
     caller = sys._getframe(1)
+    if _is_copied_by_a_constructor(caller):
+        return
     TRIPS.append(f"{caller.f_code.co_qualname} in {caller.f_code.co_filename}:{caller.f_lineno}")
     sys.audit("gadgets.trip")
+
+
+def _is_copied_by_a_constructor(frame: FrameType | None) -> bool:
+    """Say whether gymnasium copies what its wrapper was given: who grants a class allows that."""
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "gymnasium.utils.record_constructor":
+            return True
+        frame = frame.f_back
+    return False
 
 
 class Deleted:
@@ -137,6 +149,11 @@ class Closed(Base):
 class Leaving(Base):
     def __init__(self):
         raise SystemExit(3)
+
+
+class Lacking(Base):
+    def __init__(self):
+        raise gymnasium.error.DependencyNotInstalled("MuJoCo is not installed")
 
 
 class Recording(RecordVideo):

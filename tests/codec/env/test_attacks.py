@@ -24,7 +24,7 @@ from tests.codec.env.plain_attacks import (
     snapshot,
     value,
 )
-from tupli_repo.codec.env import EnvDocument, decode, encode, parse, untrusted_names
+from tupli_repo.codec.env import EnvDocument, decode, encode, parse, unpickler, untrusted_names
 from tupli_repo.codec.env.document import MAX_NODES, dump_json
 from tupli_repo.codec.env.guards import check_arguments
 from tupli_repo.codec.env.unpickler import ClosedUnpickler
@@ -44,6 +44,8 @@ from tupli_repo.errors import (
 )
 
 decoded: Any = decode
+
+CLIP = "gymnasium.wrappers.transform_reward.ClipReward"
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -166,6 +168,19 @@ def test_a_class_that_was_renamed_is_missing_and_the_document_is_not_damaged():
     assert caught.value.exit_status == 1
 
 
+@pytest.mark.parametrize("node", ["alias of a class", "alias of another module"])
+def test_a_class_that_moved_is_missing_and_the_message_says_where_it_is(node):
+    with pytest.raises(MissingDependencyError, match=r"no '.*' here: what has that") as caught:
+        decoded(EnvDocument(text=dump_json(ATTACKS[node])), CARELESS)
+    assert "store the environment again" in caught.value.hint
+    assert caught.value.exit_status == 1
+
+
+def test_a_constructor_that_lacks_a_package_is_no_damage():
+    with pytest.raises(MissingDependencyError, match="MuJoCo is not installed"):
+        decoded(EnvDocument(text=dump_json(document(recipe(f"{GADGETS}.Lacking")))), CARELESS)
+
+
 def test_a_module_of_ones_own_that_is_not_found_says_how_it_is():
     text = dump_json(document(recipe("my_own_envs.Windy")))
     with pytest.raises(MissingDependencyError) as caught:
@@ -270,6 +285,15 @@ def test_many_large_arrays_are_refused_before_memory_is_full():
     large = array(shape=[1 << 25], data=None, fill={"py/b64": "AAAAAAAA8D8="})
     with pytest.raises(CorruptObjectError, match="unfold"):
         decoded(EnvDocument(text=dump_json(holding([large] * 2000))), TrustPolicy())
+
+
+def test_arrays_in_many_layers_count_together(monkeypatch):
+    monkeypatch.setattr(unpickler, "MAX_UNFOLDED_BYTES", 1 << 20)
+    large = array(shape=[1 << 14], data=None, fill={"py/b64": "AAAAAAAA8D8="})
+    layers = [recipe(CLIP, kwargs={"min_reward": large}) for _ in range(9)]
+    with pytest.raises(CorruptObjectError, match="unfold"):
+        decoded(EnvDocument(text=dump_json(document(wrappers=layers))), TrustPolicy())
+    decoded(EnvDocument(text=dump_json(document(wrappers=layers[:2]))), TrustPolicy())
 
 
 @pytest.mark.filterwarnings("ignore")  # Box2D's own would end the process

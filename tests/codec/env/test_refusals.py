@@ -5,18 +5,20 @@ import io
 import itertools
 import logging
 import os
+import random
 import subprocess
 import sys
 import threading
 import warnings
 import weakref
+from collections import Counter, OrderedDict
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium import wrappers
+from gymnasium import spaces, wrappers
 
 from tests.codec.env import faulty_envs, sample_envs
 from tupli_repo.codec.env import check_round_trip, decode, encode
@@ -62,7 +64,25 @@ def deep():
     return tower
 
 
+def noted(thing):
+    thing.note = "mine"
+    return thing
+
+
+def box_of_another_dtype():
+    box: Any = spaces.Box(0, 1, (2,), np.float32)
+    box.dtype = np.dtype(np.float64)
+    return box
+
+
 THINGS = {
+    "noted space": (lambda: noted(spaces.Discrete(2)), "attribute of its own, 'note'"),
+    "noted space within": (lambda: spaces.Tuple([noted(spaces.Dict())]), "of its own, 'note'"),
+    "noted ordered dict": (lambda: noted(OrderedDict(a=1)), "attributes of its own"),
+    "noted counter": (lambda: noted(Counter("ab")), "attributes of its own"),
+    "noted random": (lambda: noted(random.Random(1)), "attributes of its own"),
+    "box": (box_of_another_dtype, "not that of its bounds"),
+    "dtype": (lambda: np.zeros(2, np.dtype("f4", metadata={"unit": "m"})), "metadata"),
     "lambda": (lambda: lambda x: x, "lambda"),
     "local class": (local_class, "inside a function"),
     "local function": (lambda: local_class.__class__ and (lambda: 0), "lambda"),

@@ -7,8 +7,9 @@ import numpy as np
 from gymnasium import wrappers
 
 from tests.codec.env import sample_envs
-from tupli_repo.codec.env import encode
+from tupli_repo.codec.env import decode, encode
 from tupli_repo.codec.env.document import EnvDocument
+from tupli_repo.codec.trust import TrustPolicy
 
 make_env: Any = gymnasium.make
 
@@ -92,6 +93,17 @@ def test_the_order_in_which_things_were_put_in_does_not_matter():
     two.later, two.earlier = 1, 2
     one.earlier, one.later = 2, 1
     assert encode(one).text == encode(two).text
+
+
+def test_parts_are_numbered_in_the_order_of_their_keys():
+    shared = [1]
+    things = {"c": shared, 1: [3], "b": [2], (1, 2): shared, "a": shared}
+    env, twin = sample_envs.Holder(things), sample_envs.Holder(dict(reversed(things.items())))
+    document = encode(env)
+    assert document.text == encode(twin).text
+    loaded: Any = decode(document, TrustPolicy())
+    assert loaded.thing == things
+    assert loaded.thing["a"] is loaded.thing["c"] is loaded.thing[1, 2]
 
 
 def test_a_document_names_its_own_hash():

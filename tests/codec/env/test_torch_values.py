@@ -67,6 +67,8 @@ def test_what_is_not_stored_of_torch_is_refused_with_a_way_out(torch):
     weight = torch.ones(2, requires_grad=True)
     noted = torch.ones(2)
     noted.note = "mine"
+    noted_weight = torch.nn.Parameter(torch.ones(2))
+    noted_weight.note = "mine"
     cases = [
         (weight * 2, "midst of a computation"),
         (torch.eye(3).to_sparse(), "sparse"),
@@ -74,6 +76,7 @@ def test_what_is_not_stored_of_torch_is_refused_with_a_way_out(torch):
         (torch.device("cuda", 0), "'cuda:0'"),
         (torch.ones(2).as_subclass(own), "own kind of a torch.Tensor"),
         (noted, "attributes of its own"),
+        (noted_weight, "attributes of its own"),
         (torch.ones(2).to(torch.float8_e5m2), "float8_e5m2"),
     ]
     for value, why in cases:

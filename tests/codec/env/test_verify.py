@@ -64,6 +64,12 @@ def test_what_only_the_loaded_one_raises_is_found():
     assert "step 20 (seed 0)" in message
 
 
+def test_what_would_end_the_process_is_an_error_of_ours():
+    assert "failed in step: SystemExit: 5" in refused(faulty_envs.EndsTheProcess())
+    assert "SystemExit: 5" in refused(faulty_envs.EndsTheProcessAsState())
+    check(faulty_envs.EndsTheProcess(after=20))
+
+
 def test_an_order_that_a_document_does_not_keep_is_found():
     assert "reward differs at step 1" in refused(faulty_envs.ReadsInOrder())
 

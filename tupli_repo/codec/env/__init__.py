@@ -14,10 +14,12 @@ The map, from the bottom::
     recipe       the layers of an environment, and how each is made again
     leaves       what a layer holds, leaf by leaf
     lasting      numbers that no reset takes back
+    episodes     private copies made to run
     cached       values of cached properties: computed, or set by hand
     probing      what is configuration, and what an episode leaves behind
     walk         names and memory of all that an environment holds
     globs        what the user excludes or calls volatile is there, and its loss is told
+    resets       what a reset does not set anew, though it is left at zero
     overlaps     parts that share memory, which a document cannot say
     audit        a document's structure and names, nothing imported
     encode       the verb that writes

@@ -1,9 +1,10 @@
 """From a document to a live environment, through three gates.
 
 Invariant: no name is imported before every name of the document was allowed; no code runs but the
-constructors, ``__setstate__`` and imports of allowed names; whatever the text holds, the outcome is
-an environment or one of our errors. The gates are the strict parse and audit, the policy
-over all names at once, and the closed unpickler, which asks the policy again for each.
+imports, constructors and ``__setstate__`` of allowed names, and what these do with what they are
+handed; whatever the text holds, the outcome is an environment or one of our errors. The gates are
+the strict parse and audit, the policy over all names at once, and the closed unpickler, which asks
+the policy again for each.
 """
 
 import inspect
@@ -12,15 +13,16 @@ from typing import Any, cast
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
+from gymnasium.error import DependencyNotInstalled
 from jsonpickle import tags  # type: ignore[import-untyped]
 
 from tupli_repo.codec.env.attributes import RECIPE_RECORD, raw_attributes
 from tupli_repo.codec.env.audit import untrusted, wanted_names
 from tupli_repo.codec.env.document import EnvDocument, load_json, one_line
 from tupli_repo.codec.env.guards import check_arguments
-from tupli_repo.codec.env.names import refusal, resolve
+from tupli_repo.codec.env.names import lacking, refusal, resolve
 from tupli_repo.codec.env.recipe import AnyEnv, layers_of
-from tupli_repo.codec.env.unpickler import ClosedUnpickler, set_attributes
+from tupli_repo.codec.env.unpickler import ClosedUnpickler, Unfolded, set_attributes
 from tupli_repo.codec.trust import NameKind, TrustPolicy
 from tupli_repo.errors import CorruptObjectError
 
@@ -38,7 +40,7 @@ def decode(document: EnvDocument, trust: TrustPolicy, *, render_mode: str | None
     Raises:
         UntrustedCodeError: It names code that ``trust`` does not hold; nothing was imported.
         CorruptObjectError: It is damaged, or its classes do not accept what it stores for them.
-        MissingDependencyError: A package it names is not installed.
+        MissingDependencyError: A package it names is not installed, or names it otherwise now.
     """
     tree, sha256 = load_json(document.text), document.sha256
     refused = untrusted(wanted_names(tree), trust, document=sha256)
@@ -61,6 +63,7 @@ class _Builder:
         self._trust = trust
         self._sha256 = sha256
         self._layers: list[AnyEnv] = []
+        self._unfolded = Unfolded()
         self._unpickler = self._new_unpickler(self._layers)
 
     def build(self, tree: Mapping[str, Any], *, render_mode: str | None) -> AnyEnv:
@@ -75,7 +78,7 @@ class _Builder:
         return env
 
     def _new_unpickler(self, layers: list[AnyEnv]) -> ClosedUnpickler:
-        return ClosedUnpickler(self._resolve, self._may_set_state, layers)
+        return ClosedUnpickler(self._resolve, self._may_set_state, layers, self._unfolded)
 
     def _resolve(self, name: str, kind: NameKind) -> Any:
         return resolve(name, kind, self._trust, document=self._sha256)
@@ -104,6 +107,8 @@ class _Builder:
         around = () if inner is None else (inner,)
         try:
             env = maker(*around, *args, **kwargs)
+        except (ImportError, DependencyNotInstalled) as err:
+            raise lacking(name, err) from err
         except (Exception, SystemExit) as err:
             raise CorruptObjectError(
                 f"'{name}' does not accept its stored arguments: {_told(err)}",

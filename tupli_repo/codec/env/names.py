@@ -13,6 +13,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.error import DependencyNotInstalled
 
 from tupli_repo.codec.env.document import one_line
 from tupli_repo.codec.env.values.value_type import UnrepresentableError
@@ -26,6 +27,8 @@ from tupli_repo.codec.trust import (
 from tupli_repo.errors import CorruptObjectError, MissingDependencyError, UntrustedCodeError
 
 _MOVE_IT = "define it at the top level of a module that can be imported, or exclude the attribute"
+
+_WAS_ONE = "another version of its package may have one of that name"
 
 _MOST_NAMES = 40
 """How many names a hint spells out."""
@@ -78,7 +81,8 @@ def resolve(name: str, kind: NameKind, trust: TrustPolicy, *, document: str) -> 
 
     Raises:
         UntrustedCodeError: The policy does not hold the name.
-        MissingDependencyError: Its package is not installed, or has no such name any more.
+        MissingDependencyError: Its package is not installed, or has no such name any more: what is
+            found under it is defined elsewhere.
         CorruptObjectError: It is not what it says.
     """
     if not trust.allows(name, kind, document=document):
@@ -119,6 +123,14 @@ def refusal(names: list[str]) -> UntrustedCodeError:
     )
 
 
+def lacking(name: str, err: Exception) -> MissingDependencyError:
+    """Return the error for code that says itself which package it lacks."""
+    return MissingDependencyError(
+        f"'{name}' needs a package that is not installed: {one_line(err)}",
+        hint="install that package",
+    )
+
+
 def loaded(name: str) -> Any:
     """Return the class or function that ``name`` says, None where it is not loaded yet."""
     parts = name.split(".")
@@ -144,6 +156,8 @@ def _import(name: str) -> Any:
                     f"'{module_name}' needs '{err.name}', which is not installed",
                     hint=f"pip install {err.name}",
                 ) from err
+            except DependencyNotInstalled as err:
+                raise lacking(module_name, err) from err
             except (Exception, SystemExit) as err:
                 raise MissingDependencyError(
                     f"'{module_name}' cannot be imported: {type(err).__name__}: {one_line(err)}",
@@ -185,18 +199,22 @@ def _check_kind(thing: Any, name: str, kind: NameKind) -> None:
         else (type,)
     )
     if not _is_a(thing, *wanted):
-        raise CorruptObjectError(f"'{name}' is not a {kind}")
+        raise CorruptObjectError(f"'{name}' is no {kind}", hint=_WAS_ONE)
     if name in _BUILTIN_ALIASES or _is_a(thing, np.ufunc):
         return
     own_name = _own_name(thing)
     if own_name != name:
-        raise CorruptObjectError(f"'{name}' is really '{one_line(own_name)}'")
+        raise MissingDependencyError(
+            f"there is no '{name}' here: what has that name is '{one_line(own_name)}'",
+            hint="if it was moved since: run the version it was stored with, or store the"
+            " environment again",
+        )
     if not _is_a(thing, type):
         return
     if kind is NameKind.ENV and not _inherits(thing, gymnasium.Env):
-        raise CorruptObjectError(f"'{name}' is not a gymnasium.Env")
+        raise CorruptObjectError(f"'{name}' is not a gymnasium.Env", hint=_WAS_ONE)
     if kind is NameKind.WRAPPER and not _inherits(thing, gymnasium.Wrapper):
-        raise CorruptObjectError(f"'{name}' is not a gymnasium.Wrapper")
+        raise CorruptObjectError(f"'{name}' is not a gymnasium.Wrapper", hint=_WAS_ONE)
 
 
 def _is_a(thing: object, *kinds: type) -> bool:

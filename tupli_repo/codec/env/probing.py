@@ -5,7 +5,6 @@ What changes when a copy runs is *volatile* and no part of the document, and wha
 overwrites is not configuration either.
 """
 
-import copy
 import random
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +12,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-import gymnasium
 import numpy as np
 
 from tupli_repo.codec.env.attributes import (
@@ -23,8 +21,9 @@ from tupli_repo.codec.env.attributes import (
     set_raw_attribute,
     usually_volatile,
 )
-from tupli_repo.codec.env.cached import set_by_hand
+from tupli_repo.codec.env.cached import refuse_set_in_parts, set_by_hand
 from tupli_repo.codec.env.canonical import ComparingPickler
+from tupli_repo.codec.env.episodes import LONG_RUN, EndsOnCue, play_an_episode, reset, run
 from tupli_repo.codec.env.lasting import kind_of_number, lasting_notes
 from tupli_repo.codec.env.leaves import (
     Leaves,
@@ -43,7 +42,6 @@ from tupli_repo.errors import EncodingError
 Overrides = dict[int, dict[str, Any]]
 
 _SHORT_RUN = 3
-_LONG_RUN = 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,16 +63,6 @@ class Configuration:
     def copy(self, *, by_state: bool = True) -> AnyEnv:
         """Return a private environment with this configuration, not yet reset."""
         return self.plan.rebuild(self.overrides, by_state=by_state)
-
-
-class _EndsOnCue(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Ends an episode when told, so that a short probe sees what the end of an episode changes."""
-
-    ends = False
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        return observation, reward, bool(terminated or self.ends), bool(truncated), info
 
 
 def configuration_of(
@@ -104,6 +92,7 @@ def configuration_of(
     if by_hand:
         plan = replace(plan, by_hand=by_hand)
         overrides = _changes(plan, moving, volatile, probe=probe)
+    refuse_set_in_parts(plan, overrides, probe=probe)
     refuse_mixed(overrides, moving)
     notes = []
     if overrides and not probe:
@@ -161,8 +150,7 @@ def after_an_episode(plan: Plan) -> AnyEnv:
         EncodingError: It could not be copied, reset or stepped.
     """
     env = plan.rebuild()
-    _reset(env, seed=0)
-    _run(env, seed=0, steps=_LONG_RUN)
+    play_an_episode(env, seed=0)
     return env
 
 
@@ -176,10 +164,10 @@ def find_volatile(plan: Plan, *, seen: Plan | None = None) -> list[set[str]]:
     Raises:
         EncodingError: The copy could not be reset or stepped.
     """
-    cue: list[_EndsOnCue] = []
+    cue: list[EndsOnCue] = []
 
     def with_cue(env: AnyEnv) -> AnyEnv:
-        cue.append(_EndsOnCue(env))
+        cue.append(EndsOnCue(env))
         return cue[0]
 
     given: dict[int, Recipe] = {}
@@ -187,10 +175,10 @@ def find_volatile(plan: Plan, *, seen: Plan | None = None) -> list[set[str]]:
     layers = [layer for layer in layers_of(env) if layer is not cue[0]]
     records = [leaves_of(layers, seen or plan)]
     arguments = _leaves_of_arguments(given)
-    for seed, steps in enumerate((_SHORT_RUN, _SHORT_RUN, _LONG_RUN)):
-        _reset(env, seed=seed)
+    for seed, steps in enumerate((_SHORT_RUN, _SHORT_RUN, LONG_RUN)):
+        reset(env, seed=seed)
         records.append(leaves_of(layers, seen or plan))
-        _run(env, seed=seed, steps=steps, cue=cue[0])
+        run(env, seed=seed, steps=steps, cue=cue[0])
         records.append(leaves_of(layers, seen or plan))
     with suppress(Exception):
         env.close()
@@ -274,8 +262,8 @@ def surviving_reset(plan: Plan, overrides: Overrides, *, seen: Plan | None = Non
     if not overrides:
         return {}
     changed, fresh = plan.rebuild(overrides), plan.rebuild()
-    _reset(changed, seed=0)
-    _reset(fresh, seed=0)
+    reset(changed, seed=0)
+    reset(fresh, seed=0)
     survivors: Overrides = {}
     seen = seen or plan
     ours, theirs = leaves_of(layers_of(changed), seen), leaves_of(layers_of(fresh), seen)
@@ -318,11 +306,10 @@ def normalised(
     """
     plan = found.plan
     other, used = found.copy(), found.copy()
-    _reset(private, seed=0)
-    _reset(other, seed=1)
-    _reset(used, seed=2)
-    _run(used, seed=2, steps=_LONG_RUN)
-    _reset(used, seed=0)
+    reset(private, seed=0)
+    reset(other, seed=1)
+    play_an_episode(used, seed=2)
+    reset(used, seed=0)
     records = [leaves_of(layers_of(env), plan) for env in (private, other, used)]
     neutral: set[str] = set()
     numbers: list[str] = []
@@ -366,34 +353,3 @@ def _check_overridable(plan: Plan, layer: AnyEnv, index: int, names: set[str]) -
             f"'{path_of(index)}/{min(names)}' was changed in a wrapper that a function put there",
             hint="pass it to the function, or wrap the environment yourself",
         )
-
-
-def _reset(env: AnyEnv, *, seed: int) -> None:
-    try:
-        env.reset(seed=seed)
-    except Exception as err:
-        raise _cannot_probe("reset", err) from err
-
-
-def _run(env: AnyEnv, *, seed: int, steps: int, cue: _EndsOnCue | None = None) -> None:
-    try:
-        actions = copy.deepcopy(env.action_space)  # some environments replace theirs in reset
-        actions.seed(seed)
-    except Exception as err:
-        raise _cannot_probe("its action space", err) from err
-    for step in range(steps):
-        if cue is not None:
-            cue.ends = step == steps - 1
-        try:
-            _, _, terminated, truncated, _ = env.step(actions.sample())
-            if (terminated or truncated) and step < steps - 1:
-                env.reset()
-        except Exception as err:
-            raise _cannot_probe("step", err) from err
-
-
-def _cannot_probe(verb: str, err: Exception) -> EncodingError:
-    return EncodingError(
-        f"a copy of the environment failed in {verb}: {type(err).__name__}: {err}",
-        hint="it must run without what was excluded, or without its live handles",
-    )

@@ -243,7 +243,7 @@ def _same(default: object, value: object) -> bool:
 def _attempt(recipe: Recipe, inner: AnyEnv | None) -> AnyEnv | None:
     try:
         made: object = recipe.build(inner)
-    except Exception:  # noqa: BLE001 - a constructor may raise anything; the next way is tried
+    except (Exception, SystemExit):  # noqa: BLE001 - it may raise anything; the next way is tried
         return None
     return made if isinstance(made, gymnasium.Env) else None
 

@@ -118,13 +118,22 @@ def copied(value: Any, memo: dict[int, Any], path: str) -> Any:
         memo[id(proxy)] = types.MappingProxyType(copied(dict(proxy), memo, path))
     try:
         twin = copy.deepcopy(value, memo)
-    except Exception as err:
+    except (Exception, SystemExit) as err:
         CanonicalPickler().node(value, path)  # says which part of it, where the pickler knows
         raise EncodingError(
             f"'{path}' cannot be copied: {type(err).__name__}: {err}",
             hint="exclude the attribute, or give its class a __deepcopy__",
         ) from err
-    for where, part in look.refused:  # copies of some subclasses are of the plain class
-        if type(memo.get(id(part), part)) is not type(part):
+    for where, part in look.refused:  # a copy may be of the plain class, or without what is in it
+        copy_of_part = memo.get(id(part), part)
+        if type(copy_of_part) is not type(part) or _is_told(copy_of_part):
             CanonicalPickler().node(part, f"{path}{where}")
     return twin
+
+
+def _is_told(value: Any) -> bool:
+    try:
+        CanonicalPickler().node(value, "")
+    except EncodingError:
+        return False
+    return True

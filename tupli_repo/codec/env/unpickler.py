@@ -13,6 +13,7 @@ value may be called then. Where that is certain, in a ``functools.partial`` or a
 import base64
 import binascii
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NoReturn
 
@@ -50,6 +51,13 @@ _UNFINISHED = object()
 _NOT_PLAIN = (type, dict, list, set, frozenset, tuple, str, bytes, int, float, Enum)
 
 
+@dataclass(slots=True)
+class Unfolded:
+    """How much the arrays of one document unfolded to."""
+
+    n_bytes: int = 0
+
+
 class _NoClasses(dict[str, Any]):
     """Stands where jsonpickle keeps classes it may load by name: there are none."""
 
@@ -70,12 +78,18 @@ class ClosedUnpickler(jsonpickle.Unpickler):  # type: ignore[misc]
         resolve: From a name and its kind to the object, through the policy.
         may_set_state: Whether the user vouched for a class, so that its ``__setstate__`` may run.
         layers: The environment's layers built so far, innermost first.
+        unfolded: What the arrays of its document took so far, where it is not the only one.
     """
 
     def __init__(
-        self, resolve: Resolve, may_set_state: Callable[[str], bool], layers: list[Any]
+        self,
+        resolve: Resolve,
+        may_set_state: Callable[[str], bool],
+        layers: list[Any],
+        unfolded: Unfolded | None = None,
     ) -> None:
         self._resolve = resolve
+        self._unfolded = unfolded or Unfolded()
         self._may_set_state = may_set_state
         self._layers = layers
         super().__init__(keys=True, safe=True, on_missing="error")
@@ -90,7 +104,6 @@ class ClosedUnpickler(jsonpickle.Unpickler):  # type: ignore[misc]
         self._chains: dict[int, int] = {}
         self._is_called = False
         self._lowest = 0
-        self._unfolded_bytes = 0
 
     def restore(self, obj: Any, reset: bool = True, classes: Any = None) -> Any:  # noqa: FBT001, FBT002
         """Return the value of a tree; jsonpickle's own entry.
@@ -193,7 +206,7 @@ class ClosedUnpickler(jsonpickle.Unpickler):  # type: ignore[misc]
         return _spread([self._hashable(node) for node in _checked_list(nodes)])
 
     def _hashable(self, node: Any) -> Hashable:
-        inside = ClosedUnpickler(self._resolve, self._may_set_state, [])
+        inside = ClosedUnpickler(self._resolve, self._may_set_state, [], self._unfolded)
         inside._level = self._level
         try:
             return expect_key(inside.value(node))
@@ -260,8 +273,8 @@ class ClosedUnpickler(jsonpickle.Unpickler):  # type: ignore[misc]
     def _check(self, value: Any, name: str) -> None:
         """Check a value whose type knows nothing of the rest of the document."""
         if isinstance(value, np.ndarray):
-            self._unfolded_bytes += value.nbytes
-            if self._unfolded_bytes > MAX_UNFOLDED_BYTES:
+            self._unfolded.n_bytes += value.nbytes
+            if self._unfolded.n_bytes > MAX_UNFOLDED_BYTES:
                 _refuse(f"its arrays unfold to more than {MAX_UNFOLDED_BYTES} bytes")
         for attribute in getattr(value, "__dict__", ()) if VALUE_TYPES[name].fields else ():
             if attribute.startswith("__"):  # numpy goes where '__array_interface__' points
@@ -310,7 +323,7 @@ class ClosedUnpickler(jsonpickle.Unpickler):  # type: ignore[misc]
             return
         try:
             setter(instance, state)
-        except Exception as err:
+        except (Exception, SystemExit) as err:
             raise CorruptObjectError(
                 f"'{name}' does not accept its stored state: {type(err).__name__}: {one_line(err)}"
             ) from err

@@ -24,10 +24,12 @@ import numpy as np
 
 from tupli_repo.codec.env.values.frames import PANDAS_TYPES, value_type_of_pandas
 from tupli_repo.codec.env.values.numeric import NUMERIC_TYPES
+from tupli_repo.codec.env.values.spaces import SPACE_TYPES
 from tupli_repo.codec.env.values.tensors import TORCH_TYPES, value_type_of_torch
 from tupli_repo.codec.env.values.value_type import (
     BadFieldsError,
     Fields,
+    T,
     UnrepresentableError,
     ValueType,
     expect,
@@ -41,6 +43,23 @@ from tupli_repo.codec.env.values.value_type import (
 
 def _pairs(mapping: Any) -> list[list[Any]]:
     return [[key, value] for key, value in mapping.items()]
+
+
+def _bare(value: T) -> T:
+    """Return ``value`` if it has no attributes beside what it is."""
+    if vars(value):
+        raise UnrepresentableError(
+            f"a '{type(value).__qualname__}' with attributes of its own", "keep them beside it"
+        )
+    return value
+
+
+def _random_fields(generator: random.Random) -> Fields:
+    if vars(generator).keys() - {"gauss_next"}:
+        raise UnrepresentableError(
+            "a random.Random with attributes of its own", "keep them beside it"
+        )
+    return {}
 
 
 def _default_factory(value: object) -> type | types.FunctionType | None:
@@ -235,7 +254,7 @@ _STANDARD_TYPES: dict[type, ValueType] = {
     collections.OrderedDict: ValueType(
         "collections.OrderedDict",
         ("items",),
-        lambda d: {"items": _pairs(d)},
+        lambda d: {"items": _pairs(_bare(d))},
         lambda f: collections.OrderedDict(expect_pairs(f["items"])),
         shared=True,
         holds="items",
@@ -252,7 +271,7 @@ _STANDARD_TYPES: dict[type, ValueType] = {
     collections.Counter: ValueType(
         "collections.Counter",
         ("items",),
-        lambda c: {"items": dict(c)},
+        lambda c: {"items": dict(_bare(c))},
         _counter_of,
         shared=True,
         holds="items",
@@ -327,7 +346,7 @@ _STANDARD_TYPES: dict[type, ValueType] = {
     random.Random: ValueType(
         "random.Random",
         (),
-        lambda _: {},
+        _random_fields,
         lambda _: random.Random(),  # noqa: S311
         shared=True,
     ),
@@ -341,7 +360,7 @@ _STANDARD_TYPES: dict[type, ValueType] = {
     memoryview: refused("memoryview", "a memoryview", "store the bytes or the array it looks at"),
 }
 
-_BY_TYPE: dict[type, ValueType] = {**_STANDARD_TYPES, **NUMERIC_TYPES}
+_BY_TYPE: dict[type, ValueType] = {**_STANDARD_TYPES, **NUMERIC_TYPES, **SPACE_TYPES}
 _BY_BASE: tuple[type, ...] = (
     *(np.ndarray, np.generic, np.dtype, np.random.Generator, np.random.BitGenerator),
 )

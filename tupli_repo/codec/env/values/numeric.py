@@ -1,4 +1,4 @@
-"""numpy arrays, scalars, dtypes and generators, and gymnasium's spaces, as fields and back.
+"""numpy arrays, scalars, dtypes and generators, as fields and back.
 
 Invariant: an array comes back with the same dtype, shape, bytes, byte order and writability, and
 with the same order of its axes in memory. One that does not fill its memory comes back as numpy
@@ -11,7 +11,6 @@ import re
 from typing import Any
 
 import numpy as np
-from gymnasium import spaces
 
 from tupli_repo.codec.env.values.value_type import (
     BadFieldsError,
@@ -34,9 +33,6 @@ _BIT_GENERATORS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
 _MAX_EDGE = 1 << 40
 
 
-# ---- numpy ---------------------------------------------------------------------------------------
-
-
 def _describe_dtype(dtype: np.dtype[Any]) -> str | list[Any]:
     if dtype.hasobject:
         raise UnrepresentableError(
@@ -44,6 +40,8 @@ def _describe_dtype(dtype: np.dtype[Any]) -> str | list[Any]:
         )
     if dtype.char in "gG":
         raise UnrepresentableError("a longdouble, whose size depends on the machine", "use float64")
+    if dtype.metadata:
+        raise UnrepresentableError("a dtype with metadata", "keep the metadata beside the array")
     if dtype.names is None:
         return dtype.newbyteorder("<").str
     plain = np.dtype([(name, dtype.fields[name][0]) for name in dtype.names])  # type: ignore[index]
@@ -238,117 +236,6 @@ def _seed_sequence_of(fields: Fields) -> np.random.SeedSequence:
     )
 
 
-# ---- spaces --------------------------------------------------------------------------------------
-
-
-def _bounds(array: Any) -> np.ndarray[Any, Any]:
-    """Return a plain copy: how a space holds its bounds in memory says nothing about it."""
-    return np.array(array, order="C")
-
-
-def _box_fields(space: spaces.Box) -> Fields:
-    return {"low": _bounds(space.low), "high": _bounds(space.high)}
-
-
-def _box_of(fields: Fields) -> spaces.Box:
-    low, high = expect(fields["low"], np.ndarray), expect(fields["high"], np.ndarray)
-    if low.dtype != high.dtype or low.shape != high.shape or low.dtype.kind not in "biuf":
-        raise BadFieldsError("the bounds of a Box do not agree")
-    if np.isnan(low).any() or np.isnan(high).any():
-        raise BadFieldsError("the bounds of a Box are not numbers")
-    return spaces.Box(low, high, low.shape, low.dtype.type)
-
-
-def _discrete_fields(space: spaces.Discrete) -> Fields:
-    fields: Fields = {"n": int(space.n), "start": int(space.start)}
-    if np.dtype(space.dtype) != np.dtype(np.int64):
-        fields["dtype"] = np.dtype(space.dtype)
-    return fields
-
-
-def _discrete_of(fields: Fields) -> spaces.Discrete:
-    n = expect_int(fields["n"], low=1, high=2**63 - 1)
-    start = expect_int(fields["start"], low=-(2**63), high=2**63 - 1)
-    if "dtype" in fields:
-        return spaces.Discrete(n, start=start, dtype=_integer_type(fields["dtype"]))
-    return spaces.Discrete(n, start=start)
-
-
-def _integer_type(dtype: object) -> Any:
-    if not isinstance(dtype, np.dtype) or dtype.kind not in "iu":
-        raise BadFieldsError("an integer dtype expected")
-    return dtype.type
-
-
-def _multi_binary_fields(space: spaces.MultiBinary) -> Fields:
-    return {"shape": int(space.n) if isinstance(space.n, int | np.integer) else list(space.shape)}
-
-
-def _multi_binary_of(fields: Fields) -> spaces.MultiBinary:
-    if type(fields["shape"]) is int:
-        return spaces.MultiBinary(expect_int(fields["shape"], low=1, high=_MAX_EDGE))
-    return spaces.MultiBinary(
-        [expect_int(edge, low=1, high=_MAX_EDGE) for edge in expect(fields["shape"], list)]
-    )
-
-
-def _multi_discrete_fields(space: spaces.MultiDiscrete) -> Fields:
-    return {
-        "nvec": _bounds(space.nvec),
-        "start": _bounds(space.start),
-        "dtype": np.dtype(space.dtype),
-    }
-
-
-def _multi_discrete_of(fields: Fields) -> spaces.MultiDiscrete:
-    nvec, start = expect(fields["nvec"], np.ndarray), expect(fields["start"], np.ndarray)
-    if nvec.dtype.kind not in "iu" or start.dtype.kind not in "iu" or nvec.shape != start.shape:
-        raise BadFieldsError("nvec and start of a MultiDiscrete do not agree")
-    return spaces.MultiDiscrete(nvec, dtype=_integer_type(fields["dtype"]), start=start)
-
-
-def _space(value: object) -> spaces.Space[Any]:
-    if not isinstance(value, spaces.Space):
-        raise BadFieldsError("a space expected")
-    return value
-
-
-def _spaces(value: object) -> list[spaces.Space[Any]]:
-    return [_space(part) for part in expect(value, list)]
-
-
-def _dict_space_of(fields: Fields) -> spaces.Dict:
-    named: dict[str, spaces.Space[Any]] = {}
-    for pair in expect(fields["items"], list):
-        if type(pair) is not list or len(pair) != 2 or type(pair[0]) not in (str, int):
-            raise BadFieldsError("a named space expected")
-        named[pair[0]] = _space(pair[1])
-    space = spaces.Dict()
-    space.spaces = named  # the constructor would sort, and differs in that between versions
-    return space
-
-
-def _text_fields(space: spaces.Text) -> Fields:
-    return {
-        "min_length": int(space.min_length),
-        "max_length": int(space.max_length),
-        "charset": "".join(sorted(space.character_set)),
-    }
-
-
-def _text_of(fields: Fields) -> spaces.Text:
-    return spaces.Text(
-        expect_int(fields["max_length"], low=0, high=1 << 31),
-        min_length=expect_int(fields["min_length"], low=0, high=1 << 31),
-        charset=expect(fields["charset"], str),
-    )
-
-
-def _graph_of(fields: Fields) -> spaces.Graph:
-    edge = fields["edge_space"]
-    return spaces.Graph(_space(fields["node_space"]), None if edge is None else _space(edge))
-
-
 NUMERIC_TYPES: dict[type, ValueType] = {
     np.ndarray: ValueType(
         "numpy.ndarray",
@@ -390,51 +277,5 @@ NUMERIC_TYPES: dict[type, ValueType] = {
         shared=True,
     ),
     np.poly1d: refused("numpy.poly1d", "a numpy.poly1d", "store its coefficients: its .coeffs"),
-    spaces.Box: ValueType("gymnasium.spaces.Box", ("low", "high"), _box_fields, _box_of),
-    spaces.Discrete: ValueType(
-        "gymnasium.spaces.Discrete", ("n", "start", "dtype?"), _discrete_fields, _discrete_of
-    ),
-    spaces.MultiBinary: ValueType(
-        "gymnasium.spaces.MultiBinary", ("shape",), _multi_binary_fields, _multi_binary_of
-    ),
-    spaces.MultiDiscrete: ValueType(
-        "gymnasium.spaces.MultiDiscrete",
-        ("nvec", "start", "dtype"),
-        _multi_discrete_fields,
-        _multi_discrete_of,
-    ),
-    spaces.Text: ValueType(
-        "gymnasium.spaces.Text", ("charset", "max_length", "min_length"), _text_fields, _text_of
-    ),
-    spaces.Tuple: ValueType(
-        "gymnasium.spaces.Tuple",
-        ("spaces",),
-        lambda s: {"spaces": list(s.spaces)},
-        lambda f: spaces.Tuple(_spaces(f["spaces"])),
-    ),
-    spaces.Dict: ValueType(
-        "gymnasium.spaces.Dict",
-        ("items",),
-        lambda s: {"items": [[name, part] for name, part in s.spaces.items()]},
-        _dict_space_of,
-    ),
-    spaces.Sequence: ValueType(
-        "gymnasium.spaces.Sequence",
-        ("space", "stack"),
-        lambda s: {"space": s.feature_space, "stack": bool(s.stack)},
-        lambda f: spaces.Sequence(_space(f["space"]), stack=expect(f["stack"], bool)),
-    ),
-    spaces.Graph: ValueType(
-        "gymnasium.spaces.Graph",
-        ("edge_space", "node_space"),
-        lambda s: {"edge_space": s.edge_space, "node_space": s.node_space},
-        _graph_of,
-    ),
-    spaces.OneOf: ValueType(
-        "gymnasium.spaces.OneOf",
-        ("spaces",),
-        lambda s: {"spaces": list(s.spaces)},
-        lambda f: spaces.OneOf(_spaces(f["spaces"])),
-    ),
 }
 """By the type it is for; scalars, dtypes and generators of any subclass use their base's."""
