@@ -26,7 +26,7 @@ from typing import NamedTuple, Self
 from tupli_repo.errors import StorageIOError
 from tupli_repo.odb.files import FileStatus, FileSystem
 
-_NEEDS_SPACE = frozenset({"create", "write", "fsync", "link", "make_folder"})
+_NEEDS_SPACE = frozenset({"create", "write", "copy_range", "fsync", "link", "make_folder"})
 _MOST_STEPS = 2000
 
 
@@ -151,6 +151,10 @@ class RecordingFileSystem(HastyFileSystem):
     def read(self, descriptor: int, size: int, offset: int) -> bytes:
         self.before(Call("read", self._paths[descriptor], False))
         return super().read(descriptor, size, offset)
+
+    def copy_range(self, source: int, descriptor: int, size: int) -> None:
+        self.before(Call("copy_range", self._paths[descriptor], True))
+        super().copy_range(source, descriptor, size)
 
     def list_folder(self, path: Path) -> list[str]:
         self.before(Call("list_folder", path, False))

@@ -1,5 +1,6 @@
 """Copying objects between repositories: exactly what is wanted, once, from wherever it lies."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -42,7 +43,7 @@ from tests.odb.sides import (
     tree,
 )
 from tupli_repo.errors import InvalidInputError, NotFoundError
-from tupli_repo.odb.files import RepositoryFiles
+from tupli_repo.odb.files import FileSystem, RepositoryFiles
 from tupli_repo.odb.journal import seal
 from tupli_repo.odb.objects import Kind, Object, ObjectId
 from tupli_repo.odb.pack import PackFile
@@ -310,6 +311,42 @@ def test_a_large_pack_is_copied_byte_for_byte_and_small_ones_are_put_together(
         directory = PackFile(files, path).directory
         for _, obj in PackFile(files, path).read_many(directory.ids(Kind.EPISODE)):
             assert obj.links[2] in directory
+
+
+class _Drive(RecordingFileSystem):
+    """A drive whose server copies by itself, or cannot, or gets it wrong."""
+
+    def __init__(self, server: str) -> None:
+        super().__init__()
+        self.server = server
+
+    def copy_range(self, source: int, descriptor: int, size: int) -> None:
+        if self.server == "cannot":
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        if self.server == "copies":
+            data = FileSystem.read(self, source, size, 0)
+            FileSystem.write(self, descriptor, data)
+            return
+        super().copy_range(source, descriptor, size)
+        if self.server == "gets it wrong":
+            os.pwrite(descriptor, b"wrong", size // 2)
+
+
+@pytest.mark.parametrize("server", ["copies", "cannot", "gets it wrong"])
+def test_a_whole_pack_is_copied_by_the_drive_itself_and_believed_when_it_is_right(
+    a: Path, b: Path, server: str
+) -> None:
+    made = release(range(20), size=1_000_000)
+    store = reopen(a, HastyFileSystem())
+    keep(store, made)
+    store.close()
+    fs = _Drive(server)
+    report = send(side(a), side(b, fs), made.root, is_own=True)
+    assert len(report.packs) == 1
+    assert held(b) == made.objects
+    written = [call for call in fs.calls if call.name == "write"]
+    assert (len(written) == report.loose) is (server == "copies")
+    assert not staged(b)
 
 
 def test_fresh_packs_end_before_64_mib_and_buffers_stay_below_a_hundred(a: Path, b: Path) -> None:

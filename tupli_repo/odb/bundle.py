@@ -134,6 +134,14 @@ class BundleTransport:
         """
         raise self._unchangeable()
 
+    def put_copy(self, name: str, source: Path) -> bool:
+        """Refuse.
+
+        Raises:
+            StorageIOError: Always.
+        """
+        raise self._unchangeable()
+
     def delete(self, name: str) -> None:
         """Refuse.
 

@@ -349,9 +349,12 @@ class _Copy:
             self._put_pack(made, chunks)
 
     def _put_pack(self, made: Finished, chunks: Iterable[bytes]) -> None:
-        name = f"packs/{made.name}"
-        self._target.transport.put(name, chunks)
-        self._target.note_pack(Entry(name, made.size_bytes), made.directory, made.tail)
+        self._target.transport.put(f"packs/{made.name}", chunks)
+        self._note_pack(made)
+
+    def _note_pack(self, made: Finished) -> None:
+        entry = Entry(f"packs/{made.name}", made.size_bytes)
+        self._target.note_pack(entry, made.directory, made.tail)
         self._packs.append(made.name)
         self._written += made.size_bytes
 
@@ -375,7 +378,11 @@ class _Copy:
         tail = file.read_tail()
         made = Finished(file.name.rpartition("/")[2], file.size_bytes, file.directory, tail)
         try:
-            self._put_pack(made, self._parts(file, tail))
+            if self._is_own and self._target.transport.put_copy(file.name, file.place):
+                self._note_pack(made)
+                self._tell(here)
+            else:
+                self._put_pack(made, self._parts(file, tail))
         except CorruptObjectError as err:
             raise (err if err.path else block.in_file(file.place, err)) from None
         for oid in here:

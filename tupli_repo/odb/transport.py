@@ -20,6 +20,7 @@ from tupli_repo.errors import CorruptObjectError, InvalidInputError, StorageIOEr
 from tupli_repo.odb.files import RepositoryFiles, Scratch, disk_errors
 from tupli_repo.odb.objects import shown
 
+_PART_BYTES = 4 << 20
 _REF_PART = r"[a-z0-9][a-z0-9._-]{0,63}"
 _NAME = re.compile(
     r"objects/[0-9a-f]{2}/[0-9a-f]{62}"
@@ -75,6 +76,15 @@ class Transport(Protocol):
         Raises:
             CorruptObjectError: The bytes are not those a pack's or a ref's name is the hash of.
             StorageIOError: The other side refused.
+        """
+
+    def put_copy(self, name: str, source: Path) -> bool:
+        """Make ``name`` a copy of a file of this machine without its bytes passing through here.
+
+        Only what is named by its hash; the copy is read and hashed before it gets that name.
+
+        Returns:
+            Whether it could be done; else nothing has changed, and `put` is the way.
         """
 
     def delete(self, name: str) -> None:
@@ -183,6 +193,23 @@ class DirectoryTransport:
                 if folder.startswith("refs/"):
                     self._files.ensure_parents(path)
                 scratch.commit(path)
+
+    def put_copy(self, name: str, source: Path) -> bool:
+        """Copy a file where both lie, as `Transport.put_copy`: a drive's server may do it alone."""
+        path = self.place(check_name(name))
+        hashed = _HASHED.fullmatch(name)
+        self._check_folder(name.rpartition("/")[0])
+        with self._files.open(source) as (descriptor, size), Scratch(self._files) as scratch:
+            if hashed is None or not scratch.copy(descriptor, size):
+                return False
+            digest = sha256()
+            for at in range(0, size, _PART_BYTES):
+                digest.update(scratch.read(_PART_BYTES, at))
+            if not digest.hexdigest().startswith(hashed[1] or hashed[2]):
+                return False
+            if not self._settled(path, size):
+                scratch.commit(path)
+        return True
 
     def delete(self, name: str) -> None:
         """Remove a file, as `Transport.delete`."""
