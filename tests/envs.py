@@ -105,6 +105,14 @@ class Replay(gymnasium.Env[Any, Any]):
         )
 
 
+class Talking(Walk):
+    """Prints at each step."""
+
+    def step(self, action: Any) -> Any:
+        print("one more step")  # noqa: T201
+        return super().step(action)
+
+
 class Windy(gymnasium.Env[Any, Any]):
     """An environment with a series that does not belong in its document."""
 

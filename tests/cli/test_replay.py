@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from gymnasium.wrappers import NormalizeObservation
 
-from tests.envs import Walk, Windy, WindyWrapper, play, stored
+from tests.envs import Talking, Walk, Windy, WindyWrapper, play, stored
 from tupli_repo import FileStorage
 from tupli_repo.cli import run
 
@@ -68,6 +68,16 @@ def test_as_json_it_is_one_document(project, capfd):
     assert (exact["verdict"], exact["first_step"], exact["column"]) == ("exact", None, None)
     assert (different["first_step"], different["element"]) == (0, [0])
     assert different["recorded"] != different["replayed"]
+
+
+def test_what_an_environment_prints_is_no_part_of_the_result(project, capfd):
+    env = stored(project, Talking(), name="talking")
+    play(env, [1, 2])
+    env.close()
+    benchmark, _ = ids_of(project, "talking")
+    status, out, err = replay(capfd, "--all", benchmark, "--json")
+    assert (status, json.loads(out)["exact"]) == (0, 1)
+    assert "one more step" in err
 
 
 def test_untrusted_code_is_not_run(project, capfd, tmp_path, monkeypatch):

@@ -84,6 +84,8 @@ def test_removing_all_or_none(tupli: Tupli):
     [
         (["os.system"], "'os.system' can never be trusted"),
         (["no-name"], "'no-name' is not a name to trust"),
+        ([""], "'' is not a name to trust"),
+        (["a." + "b" * 400], "is not a name to trust"),
         (["numpy.*"], "'numpy.*' is too wide to trust"),
         (["--remove"], "which name to remove is not said"),
         (["--list", WINDY], "'--list' takes no NAME"),

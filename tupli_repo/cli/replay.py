@@ -3,7 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 
 import click
 from rich.console import Console
@@ -56,11 +56,13 @@ def replay_command(
     repository = open_repository(app)
     ids = _episode_ids(repository, uri, whole=whole, limit=limit)
     found: dict[str, ReplayReport] = {}
-    with _progress(len(ids)) as advance:
+    results = sys.stdout
+    # what an environment prints is not our result
+    with _progress(len(ids)) as advance, redirect_stdout(sys.stderr):
         for header, report in replay_stored(repository, ids, trust=trust):
             found[header.id] = report
             if not app.as_json:
-                click.echo(f"{header.id[:_ID_DIGITS]}  {_line(report)}", file=sys.stdout)
+                click.echo(f"{header.id[:_ID_DIGITS]}  {_line(report)}", file=results)
             advance()
     counts = Counter[str](report.verdict for report in found.values())
     totals = {verdict: counts[verdict] for verdict in _VERDICTS}

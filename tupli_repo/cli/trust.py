@@ -41,7 +41,7 @@ def trust_command(
             "which name to remove is not said", hint="'tupli trust --remove NAME'"
         )
     for name in names:
-        if not remove and Path(name).exists():
+        if not remove and name and _is_file(name):
             raise InvalidInputError(
                 f"'{name}' is a file here: the shell has put it in place of a wildcard",
                 hint="quote the name: tupli trust 'my_envs.*'",
@@ -60,3 +60,10 @@ def trust_command(
         wanted = list(dict.fromkeys(names))
         lines = [f"granted {name}" if name in new else f"already {name}" for name in wanted]
         app.emit([{"name": name, "new": name in new} for name in wanted], "\n".join(lines))
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).exists()
+    except OSError:  # no file has such a name
+        return False
