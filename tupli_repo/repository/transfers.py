@@ -13,11 +13,12 @@ from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
 from tupli_repo.errors import CorruptObjectError, StorageIOError
-from tupli_repo.odb.objects import Object, ObjectId
+from tupli_repo.odb.objects import Kind, Object, ObjectId
 from tupli_repo.odb.refs import Record, RefName, Yank
 from tupli_repo.odb.remote import RemoteObjects
 from tupli_repo.odb.remote_refs import RemoteRefs
 from tupli_repo.odb.sync import Progress, copy, put_loose
+from tupli_repo.repository.incoming import check_objects, check_revisions
 from tupli_repo.repository.joined import JoinedObjects, JoinedRefs, Readable
 from tupli_repo.repository.publishing import Publisher
 from tupli_repo.repository.releases import ReleaseRefs, Releases
@@ -108,7 +109,7 @@ class Known:
         self._needs: dict[RefName, _Needs] = {}
         for side in sides:
             for name, err in side.damage().items():
-                self._leave_out(name, err)
+                self.leave_out(name, err)
         publisher = Publisher(objects, refs, self.releases)
         for name in refs.names():
             try:
@@ -116,17 +117,23 @@ class Known:
                     publisher.unite(name)
                 self._needs[name] = self._needs_of(name, source)
             except CorruptObjectError as err:
-                self._leave_out(name, err)
+                self.leave_out(name, err)
         self.taken_back = self.releases.taken_back()
 
     def names(self) -> list[RefName]:
         """Return the names that take part."""
         return list(self._needs)
 
-    def leave_out(self, name: RefName) -> None:
-        """Let a name take no part."""
+    def leave_out(self, name: RefName, err: CorruptObjectError | None = None) -> None:
+        """Let a name take no part; where something of it is damaged that is told."""
         self._needs.pop(name, None)
         self.refs.leave_out(name)
+        if err is not None:
+            self.damaged.append(f"'{name}' was left out: {err.message}")
+
+    def episodes(self, name: RefName) -> frozenset[bytes]:
+        """Return the raw ids of all episodes that a name has had."""
+        return self._needs[name].episodes
 
     def lacking(
         self, place: RemoteObjects, names: Iterable[RefName], *, but: Collection[bytes] = ()
@@ -168,10 +175,6 @@ class Known:
             for name in self._needs
             if len({head.subject for head in self.releases.heads(name)}) > 1
         ]
-
-    def _leave_out(self, name: RefName, err: CorruptObjectError) -> None:
-        self.leave_out(name)
-        self.damaged.append(f"'{name}' was left out: {err.message}")
 
     def _needs_of(self, name: RefName, source: RemoteObjects) -> _Needs:
         named = self.releases.named(name)
@@ -306,6 +309,7 @@ class Pull:
         self.incomplete += [n for n in self.known.names() if self.known.releases.pending(n)]
         if self.incomplete:
             self.known.damaged += [err.message for err in theirs.objects.damage]
+        self._leave_out_unfit()
         self.parcel = _pack(self.known, theirs, ours)
 
     def run(self, on_progress: OnProgress | None = None) -> int:
@@ -317,6 +321,43 @@ class Pull:
             StorageIOError: One side refused.
         """
         return _bring(self.parcel, self._theirs, self._ours, on_progress, is_own=False)
+
+    def _leave_out_unfit(self) -> None:
+        """Let in only what can be read here; most often all is fit, and looked at once."""
+        names = self.known.names()
+        try:
+            self._check(names)
+        except CorruptObjectError:
+            for name in names:
+                try:
+                    self._check([name])
+                except CorruptObjectError as err:
+                    self.known.leave_out(name, err)
+
+    def _check(self, names: Iterable[RefName]) -> None:
+        """Look at what is new of some names.
+
+        Raises:
+            CorruptObjectError: Something is not what it should be.
+        """
+        asked, source, ours = list(names), self._theirs.objects, self._ours
+        lacking = [oid for oid in self.known.lacking(ours.objects, asked) if source.contains(oid)]
+        check_objects(source, source.closure(lacking, known=ours.objects.contains).ids)
+        episodes = frozenset[bytes]().union(*map(self.known.episodes, asked))
+        for oid, found in source.look_up(lacking).items():
+            if found.kind is not Kind.EPISODE and bytes.fromhex(oid) in episodes:
+                raise CorruptObjectError(f"object '{oid[:12]}' is a {found.kind}, not an episode")
+        for name in asked:
+            there = ours.refs.records(name)
+            views = self.known.releases.views(name).items()
+            new = [view for one, view in views if one not in there]
+            check_revisions(self.known.releases, new, self._kind_of)
+
+    def _kind_of(self, oid: ObjectId) -> Kind | None:
+        for side in (self._ours, self._theirs):
+            if side.objects.contains(oid):
+                return side.objects.kind_of(oid)
+        return None
 
     def _not_whole(self) -> list[RefName]:
         """The names of which they lack something that was not taken back."""
@@ -404,7 +445,8 @@ def _pack(
         known=is_kept_back if in_depth else is_settled,
     )
     ids = tuple(oid for oid in below.ids if not target.objects.contains(oid))
-    raw_ids = frozenset(map(bytes.fromhex, lacking))
+    # of what was taken back there may be nothing to bring
+    raw_ids = frozenset(map(bytes.fromhex, lacking.intersection(ids)))
     records, yanks, transfers = list[Record](), list[tuple[Record, Yank]](), list[NameTransfer]()
     for name in names:
         views, there = known.releases.views(name), target.refs.records(name)
