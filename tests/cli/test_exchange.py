@@ -432,6 +432,19 @@ def test_a_bundle_as_json_and_what_cannot_be_one(tupli: Tupli, lab: Lab, tmp_pat
     assert not Path("x.zip").exists()
 
 
+def test_a_dry_run_of_bundle_and_clone_makes_nothing(tupli: Tupli, lab: Lab, tmp_path: Path):
+    done = tupli("bundle", "cart-pole", "cart.zip", "--dry-run")
+    assert (done.status, Path("cart.zip").exists()) == (0, False)
+    assert done.out.startswith("would bundle into ")
+    assert tupli("bundle", "cart-pole", "cart.zip").status == 0
+    done = tupli("clone", "cart.zip", "-n")
+    assert (done.status, Path("cart").exists()) == (0, False)
+    assert done.out.startswith("would clone from ")
+    done = tupli("clone", "cart.zip", "-n", "--json")
+    assert (done.json["verb"], done.json["dry_run"], done.json["n_episodes"]) == ("clone", True, 3)
+    assert tupli("clone", "cart.zip", "-n", "--expect", "0" * 64).status == 12
+
+
 # ---- status
 
 

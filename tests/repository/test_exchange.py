@@ -228,6 +228,20 @@ def test_what_was_taken_back_is_hidden_by_push_and_removed_by_prune(tmp_path, hu
     assert len(cyd.log("walk")) == 3
 
 
+def test_what_only_an_older_version_has_can_be_taken_back(hub, ada):
+    first = min(published(ada))
+    ada.publish(benchmark(ada, digest="two", version="2"))
+    pushed(ada)
+    assert published(ada) == set()
+    assert ada.unpublish("walk", episodes=[first]).n_withdrawn == 1
+    with pytest.raises(NotFoundError, match="is not published"):
+        ada.unpublish("walk", episodes=[first])
+    with pytest.raises(NotFoundError, match="is not published"):
+        ada.unpublish(first)
+    assert ada.push(prune=True).n_pruned == 1
+    assert first not in ids_in(hub, Kind.EPISODE)
+
+
 def test_what_was_published_and_taken_back_before_the_push_never_leaves(hub, ada):
     ids = record(ada, ada.list_benchmarks()[0].id, 1, note=SECRET)
     ada.publish("walk", episodes=True)
@@ -398,16 +412,31 @@ def test_a_bundle_is_a_repository_in_one_file(tmp_path, hub, ada):
         ada.bundle(["figure"], file)
     ada.publish("figure")
     record(ada, ada.list_benchmarks()[0].id, 1, note=SECRET)
+    plan = ada.bundle(["figure"], file, dry_run=True)
+    assert (plan.n_episodes, plan.dry_run, file.exists()) == (2, True, False)
     report = ada.bundle(["figure"], file)
     assert (report.n_episodes, report.bytes_written) == (2, file.stat().st_size)
     assert [path.name for path in tmp_path.iterdir() if "figure" in path.name] == ["figure.tupli"]
     with pytest.raises(RepositoryExistsError, match="there is a file"):
         ada.bundle(["figure"], file)
+    assert Repository.plan_clone(file, expect=pin.digest).n_episodes == 2
     bob = Repository.clone(file, tmp_path / "bob", expect=pin.digest)
     assert published(bob, "figure") == published(ada, "figure")
     assert not tells(tmp_path / "bob", SECRET)
     with pytest.raises(CorruptObjectError, match="does not hold"):
         Repository.clone(file, tmp_path / "cyd", expect="0" * 64)
+
+
+def test_what_was_taken_back_is_in_no_bundle(tmp_path, ada):
+    ids = record(ada, ada.list_benchmarks()[0].id, 1, note=SECRET)
+    ada.publish("walk", episodes=True)
+    ada.unpublish("walk", episodes=ids)
+    with pytest.raises(InvalidInputError, match="has episodes that were taken back"):
+        ada.bundle(["walk@2"], tmp_path / "two.zip")
+    ada.bundle(["walk"], tmp_path / "three.zip")
+    bob = Repository.clone(tmp_path / "three.zip", tmp_path / "bob")
+    assert published(bob) == published(ada)
+    assert not tells(tmp_path / "bob", SECRET)
 
 
 # ---- status

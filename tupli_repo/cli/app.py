@@ -5,6 +5,7 @@ the result or the error.
 """
 
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +17,9 @@ from pydantic_core import to_jsonable_python
 
 _CommandT = TypeVar("_CommandT", bound=Callable[..., Any])
 _JSON = "tupli_repo.json"
+_UNSHOWABLE = re.compile(  # what a terminal obeys rather than shows, or cannot be written at all
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 class _Closing(Protocol):
@@ -55,19 +59,20 @@ class App:
         if self.as_json:
             click.echo(_json(document))
         elif text:
-            click.echo(text)
+            click.echo(printable(text))
 
     def emit_table(
         self, document: object, columns: Sequence[str], rows: Sequence[Sequence[str]]
     ) -> None:
         """Print a table: aligned on a terminal, tab-separated in a pipe, or as JSON."""
+        cells = [[printable(" ".join(cell.split())) for cell in row] for row in rows]
         if self.as_json:
             click.echo(_json(document))
         elif sys.stdout is not None and sys.stdout.isatty():
-            _print_rich(columns, rows)
+            _print_rich(columns, cells)
         else:
-            for row in [columns, *rows]:
-                click.echo("\t".join(" ".join(cell.split()) for cell in row))
+            for row in [columns, *cells]:
+                click.echo("\t".join(row))
 
     def fail(self, message: str, hint: str, exit_status: int) -> int:
         """Tell an error in one line and a hint, and return the exit status."""
@@ -75,13 +80,13 @@ class App:
             error = {"message": message, "hint": hint, "exit_status": exit_status}
             click.echo(_json({"error": error}))
         else:
-            click.echo(f"{click.style('error:', fg='red')} {message}", err=True)
+            click.echo(f"{click.style('error:', fg='red')} {printable(message)}", err=True)
             _echo_hint(hint)
         return exit_status
 
     def warn(self, message: str, hint: str) -> None:
         """Tell what is not as it should be, though the command did what it could."""
-        click.echo(f"{click.style('warning:', fg='yellow')} {message}", err=True)
+        click.echo(f"{click.style('warning:', fg='yellow')} {printable(message)}", err=True)
         _echo_hint(hint)
 
 
@@ -103,6 +108,15 @@ def json_option(command: _CommandT) -> _CommandT:
     )(command)
 
 
+def printable(text: str) -> str:
+    r"""Return text that says what it says and does nothing: titles and messages are by others.
+
+    >>> print(printable("red: \x1b[31m"))
+    red: \x1b[31m
+    """
+    return _UNSHOWABLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
+
 def size_text(size_bytes: int) -> str:
     """Return a size as people read it.
 
@@ -119,7 +133,7 @@ def size_text(size_bytes: int) -> str:
 
 def _echo_hint(hint: str) -> None:
     if hint:
-        click.echo(f"{click.style('hint:', fg='yellow')} {hint}", err=True)
+        click.echo(f"{click.style('hint:', fg='yellow')} {printable(hint)}", err=True)
 
 
 def _json(document: object) -> str:
@@ -132,7 +146,8 @@ def _json(document: object) -> str:
             return {key: plain(item) for key, item in value.items()}
         return to_jsonable_python(value, inf_nan_mode="strings")
 
-    return json.dumps(plain(document), ensure_ascii=False, indent=2, allow_nan=False)
+    text = json.dumps(plain(document), ensure_ascii=False, indent=2, allow_nan=False)
+    return _UNSHOWABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

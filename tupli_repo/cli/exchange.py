@@ -33,12 +33,14 @@ _CommandT = TypeVar("_CommandT", bound=Callable[..., Any])
 _FoundT = TypeVar("_FoundT")
 
 
+_dry_run_option = click.option(
+    "-n", "--dry-run", is_flag=True, help="Only tell what would be copied."
+)
+
+
 def _exchange_options(command: _CommandT) -> _CommandT:
     """Give a command REMOTE, NAME..., ``--dry-run`` and ``--json``."""
-    command = json_option(command)
-    command = click.option("-n", "--dry-run", is_flag=True, help="Only tell what would be copied.")(
-        command
-    )
+    command = _dry_run_option(json_option(command))
     command = click.argument("names", metavar="[NAME]...", nargs=-1)(command)
     return click.argument("remote", required=False)(command)
 
@@ -128,6 +130,7 @@ def sync_command(
 @click.argument("folder", required=False, type=click.Path())
 @click.option("--bare", is_flag=True, help="One that others push to.")
 @click.option("--expect", metavar="DIGEST", help="Only if that is in it: a digest or a revision.")
+@_dry_run_option
 @json_option
 @click.pass_obj
 def clone_command(
@@ -136,6 +139,7 @@ def clone_command(
     folder: str | None,
     bare: bool,  # noqa: FBT001
     expect: str | None,
+    dry_run: bool,  # noqa: FBT001
 ) -> int:
     """Make a repository in FOLDER that has all that SOURCE, a folder or a bundle, publishes.
 
@@ -143,6 +147,9 @@ def clone_command(
     same command again completes a clone that was cut short.
     """
     reports: list[TransferReport] = []
+    if dry_run:
+        plan = Repository.plan_clone(source, expect=expect)
+        return _tell(app, plan, [plan])
     with Showing(app) as showing:
         repository = Repository.clone(
             source,
@@ -167,9 +174,15 @@ def clone_command(
 )
 @click.argument("revisions", metavar="NAME@REVISION...", nargs=-1, required=True)
 @click.argument("file", type=click.Path(dir_okay=False))
+@_dry_run_option
 @json_option
 @click.pass_obj
-def bundle_command(app: App, revisions: tuple[str, ...], file: str) -> int:
+def bundle_command(
+    app: App,
+    revisions: tuple[str, ...],
+    file: str,
+    dry_run: bool,  # noqa: FBT001
+) -> int:
     """Put each revision, with all it needs and follows, into FILE.
 
     'tupli clone FILE' makes a repository of it, 'tupli pull FILE' brings it into one.
@@ -177,7 +190,11 @@ def bundle_command(app: App, revisions: tuple[str, ...], file: str) -> int:
     repository = open_repository(app)
     with Showing(app) as showing:
         report = repository.bundle(
-            revisions, file, on_plan=showing.plan, on_progress=showing.progress
+            revisions,
+            file,
+            dry_run=dry_run,
+            on_plan=None if dry_run else showing.plan,
+            on_progress=showing.progress,
         )
     return _tell(app, report, [report])
 

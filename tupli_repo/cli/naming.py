@@ -93,7 +93,7 @@ def unpublish_command(
 @click.command(
     "yank",
     short_help="Advise against a revision",
-    epilog="Exit status: 0 done, 1 unknown, ambiguous or not one that can be yanked, "
+    epilog="Exit status: 0 done, 1 unknown or ambiguous, 2 not one that can be yanked, "
     "10 no repository here",
 )
 @click.argument("revision", metavar="NAME@REVISION")

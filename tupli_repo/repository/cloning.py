@@ -72,12 +72,7 @@ class CloningRepository(SharingRepository):
         """
         path = local_path(str(source)).resolve()
         target = Path(folder) if folder is not None else _folder_for(path)
-        other = open_remote(str(path), fs=fs)
-        try:
-            if expect is not None:
-                _check_expected(other.side, expect, path)
-        finally:
-            other.close()
+        _look_for(expect, path, fs)
         made = cls._for_clone(target, str(path), bare=bare, fs=fs)
         try:
             report = made.pull(
@@ -92,11 +87,33 @@ class CloningRepository(SharingRepository):
             on_done(_as_clone(report))
         return made
 
+    @classmethod
+    def plan_clone(
+        cls, source: str | Path, *, expect: str | None = None, fs: FileSystem | None = None
+    ) -> TransferReport:
+        """Return what a clone would bring; nothing is made that stays.
+
+        Args:
+            source: The folder that holds the other, or a bundle.
+            expect: What must be in it, as for `clone`.
+            fs: How the disk is reached; another one in tests.
+
+        Raises:
+            RepositoryNotFoundError: There is none.
+            CorruptObjectError: What was expected is not in it.
+            StorageIOError: It cannot be reached.
+        """
+        path = local_path(str(source)).resolve()
+        _look_for(expect, path, fs)
+        with tempfile.TemporaryDirectory() as folder, cls.init(folder, fs=fs) as scratch:
+            return _as_clone(scratch.pull(str(path), dry_run=True))
+
     def bundle(
         self,
         revisions: Iterable[str],
         file: str | Path,
         *,
+        dry_run: bool = False,
         on_plan: OnPlan | None = None,
         on_progress: OnProgress | None = None,
     ) -> TransferReport:
@@ -106,16 +123,19 @@ class CloningRepository(SharingRepository):
             revisions: ``NAME``, ``NAME@3``, ``NAME@3f2a91c``…; pins of the group ``local`` have to
                 be published first.
             file: The file to make.
+            dry_run: Whether nothing is done but to tell.
             on_plan: Told what is to be written before the first byte is.
             on_progress: Told how far it has come.
 
         Raises:
             NotFoundError: There is no such revision.
-            InvalidInputError: One is of the group ``local``, or none is given.
+            InvalidInputError: One is of the group ``local``, or has episodes that were taken back,
+                or none is given.
             RepositoryExistsError: The file exists.
             StorageIOError: The disk refused; there is no file then.
         """
         self._releases.refresh()
+        taken_back = Releases(self._store, JoinedRefs(self._refs)).taken_back()
         wanted: dict[RefName, set[str]] = {}
         for revision in revisions:
             view = self._revisions.find(revision)
@@ -124,6 +144,11 @@ class CloningRepository(SharingRepository):
                 raise InvalidInputError(
                     f"'{shown(revision)}' is a pin that is not shared",
                     hint=f"'tupli publish {name.name}' shares it",
+                )
+            if not taken_back.isdisjoint(self._releases.episodes(view)):
+                raise InvalidInputError(
+                    f"'{shown(revision)}' has episodes that were taken back",
+                    hint=f"a later revision; 'tupli log {name.name}' lists them",
                 )
             below = self._releases.history(name).below(view.hash)
             wanted.setdefault(name, set()).update((view.hash, *below))
@@ -134,7 +159,10 @@ class CloningRepository(SharingRepository):
             raise RepositoryExistsError(
                 f"there is a file '{target}' already", hint="nothing was changed"
             )
-        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        if not target.parent.is_dir():
+            raise InvalidInputError(f"there is no folder '{target.parent}'")
+        place = None if dry_run else target.parent
+        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=place))
         try:
             root = location.create(scratch, role="bare", fs=self._files.fs)
             other = open_remote(str(scratch), fs=self._files.fs)
@@ -144,9 +172,10 @@ class CloningRepository(SharingRepository):
                     self._store,
                     other.side,
                     lambda name, record: record in wanted.get(name, ()),
+                    kept_back=taken_back,
                 )
                 item = RemoteItem(name="", url=str(target))
-                report = report_of("bundle", item, push, dry_run=False)
+                report = report_of("bundle", item, push, dry_run=dry_run)
                 if report.incomplete:
                     raise NotFoundError(
                         f"'{report.incomplete[0]}' is not here whole",
@@ -154,6 +183,8 @@ class CloningRepository(SharingRepository):
                     )
                 if on_plan is not None:
                     on_plan(report)
+                if dry_run:
+                    return report
                 push.run(on_progress)
             finally:
                 other.close()
@@ -192,20 +223,28 @@ def _folder_for(source: Path) -> Path:
     return Path(name.rpartition(".")[0] or name) if is_bundle(source) else Path(name)
 
 
-def _check_expected(side: Side, expect: str, source: Path) -> None:
+def _look_for(expect: str | None, source: Path, fs: FileSystem | None) -> None:
     """Look whether a revision, or one of that digest, is there whole; the digest is computed."""
-    side.refresh()
-    releases = Releases(JoinedObjects([side.objects]), JoinedRefs(side.refs))
+    other = open_remote(str(source), fs=fs)
+    try:
+        if expect is not None and not _holds(other.side, expect):
+            raise CorruptObjectError(
+                f"'{source}' does not hold '{shown(expect)}'",
+                hint="nothing was cloned; is it the right file?",
+            )
+    finally:
+        other.close()
+
+
+def _holds(side: Side, expect: str) -> bool:
     wanted = expect.rpartition("@")[2].lower()
     if len(wanted) < _MIN_DIGITS:
         raise InvalidInputError(f"'{shown(expect)}' is too short for a digest or a revision")
-    for name in releases.names():
-        for view in releases.views(name).values():
-            if not (view.body.digest.startswith(wanted) or view.hash.startswith(wanted)):
-                continue
-            if digest_of(releases.episodes(view)) == view.body.digest and releases.is_whole(view):
-                return
-    raise CorruptObjectError(
-        f"'{source}' does not hold '{shown(expect)}'",
-        hint="nothing was cloned; is it the right file?",
+    side.refresh()
+    releases = Releases(JoinedObjects([side.objects]), JoinedRefs(side.refs))
+    return any(
+        releases.is_whole(view) and digest_of(releases.episodes(view)) == view.body.digest
+        for name in releases.names()
+        for view in releases.views(name).values()
+        if view.body.digest.startswith(wanted) or view.hash.startswith(wanted)
     )

@@ -21,7 +21,7 @@ from tupli_repo.odb.transport import DirectoryTransport
 from tupli_repo.repository.joined import JoinedRefs
 from tupli_repo.repository.naming import NamedRepository
 from tupli_repo.repository.releases import ReleaseRefs
-from tupli_repo.repository.remotes import OpenRemote, Remotes, open_remote
+from tupli_repo.repository.remotes import OpenRemote, Remotes, check_incoming, open_remote
 from tupli_repo.repository.revisions import parse_revision
 from tupli_repo.repository.transfers import IsWanted, OnProgress, Pull, Push, Side
 from tupli_repo.repository.transfers import prune as prune_there
@@ -242,7 +242,7 @@ class SharingRepository(NamedRepository):
             if names:
                 other.side.refs.refresh()
             is_wanted = _chosen(names, other.side.refs)
-            pull = Pull(other.side, self._side(), self._store, is_wanted)
+            pull = Pull(other.side, self._side(), self._store, check_incoming, is_wanted)
             report = report_of(verb, item, pull, dry_run=dry_run)
             _tell(on_plan, report)
             if dry_run:
@@ -319,7 +319,12 @@ def _chosen(names: Iterable[str], refs: ReleaseRefs) -> IsWanted | None:
     wanted = set[RefName]()
     for text in texts:
         asked = parse_revision(text)
-        found = [name for name in known if asked.at is None and asked.matches(name)]
+        found = [name for name in known if asked.matches(name)]
+        if found and asked.at is not None:
+            raise InvalidInputError(
+                f"'{shown(text)}' is one revision, and names are exchanged whole",
+                hint=f"'{found[0]}', or 'tupli bundle {shown(text)} FILE' for that revision",
+            )
         if not found:
             raise _unknown(text)
         wanted.update(found)

@@ -152,6 +152,8 @@ class History:
 
     def survivors(self) -> frozenset[bytes]:
         """Return the episodes with some add event below no take-back, in all of the history."""
+        if not self._takes:
+            return self.known()
         every = (1 << len(self._revisions)) - 1
         return self._survivors(every, every)
 

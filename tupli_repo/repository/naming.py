@@ -365,10 +365,7 @@ class NamedRepository(OpenRepository):
             names = [
                 name
                 for name in self._releases.names()
-                if any(
-                    not back.isdisjoint(self._releases.episodes(head))
-                    for head in self._releases.heads(name)
-                )
+                if not back.isdisjoint(self._releases.history(name).survivors())
             ]
         names = [n for n in names if n.group == group or (group is None and n.group != LOCAL)]
         if not names:
@@ -383,11 +380,7 @@ class NamedRepository(OpenRepository):
     ) -> frozenset[bytes]:
         """The raw ids of the episodes under some names that are chosen."""
         published = frozenset[bytes]().union(
-            *(
-                self._releases.episodes(head)
-                for name in names
-                for head in self._releases.heads(name)
-            )
+            *(self._releases.history(name).survivors() for name in names)
         )
         if isinstance(chosen, BaseFilter):
             headers = self._episodes.select(chosen)  # hidden ones too

@@ -328,7 +328,7 @@ class Releases:
         gone = set[bytes]().union(*(history.withdrawn() for history in histories))
         for history in histories:
             if gone:
-                gone -= history.survivors() if history.withdrawn() else history.known()
+                gone -= history.survivors()
         return gone
 
     def named(self, name: RefName) -> Named:

@@ -7,7 +7,11 @@ hidden: a pin holds what it holds).
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from tupli_repo.errors import AmbiguousNameError, InvalidInputError, NotFoundError
+from tupli_repo.errors import (
+    AmbiguousNameError,
+    InvalidInputError,
+    NotFoundError,
+)
 from tupli_repo.odb.objects import Kind, ObjectId, parse_object_id, shown
 from tupli_repo.odb.refs import LOCAL, RefName, parse_ref_name
 from tupli_repo.odb.store import ObjectStore
@@ -246,6 +250,14 @@ class Subjects:
     def _of_view(self, view: ReleaseView) -> Subject:
         """What a revision is of."""
         name = view.record.name
+        known = self._shelf.artifacts if name.kind == "artifact" else self._shelf.benchmarks
+        ids = view.artifacts if name.kind == "artifact" else view.benchmarks
+        if name.kind != "dataset" and not (ids and ids[0] in known.all()):
+            raise NotFoundError(
+                f"revision '{view.hash[:_SHOWN_DIGITS]}' of '{name}' names no {name.kind} that is"
+                " here",
+                hint=f"'tupli log {name}' tells whether it waits for the rest of a copy",
+            )
         if name.kind == "benchmark":
             return self.benchmark(view.benchmarks[0], name=name.name)
         if name.kind == "artifact":

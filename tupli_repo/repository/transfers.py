@@ -13,12 +13,11 @@ from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
 from tupli_repo.errors import CorruptObjectError, StorageIOError
-from tupli_repo.odb.objects import Kind, Object, ObjectId
+from tupli_repo.odb.objects import Object, ObjectId
 from tupli_repo.odb.refs import Record, RefName, Yank
 from tupli_repo.odb.remote import RemoteObjects
 from tupli_repo.odb.remote_refs import RemoteRefs
 from tupli_repo.odb.sync import Progress, copy, put_loose
-from tupli_repo.repository.incoming import check_objects, check_revisions
 from tupli_repo.repository.joined import JoinedObjects, JoinedRefs, Readable
 from tupli_repo.repository.publishing import Publisher
 from tupli_repo.repository.releases import ReleaseRefs, Releases
@@ -131,9 +130,9 @@ class Known:
         if err is not None:
             self.damaged.append(f"'{name}' was left out: {err.message}")
 
-    def episodes(self, name: RefName) -> frozenset[bytes]:
-        """Return the raw ids of all episodes that a name has had."""
-        return self._needs[name].episodes
+    def episodes(self, names: Iterable[RefName]) -> frozenset[bytes]:
+        """Return the raw ids of all episodes that some names have had."""
+        return frozenset[bytes]().union(*(self._needs[name].episodes for name in names))
 
     def lacking(
         self, place: RemoteObjects, names: Iterable[RefName], *, but: Collection[bytes] = ()
@@ -145,9 +144,9 @@ class Known:
             names: The names.
             but: Episodes that do not count, by their raw ids.
         """
-        needs = [self._needs[name] for name in names]
-        objects = frozenset[ObjectId]().union(*(one.objects for one in needs))
-        episodes = frozenset[bytes]().union(*(one.episodes for one in needs)).difference(but)
+        asked = list(names)
+        objects = frozenset[ObjectId]().union(*(self._needs[name].objects for name in asked))
+        episodes = self.episodes(asked).difference(but)
         found = {oid for oid in objects if not place.contains(oid)}
         return found | {ObjectId(raw_id.hex()) for raw_id in place.missing(episodes)}
 
@@ -183,6 +182,10 @@ class Known:
         return _Needs(objects, named.episodes)
 
 
+Check = Callable[[Side, Side, Known, Collection[RefName]], None]
+"""Looks, before a pull from one side to another, at some names; damage is raised."""
+
+
 class Push:
     """One push; it is planned when it is made, and nothing is written before `run`.
 
@@ -191,6 +194,7 @@ class Push:
         store: The same, as it is read here.
         theirs: Where they go.
         is_wanted: Which of our records go; all that are not `local` where None.
+        kept_back: Further episodes that do not go, by their raw ids.
 
     Attributes:
         known: What both sides have together.
@@ -199,7 +203,13 @@ class Push:
     """
 
     def __init__(
-        self, ours: Side, store: Readable, theirs: Side, is_wanted: IsWanted | None = None
+        self,
+        ours: Side,
+        store: Readable,
+        theirs: Side,
+        is_wanted: IsWanted | None = None,
+        *,
+        kept_back: Collection[bytes] = (),
     ) -> None:
         self._ours = ours
         self._store = store
@@ -214,6 +224,7 @@ class Push:
             theirs,
             unite=None if is_wanted is None else own.names(),
         )
+        self.known.taken_back.update(kept_back)
         here = set(own.names())
         self.incomplete = [
             name for name in self.known.names() if name in here and not self._can_be_whole(name)
@@ -277,6 +288,7 @@ class Pull:
         theirs: Where things come from.
         ours: Where they go.
         store: The same, as it is read here.
+        check: Looks at what is new of some names: is it what it should be?
         is_wanted: Which of their records come; all that are not `local` where None.
 
     Attributes:
@@ -287,7 +299,12 @@ class Pull:
     """
 
     def __init__(
-        self, theirs: Side, ours: Side, store: Readable, is_wanted: IsWanted | None = None
+        self,
+        theirs: Side,
+        ours: Side,
+        store: Readable,
+        check: Check,
+        is_wanted: IsWanted | None = None,
     ) -> None:
         self._ours = ours
         self._theirs = theirs
@@ -309,7 +326,7 @@ class Pull:
         self.incomplete += [n for n in self.known.names() if self.known.releases.pending(n)]
         if self.incomplete:
             self.known.damaged += [err.message for err in theirs.objects.damage]
-        self._leave_out_unfit()
+        self._leave_out_unfit(check)
         self.parcel = _pack(self.known, theirs, ours)
 
     def run(self, on_progress: OnProgress | None = None) -> int:
@@ -322,42 +339,17 @@ class Pull:
         """
         return _bring(self.parcel, self._theirs, self._ours, on_progress, is_own=False)
 
-    def _leave_out_unfit(self) -> None:
+    def _leave_out_unfit(self, check: Check) -> None:
         """Let in only what can be read here; most often all is fit, and looked at once."""
         names = self.known.names()
         try:
-            self._check(names)
+            check(self._theirs, self._ours, self.known, names)
         except CorruptObjectError:
             for name in names:
                 try:
-                    self._check([name])
+                    check(self._theirs, self._ours, self.known, [name])
                 except CorruptObjectError as err:
                     self.known.leave_out(name, err)
-
-    def _check(self, names: Iterable[RefName]) -> None:
-        """Look at what is new of some names.
-
-        Raises:
-            CorruptObjectError: Something is not what it should be.
-        """
-        asked, source, ours = list(names), self._theirs.objects, self._ours
-        lacking = [oid for oid in self.known.lacking(ours.objects, asked) if source.contains(oid)]
-        check_objects(source, source.closure(lacking, known=ours.objects.contains).ids)
-        episodes = frozenset[bytes]().union(*map(self.known.episodes, asked))
-        for oid, found in source.look_up(lacking).items():
-            if found.kind is not Kind.EPISODE and bytes.fromhex(oid) in episodes:
-                raise CorruptObjectError(f"object '{oid[:12]}' is a {found.kind}, not an episode")
-        for name in asked:
-            there = ours.refs.records(name)
-            views = self.known.releases.views(name).items()
-            new = [view for one, view in views if one not in there]
-            check_revisions(self.known.releases, new, self._kind_of)
-
-    def _kind_of(self, oid: ObjectId) -> Kind | None:
-        for side in (self._ours, self._theirs):
-            if side.objects.contains(oid):
-                return side.objects.kind_of(oid)
-        return None
 
     def _not_whole(self) -> list[RefName]:
         """The names of which they lack something that was not taken back."""
