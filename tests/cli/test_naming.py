@@ -168,7 +168,7 @@ def test_a_citation_that_is_no_text_or_not_there_is_an_error(
 
 
 @pytest.mark.parametrize(
-    ("name", "status"), [("nowhere", 2), ("0123456789", 1), ("nowhere@3", 1), ("lab/nowhere", 1)]
+    ("name", "status"), [("nowhere", 1), ("0123456789", 1), ("nowhere@3", 1), ("lab/nowhere", 1)]
 )
 def test_publish_of_what_is_not_here_fails(
     tupli: Tupli, project: FileStorage, name: str, status: int

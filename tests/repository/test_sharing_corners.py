@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from tests.odb.samples import reopen
-from tests.repository.people import benchmark, drive, person, published, record
+from tests.repository.people import benchmark, drive, ids_in, person, published, record
 from tupli_repo.cli import run
 from tupli_repo.codec.records import ReleaseBody, TombstoneBody, parse_body
 from tupli_repo.errors import InvalidInputError, NotFoundError, RepositoryNotFoundError
 from tupli_repo.odb.files import RepositoryFiles
 from tupli_repo.odb.objects import Kind, Object, ObjectId
-from tupli_repo.odb.refs import Record, RefName, RefStore
+from tupli_repo.odb.refs import Record, RefName, RefStore, Yank
 from tupli_repo.odb.store import ObjectStore
 from tupli_repo.repository import Repository
 from tupli_repo.repository.publishing import digest_of
@@ -46,6 +46,16 @@ class Forger:
     def set_of(self, *members: ObjectId) -> ObjectId:
         return self.write(Kind.EPISODES, b"", tuple(sorted(members)))
 
+    def body_of(self, *episodes: ObjectId, name: RefName, **fields: object) -> bytes:
+        made = {
+            "n_provenance": 0,
+            "n_episodes": len(episodes),
+            "digest": digest_of(bytes.fromhex(oid) for oid in episodes),
+            **name._asdict(),
+            **fields,
+        }
+        return self._body.model_copy(update=made).dump()
+
     def release(
         self,
         *links: ObjectId,
@@ -54,15 +64,7 @@ class Forger:
         **fields: object,
     ) -> None:
         """Publish: links as they are, with the counts of one benchmark and one set."""
-        digest = digest_of(bytes.fromhex(oid) for oid in of or self.episodes)
-        made = {
-            "n_provenance": 0,
-            "n_episodes": len(of or self.episodes),
-            "digest": digest,
-            **name._asdict(),
-            **fields,
-        }
-        body = self._body.model_copy(update=made).dump()
+        body = self.body_of(*(of or self.episodes), name=name, **fields)
         self._refs.put(Record(name, 1, (), self.write(Kind.RELEASE, body, links)))
 
 
@@ -272,3 +274,67 @@ def test_what_cannot_be_yanked_is_refused_as_the_help_says(
     assert "2 not one that can be yanked" in " ".join(capfd.readouterr().out.split())
     assert run(["yank", "walk@2"]) == 2
     assert run(["yank", "walk@9"]) == 1
+
+
+# ---- take-backs and unions that nobody made
+
+
+WALK = RefName("global", "benchmark", "walk")
+
+
+def test_a_yank_by_hand_brings_back_nothing_that_was_taken_back(
+    ada: Repository, hub: Path, tmp_path: Path
+) -> None:
+    gone = min(published(ada))
+    ada.unpublish("walk", episodes=[gone])
+    ada.push()
+    refs = RefStore(RepositoryFiles(hub / ".tupli"))
+    refs.refresh()
+    for record_of in refs.records(WALK).values():
+        if record_of.generation == 2:
+            refs.put_yank(record_of, Yank(created_at="t", created_by="mallory"))
+    ada.pull()
+    assert gone not in published(ada)
+    assert [item.yanked for item in ada.log("walk")] == [None, None]
+    assert gone not in published(Repository.clone(hub, tmp_path / "cyd"))
+
+
+def test_a_union_that_is_not_what_it_unites_is_left_out(
+    ada: Repository, hub: Path, tmp_path: Path
+) -> None:
+    mallory = Forger(hub)
+    refs = RefStore(RepositoryFiles(hub / ".tupli"))
+    refs.refresh()
+    (honest,) = refs.records(WALK)
+    few = mallory.set_of(mallory.episodes[0])
+    for fields, more in (({}, ()), ({"n_withdrawn": 1}, (mallory.episodes[1],))):
+        blobs = tuple(mallory.write(Kind.BLOB, bytes.fromhex(oid)) for oid in more)
+        made = mallory.body_of(mallory.episodes[0], name=WALK, created_by="", **fields)
+        release = mallory.write(Kind.RELEASE, made, (mallory.links[0], few, *blobs))
+        refs.put(Record(WALK, 2, (honest,), release))
+    before = published(ada)
+    report = ada.pull()
+    assert "it is not what it unites" in report.damaged[0]
+    assert published(ada) == before
+
+
+def test_a_private_episode_that_others_name_is_not_sent(
+    ada: Repository, hub: Path, tmp_path: Path
+) -> None:
+    (private,) = record(ada, ada.list_benchmarks()[0].id, 1)
+    mallory = Forger(hub)
+    wanted = mallory.set_of(ObjectId(private))
+    mallory.release(mallory.links[0], wanted, of=(ObjectId(private),))
+    ada.push()
+    assert private not in ids_in(hub, Kind.EPISODE)
+
+
+def test_a_set_that_lists_something_else_that_is_here_is_left_out(
+    ada: Repository, hub: Path
+) -> None:
+    mallory = Forger(hub)
+    wrong = mallory.set_of(mallory.links[0])
+    mallory.release(mallory.links[0], wrong, of=(mallory.links[0],))
+    report = ada.pull()
+    assert "it is of kind 'benchmark'" in report.damaged[0]
+    assert [item.name for item in ada.names()] == ["walk"]

@@ -13,7 +13,7 @@ take-back event above that event took.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -87,6 +87,7 @@ class Repository:
     records: dict[Id, Record] = field(default_factory=dict)
     yanks: set[Id] = field(default_factory=set)
     tombstones: set[Id] = field(default_factory=set)  # hidden here; never synced
+    foreign: set[Id] = field(default_factory=set)  # records that only the other side of a push has
 
     def release(self, record: Id) -> Release:
         """Look up what a record names."""
@@ -324,7 +325,8 @@ class Sharing:
     def joined(self, one: Repository, other: Repository) -> Repository:
         """Put together what two repositories let others see."""
         a, b = self.shared(one), self.shared(other)
-        return Repository(a.objects | b.objects, a.records | b.records, a.yanks | b.yanks)
+        plan = Repository(a.objects | b.objects, a.records | b.records, a.yanks | b.yanks)
+        return replace(plan, foreign=b.records.keys() - a.records.keys())
 
     def push(self, work: Repository, bare: Repository) -> Iterator[None]:
         """Send what is published and not taken back; write nothing at home.
@@ -341,8 +343,12 @@ class Sharing:
             yield from self.put_objects(plan, bare, gone)
 
     def to_send(self, plan: Repository, known: Repository) -> set[Id]:
-        """Choose the closure of the records, without what is known to be taken back."""
-        return (self.reach(plan, plan.records) & plan.objects.keys()) - self.withdrawn(known)
+        """Choose the closure of our records, without what is known to be taken back.
+
+        What only the others' records name is not sent: they may name what they should not know.
+        """
+        ours = plan.records.keys() - plan.foreign
+        return (self.reach(plan, ours) & plan.objects.keys()) - self.withdrawn(known)
 
     def pull(self, work: Repository, bare: Repository) -> Iterator[None]:
         """Fetch what the target's records name, then the records, of whole names only; unite."""

@@ -9,6 +9,7 @@ from tupli_repo.cli.opening import open_repository
 from tupli_repo.cli.where import parse_where, where_option
 from tupli_repo.dataset import TupliDataset
 from tupli_repo.errors import InvalidInputError
+from tupli_repo.odb.refs import LOCAL
 from tupli_repo.schema import BaseFilter, EpisodeHeader, FilterEQ
 from tupli_repo.schema.reports import PublishReport, ReleaseItem
 
@@ -124,7 +125,7 @@ def log_command(app: App, name: str | None, limit: int | None) -> None:
     rows = [
         [
             str(item.generation),
-            _citable(item),
+            f"{LOCAL}/{_citable(item)}" if item.group == LOCAL else _citable(item),
             item.version or "",
             item.created_by or "(union)",
             _minute(item.created_at),
@@ -165,7 +166,8 @@ def pin_command(
         dataset = dataset.with_benchmark_filter(of_it)
     revision = dataset.pin(name, message)
     document = {"revision": revision, "digest": dataset.digest, "episodes": len(dataset.preview())}
-    lines = [f"revision  {revision}", f"digest    {dataset.digest}"]
+    own = f"{revision}  (here alone; 'tupli publish {name}' gives the one to cite)"
+    lines = [f"revision  {own}", f"digest    {dataset.digest}"]
     app.emit(document, "\n".join([*lines, f"episodes  {document['episodes']}"]))
 
 

@@ -28,10 +28,10 @@ def status_command(app: App) -> None:
     found = repository.status()
     lines = [
         f"repository in '{found.root}' ({found.role})",
-        f"  {found.benchmarks} benchmarks, {found.artifacts} artifacts,"
-        f" {found.episodes} episodes of {found.steps} steps",
-        f"  {size_text(found.size_bytes)} in {found.packs} packs, {found.journals} journals"
-        " and loose objects",
+        f"  {count(found.benchmarks, 'benchmark')}, {count(found.artifacts, 'artifact')},"
+        f" {count(found.episodes, 'episode')} of {count(found.steps, 'step')}",
+        f"  {size_text(found.size_bytes)} in {count(found.packs, 'pack')},"
+        f" {count(found.journals, 'journal')} and loose objects",
     ]
     if found.hidden:
         lines.append(f"  {found.hidden} removed here; 'tupli restore' lists them")

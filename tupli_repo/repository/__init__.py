@@ -10,7 +10,8 @@
 - `revisions`: what people write for a revision; `publishing`: how a name gets its next one.
 - `shelf`: which records are visible. `subjects`: what is to be published.
 - `upkeep`: the repository as a whole. `opening`: opening, durability. `naming`: what is published.
-- `joined`: two repositories put together in memory; `transfers`: pushes and pulls, planned and run.
+- `joined`: two repositories put together in memory; `transfers`: pushes and pulls, planned and run;
+  `incoming`: what is let in.
 - `remotes`: who one exchanges with; `exchange`: the verbs; `cloning`: clones and bundles.
 - `facade`: `Repository`.
 """

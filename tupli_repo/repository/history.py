@@ -117,6 +117,10 @@ class History:
         """
         return list(self._heads)
 
+    def is_head(self, revision: str) -> bool:
+        """Return whether a revision is one to go on from."""
+        return revision in self._heads
+
     def current(self, is_whole: Callable[[Revision], bool]) -> list[str]:
         """Return what a reader of the name gets, sorted; several are a conflict or not yet united.
 

@@ -271,7 +271,7 @@ class NamedRepository(OpenRepository):
                 )
             views = [view for one in names for view in self._releases.views(one).values()]
         views.sort(key=lambda v: (v.body.created_at, v.record.generation, v.hash), reverse=True)
-        return [self._releases.item(view) for view in views]
+        return self._releases.items(views)
 
     def names(self) -> list[NameItem]:
         """Return the names under which something is or was published, sorted."""
@@ -338,7 +338,7 @@ class NamedRepository(OpenRepository):
 
     def _report(self, made: Iterable[Committed], along: Iterable[str] = ()) -> PublishReport:
         found = list(made)
-        items = [self._releases.item(one.view) for one in found]
+        items = self._releases.items(one.view for one in found)
         new = [item for item, one in zip(items, found, strict=True) if one.is_new]
         return PublishReport(
             releases=tuple(items),

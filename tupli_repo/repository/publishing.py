@@ -223,7 +223,7 @@ class Publisher:
                 hint="yank what it unites: "
                 + ", ".join(parent[:_CITED_DIGITS] for parent in view.record.parents),
             )
-        if view.body.n_withdrawn or view.body.is_retracted:
+        if not view.can_be_yanked:
             raise InvalidInputError(
                 f"revision '{view.hash[:_CITED_DIGITS]}' takes something back, and without it that"
                 " would be shown again",

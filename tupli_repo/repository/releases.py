@@ -7,7 +7,7 @@ Invariant: a revision is known only with its whole ancestry: a record whose rele
 ancestors have not arrived is passed over until they have.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 from tupli_repo.codec.records import ReleaseBody, parse_body
@@ -87,6 +87,12 @@ class ReleaseView(NamedTuple):
     artifacts: tuple[ObjectId, ...]
     sets: tuple[ObjectId, ...]
     withdrawn: ObjectId | None
+
+    @property
+    def can_be_yanked(self) -> bool:
+        """Whether a yank counts: a union would be made again, what it takes back shown again."""
+        body = self.body
+        return bool(body.created_by) and not body.n_withdrawn and not body.is_retracted
 
     @property
     def subject(self) -> tuple[str, ...]:
@@ -278,8 +284,23 @@ class Releases:
 
     def item(self, view: ReleaseView) -> ReleaseItem:
         """Return what there is to tell of a revision."""
-        name, body = view.record.name, view.body
-        yank = self.yanks(name).get(view.hash)
+        (item,) = self.items([view])
+        return item
+
+    def items(self, views: Iterable[ReleaseView]) -> list[ReleaseItem]:
+        """Return what there is to tell of revisions, in their order."""
+        looked: dict[RefName, tuple[_Known, dict[str, Yank]]] = {}
+        found = []
+        for view in views:
+            name = view.record.name
+            if name not in looked:
+                looked[name] = self._look(name), self.yanks(name)
+            found.append(self._item(view, *looked[name]))
+        return found
+
+    def _item(self, view: ReleaseView, known: _Known, yanks: Mapping[str, Yank]) -> ReleaseItem:
+        name, body, history = view.record.name, view.body, known.history
+        yank = yanks.get(view.hash) if view.can_be_yanked else None
         return ReleaseItem(
             revision=view.hash,
             name=name.name,
@@ -298,10 +319,10 @@ class Releases:
             benchmarks=view.benchmarks,
             artifacts=view.artifacts,
             n_episodes=body.n_episodes,
-            n_added=len(self.history(name).added(view.hash)) if body.created_by else 0,
+            n_added=len(history.added(view.hash)) if body.created_by else 0,
             n_withdrawn=body.n_withdrawn,
             digest=body.digest,
-            is_head=view.hash in self.history(name).heads(),
+            is_head=history.is_head(view.hash),
             is_union=not body.created_by,
             is_retracted=body.is_retracted,
             yanked=None if yank is None else yank.why,
@@ -331,14 +352,18 @@ class Releases:
                 gone -= history.survivors()
         return gone
 
-    def named(self, name: RefName) -> Named:
+    def named(self, name: RefName, among: Callable[[str], bool] = lambda _: True) -> Named:
         """Return what the revisions of a name need, whether it is here or not.
+
+        Args:
+            name: The name.
+            among: Which revisions count, by their hashes.
 
         Raises:
             CorruptObjectError: Something that is here is damaged.
         """
         documents, others, sets = set[ObjectId](), set[ObjectId](), set[ObjectId]()
-        for view in self.views(name).values():
+        for view in (view for one, view in self.views(name).items() if among(one)):
             documents.update(view.benchmarks, view.artifacts)
             sets.update(view.sets)
             others.update(view.provenance, view.sets, filter(None, [view.withdrawn]))
@@ -363,10 +388,15 @@ class Releases:
 
     def _look(self, name: RefName) -> _Known:
         records = self._refs.records(name)
-        yanked = tuple(sorted(self._refs.yanks(name)))
         there = {one: view for one in records if (view := self._view(one, records[one]))}
         order = in_order(
             {one: (view.record.generation, view.record.parents) for one, view in there.items()}
+        )
+        yanked = tuple(
+            one
+            for one in sorted(self._refs.yanks(name))
+            if one in there
+            if there[one].can_be_yanked
         )
         known = self._known.get(name)
         if known is None or (known.records, known.yanked) != (tuple(order), yanked):

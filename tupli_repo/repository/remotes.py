@@ -1,12 +1,9 @@
 """The repositories one exchanges with: what they are called, where they are, how they are opened.
 
 A remote is a folder that holds a `.tupli`, typically on a shared drive, or a bundle: a bare
-repository in one file. Nothing that is found there is believed: bytes are verified on the way, and
-`check_incoming` looks whether the floors above can read them. One benchmark that nobody can read
-would keep everything else here from being listed.
+repository in one file. Nothing that is found there is believed.
 """
 
-from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -15,11 +12,8 @@ from typing import NamedTuple
 
 from platformdirs import user_cache_path
 
-from tupli_repo.codec.episode import decode_record
-from tupli_repo.codec.records import ArtifactBody, BenchmarkBody, ProvenanceBody, parse_body
 from tupli_repo.config import RepositoryFormat, SettingsFile, remote_key
 from tupli_repo.errors import (
-    CorruptObjectError,
     InvalidInputError,
     NotFoundError,
     RepositoryNotFoundError,
@@ -27,28 +21,18 @@ from tupli_repo.errors import (
 )
 from tupli_repo.odb.bundle import BundleTransport, is_bundle
 from tupli_repo.odb.files import FileSystem, RepositoryFiles, disk_errors, replace_file
-from tupli_repo.odb.objects import Kind, Object, ObjectId, shown
-from tupli_repo.odb.refs import RefName, RefStore
+from tupli_repo.odb.objects import shown
+from tupli_repo.odb.refs import RefStore
 from tupli_repo.odb.remote import RemoteObjects
 from tupli_repo.odb.remote_refs import RemoteRefs
 from tupli_repo.odb.transport import DirectoryTransport, Transport
 from tupli_repo.repository import location
-from tupli_repo.repository.publishing import digest_of
-from tupli_repo.repository.releases import ReleaseView
-from tupli_repo.repository.transfers import Known, Side
+from tupli_repo.repository.transfers import Side
 from tupli_repo.schema.transfers import RemoteItem
 
 DEFAULT = "origin"
 _FORMAT_NAME = "format.json"
 _MAX_FORMAT_BYTES = 1 << 16
-_SHOWN_DIGITS = 12
-_N_LINKS = {Kind.BENCHMARK: 1, Kind.EPISODE: 2}  # an environment; a benchmark and a layout
-_READERS: Mapping[Kind, Callable[[bytes], object]] = {
-    Kind.ARTIFACT: lambda body: parse_body(ArtifactBody, body),
-    Kind.BENCHMARK: lambda body: parse_body(BenchmarkBody, body),
-    Kind.EPISODE: decode_record,
-    Kind.PROVENANCE: lambda body: parse_body(ProvenanceBody, body),
-}
 
 
 class Remotes:
@@ -203,68 +187,6 @@ def open_remote(
     return OpenRemote(
         Side(RemoteObjects(transport, cache, fs=fs), RemoteRefs(transport, known)), found
     )
-
-
-def check_incoming(theirs: Side, ours: Side, known: Known, names: Collection[RefName]) -> None:
-    """Check that what a pull is to bring of some names is what they say, and can be read here.
-
-    Args:
-        theirs: Where it is.
-        ours: Where it is to go.
-        known: What they have published.
-        names: The names that are looked at.
-
-    Raises:
-        CorruptObjectError: Something of them is not what it should be, or would hide other things.
-        NotFoundError: Something has gone meanwhile.
-    """
-    source, here = theirs.objects, ours.objects
-    lacking = [oid for oid in known.lacking(here, names) if source.contains(oid)]
-    new = source.closure(lacking, known=here.contains).ids
-    kinds = {oid: found.kind for oid, found in source.look_up(new).items()}
-    episodes = known.episodes(names)
-    for oid, kind in kinds.items():
-        if kind is Kind.TOMBSTONE:
-            raise _unfit(oid, kind, "it hides things in one place, and is never shared")
-        if kind is not Kind.EPISODE and bytes.fromhex(oid) in episodes:
-            raise _unfit(oid, Kind.EPISODE, f"it is of kind '{kind}'")
-    for oid, obj in source.read_many(oid for oid, kind in kinds.items() if kind in _READERS):
-        _check_object(oid, obj)
-    for name in names:
-        there, heads = ours.refs.records(name), known.releases.heads(name)
-        for one, view in known.releases.views(name).items():
-            if one not in there:
-                _check_kinds(view, [source, here])
-                if view in heads and digest_of(known.releases.episodes(view)) != view.body.digest:
-                    raise _unfit(view.record.release, Kind.RELEASE, "its digest is wrong")
-
-
-def _check_object(oid: ObjectId, obj: Object) -> None:
-    if len(obj.links) < _N_LINKS.get(obj.kind, 0):
-        raise _unfit(oid, obj.kind, "it lacks a link")
-    try:
-        _READERS[obj.kind](obj.body)
-    except CorruptObjectError as err:
-        raise _unfit(oid, obj.kind, err.reason) from None
-
-
-def _check_kinds(view: ReleaseView, sides: Collection[RemoteObjects]) -> None:
-    """Check that what a revision is of has the kinds it should have."""
-    if view.record.name.kind == "artifact" and len(view.artifacts) != 1:
-        raise _unfit(view.record.release, Kind.RELEASE, "it is not of one artifact")
-    for kind, ids in (
-        (Kind.BENCHMARK, view.benchmarks),
-        (Kind.PROVENANCE, view.provenance),
-        (Kind.ARTIFACT, view.artifacts),
-    ):
-        for oid in ids:
-            found = {side.kind_of(oid) for side in sides if side.contains(oid)}
-            if not found <= {kind}:
-                raise _unfit(oid, kind, f"it is of kind '{min(found)}'")
-
-
-def _unfit(oid: ObjectId, kind: Kind, why: str) -> CorruptObjectError:
-    return CorruptObjectError(f"{kind} '{oid[:_SHOWN_DIGITS]}' is damaged: {why}")
 
 
 def local_path(url: str) -> Path:

@@ -12,7 +12,7 @@ from tupli_repo.errors import (
     InvalidInputError,
     NotFoundError,
 )
-from tupli_repo.odb.objects import Kind, ObjectId, parse_object_id, shown
+from tupli_repo.odb.objects import Kind, ObjectId, is_id_prefix, parse_object_id, shown
 from tupli_repo.odb.refs import LOCAL, RefName, parse_ref_name
 from tupli_repo.odb.store import ObjectStore
 from tupli_repo.repository.publishing import Offer
@@ -266,6 +266,10 @@ class Subjects:
 
     def _by_id(self, text: str) -> Subject:
         uri = text.removeprefix(FORCED_ID)
+        if not is_id_prefix(uri):
+            raise NotFoundError(
+                f"nothing here is called '{shown(text)}'", hint="'tupli list' shows names and ids"
+            )
         if len(uri) == _ID_DIGITS:  # most often: no need to look at all episodes
             for kind in (Kind.BENCHMARK, Kind.ARTIFACT):
                 if uri in self._shelf.visible(kind):

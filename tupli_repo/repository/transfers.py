@@ -87,6 +87,7 @@ class Known:
         source: Where benchmarks and artifacts are followed to what they need.
         sides: Where the records are from; a name of which one is damaged is left out.
         unite: Which names are united; all where None.
+        needy: Which revisions count where it is asked what is needed, by their hashes.
 
     Attributes:
         taken_back: Raw ids of the episodes that were taken back and that no name has kept.
@@ -100,6 +101,7 @@ class Known:
         source: RemoteObjects,
         *sides: Side,
         unite: Collection[RefName] | None,
+        needy: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self.refs = refs
         self.objects = objects
@@ -114,7 +116,7 @@ class Known:
             try:
                 if unite is None or name in unite:
                     publisher.unite(name)
-                self._needs[name] = self._needs_of(name, source)
+                self._needs[name] = self._needs_of(name, source, needy)
             except CorruptObjectError as err:
                 self.leave_out(name, err)
         self.taken_back = self.releases.taken_back()
@@ -175,8 +177,10 @@ class Known:
             if len({head.subject for head in self.releases.heads(name)}) > 1
         ]
 
-    def _needs_of(self, name: RefName, source: RemoteObjects) -> _Needs:
-        named = self.releases.named(name)
+    def _needs_of(
+        self, name: RefName, source: RemoteObjects, needy: Callable[[str], bool]
+    ) -> _Needs:
+        named = self.releases.named(name, needy)
         below = source.closure(oid for oid in named.documents if source.contains(oid))
         objects = named.documents | named.others | set(below.ids) | below.missing
         return _Needs(objects, named.episodes)
@@ -188,6 +192,9 @@ Check = Callable[[Side, Side, Known, Collection[RefName]], None]
 
 class Push:
     """One push; it is planned when it is made, and nothing is written before `run`.
+
+    What only the others' records name is not sent, even if it is here: they may name what they
+    should not know.
 
     Args:
         ours: Where things come from.
@@ -217,13 +224,16 @@ class Push:
         ours.refresh()
         theirs.refresh()
         own = JoinedRefs(ours.refs, is_wanted=is_wanted)
+        foreign = _hashes(theirs.refs) - _hashes(own)
         self.known = Known(
             JoinedRefs(own, theirs.refs),
             JoinedObjects([store, theirs.objects]),
             ours.objects,
             theirs,
             unite=None if is_wanted is None else own.names(),
+            needy=lambda revision: revision not in foreign,
         )
+        self._ours_or_made = _hashes(self.known.refs) - foreign
         self.known.taken_back.update(kept_back)
         here = set(own.names())
         self.incomplete = [
@@ -269,7 +279,8 @@ class Push:
         objects = JoinedObjects([self._store, theirs.objects])
         objects.made.update(before.objects.made)
         refs = JoinedRefs(before.refs, theirs.refs)
-        now = Known(refs, objects, self._ours.objects, theirs, unite=())
+        needy = self._ours_or_made.__contains__
+        now = Known(refs, objects, self._ours.objects, theirs, unite=(), needy=needy)
         now.taken_back |= before.taken_back
         files = {file.name for file in theirs.objects.files()}
         has_shrunk, self._files = not self._files <= files, files
@@ -463,6 +474,10 @@ def _pack(
         tuple(transfers),
         sum(max(0, size) for size in sizes),
     )
+
+
+def _hashes(refs: ReleaseRefs) -> set[str]:
+    return {revision for name in refs.names() for revision in refs.records(name)}
 
 
 def _bring(
