@@ -433,6 +433,13 @@ def test_what_was_taken_back_is_in_no_bundle(tmp_path, ada):
     ada.unpublish("walk", episodes=ids)
     with pytest.raises(InvalidInputError, match="has episodes that were taken back"):
         ada.bundle(["walk@2"], tmp_path / "two.zip")
+    ada.publish(benchmark(ada, digest="two", version="2"))
+    first = min(published(ada, "walk@1"))
+    ada.unpublish("walk", episodes=[first])
+    ada.bundle(["walk@4"], tmp_path / "four.zip")  # what it follows had the first one
+    assert first not in ids_in(
+        Repository.clone(tmp_path / "four.zip", tmp_path / "four").root.parent
+    )
     ada.bundle(["walk"], tmp_path / "three.zip")
     bob = Repository.clone(tmp_path / "three.zip", tmp_path / "bob")
     assert published(bob) == published(ada)
