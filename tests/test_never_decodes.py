@@ -134,7 +134,12 @@ commands = [
     ["list"], ["list", "episodes"], ["list", "artifacts"], ["show", one], ["show", opaque],
     ["show", ids[0]], ["cat", artifact], ["cat", one], ["status"], ["du"], ["remove", ids[0]],
     ["list", "benchmarks"], ["restore", ids[0]], ["restore"], ["diff", one, two],
-    ["diff", one, opaque], ["trust"], ["fsck"], ["log"], ["verify"],
+    ["diff", one, opaque], ["trust"], ["fsck"], ["verify"],
+    ["publish", one, "--episodes"], ["publish", opaque], ["pin", "figure"], ["publish", "figure"],
+    ["init", "--bare", "../drive"], ["remote", "add", "origin", "../drive"],
+    ["push"], ["clone", "../drive", "../copy"], ["pull"], ["fetch"], ["sync"], ["log"],
+    ["bundle", "figure", "../figure.zip"], ["clone", "../figure.zip", "../figure"],
+    ["unpublish", opaque], ["push", "--prune"], ["list", "names"], ["show", "figure"],
 ]
 for command in commands:
     for options in ([], ["--json"]):
@@ -186,7 +191,29 @@ def test_nothing_of_what_is_stored_is_imported_or_unpickled(watched):
 
 def test_every_command_did_its_work(watched):
     _, (_, done, _) = watched
-    for command in ("list", "show", "cat", "status", "du", "remove", "restore", "diff", "trust"):
+    for command in [
+        "list",
+        "show",
+        "cat",
+        "status",
+        "du",
+        "remove",
+        "restore",
+        "diff",
+        "trust",
+        "publish",
+        "pin",
+        "init",
+        "remote",
+        "push",
+        "clone",
+        "pull",
+        "fetch",
+        "sync",
+        "log",
+        "bundle",
+        "unpublish",
+    ]:
         assert f"{command}: 0" in done
     assert "UntrustedCodeError" in done
 
