@@ -154,6 +154,15 @@ print(json.dumps([before, done, seen]))
 """
 
 
+# fmt: off
+COMMANDS = [
+    "list", "show", "cat", "status", "du", "remove", "restore", "diff", "trust", "publish",
+    "pin", "init", "remote", "push", "clone", "pull", "fetch", "sync", "log", "bundle",
+    "unpublish",
+]
+# fmt: on
+
+
 def run_python(program: str, folder: Path, user: str, *arguments: str) -> str:
     path = os.pathsep.join([str(folder / "modules"), *(entry for entry in sys.path if entry)])
     done = subprocess.run(
@@ -191,29 +200,7 @@ def test_nothing_of_what_is_stored_is_imported_or_unpickled(watched):
 
 def test_every_command_did_its_work(watched):
     _, (_, done, _) = watched
-    for command in [
-        "list",
-        "show",
-        "cat",
-        "status",
-        "du",
-        "remove",
-        "restore",
-        "diff",
-        "trust",
-        "publish",
-        "pin",
-        "init",
-        "remote",
-        "push",
-        "clone",
-        "pull",
-        "fetch",
-        "sync",
-        "log",
-        "bundle",
-        "unpublish",
-    ]:
+    for command in COMMANDS:
         assert f"{command}: 0" in done
     assert "UntrustedCodeError" in done
 
