@@ -10,8 +10,8 @@ from tupli_repo.odb.files import FileSystem, RepositoryFiles
 from tupli_repo.odb.objects import Kind, Object
 from tupli_repo.odb.refs import RefName, RefStore
 from tupli_repo.odb.store import ObjectStore
-from tupli_repo.repository.publishing import Offer, Publisher
-from tupli_repo.repository.releases import Releases
+from tupli_repo.repository.published.publishing import Offer, Publisher
+from tupli_repo.repository.published.releases import Releases
 
 NAMES = [RefName("global", "benchmark", "one"), RefName("global", "dataset", "pin")]
 WALK = NAMES[0]

@@ -9,8 +9,8 @@ from tests.repository.labs import WALK, Lab, episode
 from tupli_repo.errors import AmbiguousNameError, InvalidInputError, NotFoundError
 from tupli_repo.odb.objects import Kind
 from tupli_repo.odb.refs import RefName
-from tupli_repo.repository.publishing import Offer
-from tupli_repo.repository.revisions import Revisions, parse_revision, ref_name_of
+from tupli_repo.repository.published.publishing import Offer
+from tupli_repo.repository.published.revisions import Revisions, parse_revision, ref_name_of
 
 
 class Named(Lab):

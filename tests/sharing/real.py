@@ -46,7 +46,7 @@ from tupli_repo.errors import ConflictError, InvalidInputError, NotFoundError
 from tupli_repo.odb.drop import drop
 from tupli_repo.odb.refs import RefName
 from tupli_repo.repository import Repository
-from tupli_repo.repository.remotes import open_remote
+from tupli_repo.repository.sharing.remotes import open_remote
 from tupli_repo.schema import ArtifactMetadata
 from tupli_repo.schema.transfers import TransferReport
 

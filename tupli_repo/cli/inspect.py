@@ -15,7 +15,7 @@ from tupli_repo.codec.tuples import tuples_from_steps
 from tupli_repo.errors import NotFoundError
 from tupli_repo.odb.objects import Kind
 from tupli_repo.repository import Repository
-from tupli_repo.repository.revisions import FORCED_ID
+from tupli_repo.repository.published.revisions import FORCED_ID
 from tupli_repo.schema import (
     ArtifactMetadataItem,
     BaseFilter,

@@ -6,14 +6,12 @@
 - `records`: benchmarks, artifacts, provenance and tombstones, parsed once.
 - `loading`: many episodes decoded into arrays; `episodes`: episodes between store and codec.
 - `benchmarks`: environments between store and codec. `artifacts`: files as pieces.
-- `history`: the heads of a name and what they hold together; `releases`: what is published.
-- `revisions`: what people write for a revision; `publishing`: how a name gets its next one.
+- `published`: names, their revisions, and how a name gets its next one.
+- `sharing`: pushes, pulls, remotes, and what is let in.
 - `shelf`: which records are visible. `subjects`: what is to be published.
-- `upkeep`: the repository as a whole. `opening`: opening, durability. `naming`: what is published.
-- `joined`: two repositories put together in memory; `transfers`: pushes and pulls, planned and run;
-  `incoming`: what is let in.
-- `remotes`: who one exchanges with; `exchange`: the verbs; `cloning`: clones and bundles.
-- `facade`: `Repository`.
+- `upkeep`: the repository as a whole.
+- The verbs, floor upon floor: `opening` (opening, durability, trust), `naming` (publishing),
+  `exchange` (push and pull), `cloning` (clones and bundles), `facade` (the rest: `Repository`).
 """
 
 from tupli_repo.repository.facade import Repository

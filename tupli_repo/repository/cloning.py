@@ -22,11 +22,11 @@ from tupli_repo.odb.objects import shown
 from tupli_repo.odb.refs import LOCAL, RefName
 from tupli_repo.repository import location
 from tupli_repo.repository.exchange import OnPlan, SharingRepository, report_of
-from tupli_repo.repository.joined import JoinedObjects, JoinedRefs
-from tupli_repo.repository.publishing import digest_of
-from tupli_repo.repository.releases import Releases
-from tupli_repo.repository.remotes import DEFAULT, local_path, open_remote
-from tupli_repo.repository.transfers import OnProgress, Push, Side
+from tupli_repo.repository.published.publishing import digest_of
+from tupli_repo.repository.published.releases import Releases
+from tupli_repo.repository.sharing.joined import JoinedObjects, JoinedRefs
+from tupli_repo.repository.sharing.remotes import DEFAULT, local_path, open_remote
+from tupli_repo.repository.sharing.transfers import OnProgress, Push, Side
 from tupli_repo.schema.transfers import RemoteItem, TransferReport
 
 _MIN_DIGITS = 7

@@ -25,9 +25,9 @@ from tupli_repo.odb.store import ObjectStore
 from tupli_repo.repository import location, upkeep
 from tupli_repo.repository.benchmarks import Benchmarks
 from tupli_repo.repository.episodes import Episodes
-from tupli_repo.repository.publishing import Publisher
-from tupli_repo.repository.releases import Releases
-from tupli_repo.repository.revisions import Revisions
+from tupli_repo.repository.published.publishing import Publisher
+from tupli_repo.repository.published.releases import Releases
+from tupli_repo.repository.published.revisions import Revisions
 from tupli_repo.repository.shelf import (
     Shelf,
     matching,

@@ -11,9 +11,9 @@ from tupli_repo.errors import AmbiguousNameError, InvalidInputError, NotFoundErr
 from tupli_repo.odb.objects import Kind, ObjectId, is_id_prefix, shown
 from tupli_repo.odb.store import ObjectStore
 from tupli_repo.repository.episodes import Episodes
+from tupli_repo.repository.published.releases import Releases
+from tupli_repo.repository.published.revisions import FORCED_ID, Revisions
 from tupli_repo.repository.records import Provenances, Record, Records, Tombstones
-from tupli_repo.repository.releases import Releases
-from tupli_repo.repository.revisions import FORCED_ID, Revisions
 from tupli_repo.schema import (
     ArtifactMetadataItem,
     BaseFilter,

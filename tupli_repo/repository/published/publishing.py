@@ -17,7 +17,12 @@ from tupli_repo.codec.records import ReleaseBody
 from tupli_repo.errors import ConflictError, InvalidInputError, NotFoundError
 from tupli_repo.odb.objects import MAX_LINKS, Kind, Object, ObjectId, encode, object_id
 from tupli_repo.odb.refs import Record, RefName, Yank
-from tupli_repo.repository.releases import ReleaseObjects, ReleaseRefs, Releases, ReleaseView
+from tupli_repo.repository.published.releases import (
+    ReleaseObjects,
+    ReleaseRefs,
+    Releases,
+    ReleaseView,
+)
 from tupli_repo.schema import utc_now
 
 _CITED_DIGITS = 12

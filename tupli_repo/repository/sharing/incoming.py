@@ -13,9 +13,9 @@ from tupli_repo.errors import CorruptObjectError
 from tupli_repo.odb.objects import Kind, Object, ObjectId
 from tupli_repo.odb.refs import RefName
 from tupli_repo.odb.remote import RemoteObjects
-from tupli_repo.repository.publishing import digest_of
-from tupli_repo.repository.releases import Releases, ReleaseView
-from tupli_repo.repository.transfers import Known, Side
+from tupli_repo.repository.published.publishing import digest_of
+from tupli_repo.repository.published.releases import Releases, ReleaseView
+from tupli_repo.repository.sharing.transfers import Known, Side
 
 _SHOWN_DIGITS = 12
 _N_LINKS = {Kind.BENCHMARK: 1, Kind.EPISODE: 2}  # an environment; a benchmark and a layout

@@ -18,9 +18,9 @@ from tupli_repo.odb.refs import Record, RefName, Yank
 from tupli_repo.odb.remote import RemoteObjects
 from tupli_repo.odb.remote_refs import RemoteRefs
 from tupli_repo.odb.sync import Progress, copy, put_loose
-from tupli_repo.repository.joined import JoinedObjects, JoinedRefs, Readable
-from tupli_repo.repository.publishing import Publisher
-from tupli_repo.repository.releases import ReleaseRefs, Releases
+from tupli_repo.repository.published.publishing import Publisher
+from tupli_repo.repository.published.releases import ReleaseRefs, Releases
+from tupli_repo.repository.sharing.joined import JoinedObjects, JoinedRefs, Readable
 from tupli_repo.schema.transfers import NameTransfer
 
 _LOOKS = 10

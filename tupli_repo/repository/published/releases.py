@@ -14,7 +14,7 @@ from tupli_repo.codec.records import ReleaseBody, parse_body
 from tupli_repo.errors import CorruptObjectError
 from tupli_repo.odb.objects import Kind, Object, ObjectId
 from tupli_repo.odb.refs import LOCAL, Record, RefName, Yank
-from tupli_repo.repository.history import History, Revision, in_order
+from tupli_repo.repository.published.history import History, Revision, in_order
 from tupli_repo.schema.reports import ReleaseItem
 
 _RAW_ID_BYTES = 32

@@ -1,0 +1,7 @@
+"""What is published: names, their revisions, and how a name gets its next one.
+
+- `history`: the heads of a name and what they hold together: arithmetic over its revisions.
+- `releases`: what is published here, read and parsed once.
+- `revisions`: what people write for a revision: `pendulum@3`.
+- `publishing`: publishing, taking back, uniting, yanking.
+"""
