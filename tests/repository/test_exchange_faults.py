@@ -43,6 +43,7 @@ from tupli_repo.odb.files import FileSystem
 from tupli_repo.odb.objects import Kind
 from tupli_repo.odb.store import ObjectStore
 from tupli_repo.repository import Repository
+from tupli_repo.schema.transfers import TransferReport
 
 PROJECT = Path(__file__).parents[2]
 SHARED = (Kind.BENCHMARK, Kind.ARTIFACT, Kind.EPISODE, Kind.EPISODES, Kind.RELEASE, Kind.PROVENANCE)
@@ -158,6 +159,41 @@ def test_whatever_happens_at_any_step_the_receiver_reads_well_and_the_next_run_c
         assert getattr(who, verb)(str(here / "drive")).n_objects == 0
         dead(who)
         shutil.rmtree(here)
+
+
+def test_what_was_there_is_cloned_while_somebody_s_push_lies_cut_off(tmp_path):
+    """What was taken back before it was pushed is named by a record that has come, and not sent."""
+    hub = drive(tmp_path / "drive")
+    ada = person(tmp_path / "ada")
+    record(ada, benchmark(ada), 3)
+    ada.publish("walk", episodes=True)
+    ada.push(str(hub))
+    before = published(ada)
+    ada.publish("walk", episodes=record(ada, ada.list_benchmarks()[0].id, 1))
+    (new,) = published(ada) - before
+    ada.unpublish("walk", episodes=[new])
+    ada.close()
+    was_torn = False
+    for attempt in each_step(Killed):
+        here = tmp_path / str(attempt.step)
+        shutil.copytree(hub, here / "drive")
+        who = opened(tmp_path / "ada", attempt.fs)
+        with attempt:
+            who.push(str(here / "drive"))
+        dead(who)
+        reports: list[TransferReport] = []
+        bob = Repository.clone(
+            here / "drive", here / "bob", fs=HastyFileSystem(), on_done=reports.append
+        )
+        assert published(bob) == before
+        was_torn |= reports[0].incomplete == ("global/benchmark/walk",)
+        opened(tmp_path / "ada").push(str(here / "drive"))
+        assert bob.pull().is_clean
+        assert published(bob) == before
+        assert len(bob.log("walk")) == 3
+        dead(bob)
+        shutil.rmtree(here)
+    assert was_torn
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -351,18 +351,26 @@ class Sharing:
         return (self.reach(plan, ours) & plan.objects.keys()) - self.withdrawn(known)
 
     def pull(self, work: Repository, bare: Repository) -> Iterator[None]:
-        """Fetch what the target's records name, then the records, of whole names only; unite."""
+        """Fetch what the target's records name, then the records; unite.
+
+        A record that names what is neither there nor taken back is left out, and so is what follows
+        it: what is left is what the target had before.
+        """
         seen = self.shared(bare)
         yield
+        while torn := self.torn(seen):
+            left = (r for r in seen.records if not torn & {r, *self.below(seen, r)})
+            seen.records = {r: seen.records[r] for r in left}
+            seen.yanks &= seen.records.keys()
         wanted = self.reach(seen, seen.records)
-        lacking = wanted - self.withdrawn(seen) - seen.objects.keys()
-        for name in seen.names():
-            records = seen.named(name)
-            if self.reach(seen, records) & lacking:
-                seen.records = {r: seen.records[r] for r in seen.records.keys() - set(records)}
         yield from self.transfer(seen, work, (wanted & seen.objects.keys()) - work.objects.keys())
         for name in work.names():
             self.unite(work, name)
+
+    def torn(self, repo: Repository) -> set[Id]:
+        """Find the records that name what is neither there nor taken back."""
+        gone = self.withdrawn(repo)
+        return {r for r in repo.records if self.missing(repo, r) - gone}
 
     def transfer(self, source: Repository, target: Repository, wanted: set[Id]) -> Iterator[None]:
         """Copy objects, then records, then yanks."""

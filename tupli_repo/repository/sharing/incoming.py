@@ -15,7 +15,7 @@ from tupli_repo.odb.refs import RefName
 from tupli_repo.odb.remote import RemoteObjects
 from tupli_repo.repository.published.publishing import digest_of
 from tupli_repo.repository.published.releases import Releases, ReleaseView
-from tupli_repo.repository.sharing.transfers import Known, Side
+from tupli_repo.repository.sharing.known import Known, Side
 
 _SHOWN_DIGITS = 12
 _N_LINKS = {Kind.BENCHMARK: 1, Kind.EPISODE: 2}  # an environment; a benchmark and a layout

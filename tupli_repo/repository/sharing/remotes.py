@@ -27,7 +27,7 @@ from tupli_repo.odb.remote import RemoteObjects
 from tupli_repo.odb.remote_refs import RemoteRefs
 from tupli_repo.odb.transport import DirectoryTransport, Transport
 from tupli_repo.repository import location
-from tupli_repo.repository.sharing.transfers import Side
+from tupli_repo.repository.sharing.known import Side
 from tupli_repo.schema.transfers import RemoteItem
 
 DEFAULT = "origin"

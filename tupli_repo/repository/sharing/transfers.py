@@ -1,26 +1,26 @@
 """Bringing what is published from one repository to another.
 
 A push is planned in memory: the records of both sides are put together and united there, so that
-the target gets the union and the sender's own repository is not touched. A pull takes a name whole
-or not at all. In both, what is named comes before what names it: objects, then records, parents
-before children, then yanks. So the target reads as before until a record has arrived, and whatever
-stopped on the way is completed by the next run, which sends nothing twice.
+the target gets the union and the sender's own repository is not touched. A pull takes of each
+name what is whole. In both, what is named comes before what names it: objects, then records,
+parents before children, then yanks. So the target reads as before until a record has arrived, and
+whatever stopped on the way is completed by the next run, which sends nothing twice.
 
 Invariant: no episode leaves that is not published, or that was taken back and kept by no name.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
+from functools import partial
 from typing import NamedTuple
 
 from tupli_repo.errors import CorruptObjectError, StorageIOError
 from tupli_repo.odb.objects import Object, ObjectId
 from tupli_repo.odb.refs import Record, RefName, Yank
 from tupli_repo.odb.remote import RemoteObjects
-from tupli_repo.odb.remote_refs import RemoteRefs
 from tupli_repo.odb.sync import Progress, copy, put_loose
-from tupli_repo.repository.published.publishing import Publisher
-from tupli_repo.repository.published.releases import ReleaseRefs, Releases
+from tupli_repo.repository.published.releases import ReleaseRefs
 from tupli_repo.repository.sharing.joined import JoinedObjects, JoinedRefs, Readable
+from tupli_repo.repository.sharing.known import Known, Side
 from tupli_repo.schema.transfers import NameTransfer
 
 _LOOKS = 10
@@ -28,22 +28,6 @@ _LOOKS = 10
 OnProgress = Callable[[Progress], None]
 IsWanted = Callable[[RefName, str], bool]
 """Whether a record of a name, by its hash, is to be brought."""
-
-
-class Side(NamedTuple):
-    """One of the two repositories: its objects and its records."""
-
-    objects: RemoteObjects
-    refs: ReleaseRefs
-
-    def refresh(self) -> None:
-        """Look at it anew: first at the refs, which are written last."""
-        self.refs.refresh()
-        self.objects.refresh()
-
-    def damage(self) -> dict[RefName, CorruptObjectError]:
-        """Return what is wrong with the names of which a record is damaged."""
-        return self.refs.damage if isinstance(self.refs, RemoteRefs) else {}
 
 
 class Parcel(NamedTuple):
@@ -69,121 +53,6 @@ class Parcel(NamedTuple):
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
         return not (self.ids or self.made or self.records or self.yanks)
-
-
-class _Needs(NamedTuple):
-    """What the revisions of a name need: objects, and episodes by their raw ids."""
-
-    objects: frozenset[ObjectId]
-    episodes: frozenset[bytes]
-
-
-class Known:
-    """The revisions that take part, put together in memory.
-
-    Args:
-        refs: Their records.
-        objects: What they name.
-        source: Where benchmarks and artifacts are followed to what they need.
-        sides: Where the records are from; a name of which one is damaged is left out.
-        unite: Which names are united; all where None.
-        needy: Which revisions count where it is asked what is needed, by their hashes.
-
-    Attributes:
-        taken_back: Raw ids of the episodes that were taken back and that no name has kept.
-        damaged: One line for each name that was left out because something is damaged.
-    """
-
-    def __init__(
-        self,
-        refs: JoinedRefs,
-        objects: JoinedObjects,
-        source: RemoteObjects,
-        *sides: Side,
-        unite: Collection[RefName] | None,
-        needy: Callable[[str], bool] = lambda _: True,
-    ) -> None:
-        self.refs = refs
-        self.objects = objects
-        self.releases = Releases(objects, refs)
-        self.damaged: list[str] = []
-        self._needs: dict[RefName, _Needs] = {}
-        for side in sides:
-            for name, err in side.damage().items():
-                self.leave_out(name, err)
-        publisher = Publisher(objects, refs, self.releases)
-        for name in refs.names():
-            try:
-                if unite is None or name in unite:
-                    publisher.unite(name)
-                self._needs[name] = self._needs_of(name, source, needy)
-            except CorruptObjectError as err:
-                self.leave_out(name, err)
-        self.taken_back = self.releases.taken_back()
-
-    def names(self) -> list[RefName]:
-        """Return the names that take part."""
-        return list(self._needs)
-
-    def leave_out(self, name: RefName, err: CorruptObjectError | None = None) -> None:
-        """Let a name take no part; where something of it is damaged that is told."""
-        self._needs.pop(name, None)
-        self.refs.leave_out(name)
-        if err is not None:
-            self.damaged.append(f"'{name}' was left out: {err.message}")
-
-    def episodes(self, names: Iterable[RefName]) -> frozenset[bytes]:
-        """Return the raw ids of all episodes that some names have had."""
-        return frozenset[bytes]().union(*(self._needs[name].episodes for name in names))
-
-    def lacking(
-        self, place: RemoteObjects, names: Iterable[RefName], *, but: Collection[bytes] = ()
-    ) -> set[ObjectId]:
-        """Return what some names need and a repository has not.
-
-        Args:
-            place: The repository.
-            names: The names.
-            but: Episodes that do not count, by their raw ids.
-        """
-        asked = list(names)
-        objects = frozenset[ObjectId]().union(*(self._needs[name].objects for name in asked))
-        episodes = self.episodes(asked).difference(but)
-        found = {oid for oid in objects if not place.contains(oid)}
-        return found | {ObjectId(raw_id.hex()) for raw_id in place.missing(episodes)}
-
-    def everything(self, names: Iterable[RefName]) -> set[ObjectId]:
-        """Return what some names need, wherever it is."""
-        needs = [self._needs[name] for name in names]
-        return {oid for one in needs for oid in one.objects} | {
-            ObjectId(raw_id.hex()) for one in needs for raw_id in one.episodes
-        }
-
-    def transfer(self, name: RefName, n_revisions: int, lacking: frozenset[bytes]) -> NameTransfer:
-        """Return what there is to tell of a name that is brought."""
-        bodies = [view.body for view in self.releases.views(name).values()]
-        return NameTransfer(
-            **name._asdict(),
-            title=max(bodies, key=lambda body: body.created_at).name if bodies else name.name,
-            n_revisions=n_revisions,
-            n_episodes=len(lacking & self._needs[name].episodes),
-        )
-
-    def diverged(self) -> list[RefName]:
-        """Return the names that went two ways, and nobody said which comes next."""
-        return [
-            name
-            for name in self._needs
-            if len({head.subject for head in self.releases.heads(name)}) > 1
-        ]
-
-    def _needs_of(
-        self, name: RefName, source: RemoteObjects, needy: Callable[[str], bool]
-    ) -> _Needs:
-        named = self.releases.named(name, needy)
-        below = source.closure(oid for oid in named.documents if source.contains(oid))
-        objects = named.documents | named.others | set(below.ids) | below.missing
-        return _Needs(objects, named.episodes)
 
 
 Check = Callable[[Side, Side, Known, Collection[RefName]], None]
@@ -305,8 +174,7 @@ class Pull:
     Attributes:
         known: What they have.
         parcel: What is to be brought.
-        incomplete: Names of which they have not all; what can be read of these at least is
-            brought, or nothing.
+        incomplete: Names of which they have not all: of these comes what was there before.
     """
 
     def __init__(
@@ -320,21 +188,27 @@ class Pull:
         self._ours = ours
         self._theirs = theirs
         ours.refresh()
-        for _ in range(2):  # once more, where something went while we looked
-            theirs.refresh()
-            self.known = Known(
-                JoinedRefs(theirs.refs, is_wanted=is_wanted),
-                JoinedObjects([theirs.objects], nearer=store),
-                theirs.objects,
-                theirs,
-                unite=(),
-            )
-            self.incomplete = self._not_whole()
-            if not self.incomplete:
+        torn: dict[str, RefName] = {}
+        objects = JoinedObjects([theirs.objects], nearer=store)
+
+        def is_left(name: RefName, revision: str) -> bool:
+            return revision not in torn and (is_wanted is None or is_wanted(name, revision))
+
+        is_last = False
+        theirs.refresh()
+        while True:
+            refs = JoinedRefs(theirs.refs, is_wanted=is_left)
+            self.known = Known(refs, objects, theirs.objects, theirs, unite=())
+            found = self._torn()
+            if not found:
                 break
-        for name in self.incomplete:
-            self.known.leave_out(name)
-        self.incomplete += [n for n in self.known.names() if self.known.releases.pending(n)]
+            if is_last:
+                torn |= found
+            else:  # look once more: something may have gone meanwhile
+                theirs.refresh()
+                is_last = True
+        pending = (name for name in self.known.names() if self.known.releases.pending(name))
+        self.incomplete = sorted({*torn.values(), *pending})
         if self.incomplete:
             self.known.damaged += [err.message for err in theirs.objects.damage]
         self._leave_out_unfit(check)
@@ -362,25 +236,29 @@ class Pull:
                 except CorruptObjectError as err:
                     self.known.leave_out(name, err)
 
-    def _not_whole(self) -> list[RefName]:
-        """The names of which they lack something that was not taken back."""
-        names = self.known.names()
-        lacking = {name for name in names if self._lacking([name])}
-        if not lacking and not self._lacking_below(names):
-            return []
-        return [name for name in names if name in lacking or self._lacking_below([name])]
+    def _torn(self) -> dict[str, RefName]:
+        """The revisions of which they lack something that was not taken back, with their names."""
+        known = self.known
 
-    def _lacking(self, names: Iterable[RefName]) -> set[ObjectId]:
-        return self.known.lacking(self._theirs.objects, names, but=self.known.taken_back)
+        def lacks(names: list[RefName]) -> bool:
+            return self._lacks(lambda place, but: known.lacking(place, names, but=but))
 
-    def _lacking_below(self, names: Iterable[RefName]) -> set[ObjectId]:
-        """What the episodes that are to be brought need, and they lack."""
-        source = self._theirs.objects
-        roots = {
-            oid for oid in self.known.lacking(self._ours.objects, names) if source.contains(oid)
+        return {
+            revision: name
+            for name in (known.names() if lacks(known.names()) else [])
+            if lacks([name])
+            for revision in known.releases.views(name)
+            if self._lacks(partial(known.lacking_of, name, revision))
         }
-        taken_back = {ObjectId(raw_id.hex()) for raw_id in self.known.taken_back}
-        return set(source.closure(roots, known=self._ours.objects.contains).missing) - taken_back
+
+    def _lacks(self, lacking: Callable[[RemoteObjects, Collection[bytes]], set[ObjectId]]) -> bool:
+        """Whether they lack something that was not taken back, or what is to be brought needs."""
+        source, here, gone = self._theirs.objects, self._ours.objects, self.known.taken_back
+        if lacking(source, gone):
+            return True
+        roots = [oid for oid in lacking(here, ()) if source.contains(oid)]
+        missing = source.closure(roots, known=here.contains).missing
+        return any(bytes.fromhex(oid) not in gone for oid in missing)
 
 
 def prune(
