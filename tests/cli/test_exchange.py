@@ -356,7 +356,9 @@ def test_a_name_that_is_not_whole_is_exit_3_with_the_next_thing_to_type(
         pack.unlink()
     done = tupli("clone", lab.drive, tmp_path / "ben")
     assert done.status == 3
-    assert f"warning: 'global/benchmark/cart-pole' was left out: '{lab.drive}' has not" in done.err
+    assert (
+        f"warning: 'global/benchmark/cart-pole' did not come whole: '{lab.drive}' has" in done.err
+    )
     assert "hint: whoever has the rest pushes it, then 'tupli clone' again" in done.err
     assert FileStorage(tmp_path / "ben").names() == []
     for pack in (lab.ada.root / "packs").iterdir():

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.odb.samples import reopen
-from tests.repository.people import benchmark, drive, ids_in, person, published, record
+from tests.repository.people import benchmark, ids_in, person, published, record
 from tupli_repo.cli import run
 from tupli_repo.codec.records import ReleaseBody, TombstoneBody, parse_body
 from tupli_repo.errors import InvalidInputError, NotFoundError, RepositoryNotFoundError
@@ -150,18 +150,10 @@ FORGERIES = [
 
 
 @pytest.fixture
-def hub(tmp_path: Path) -> Path:
-    return drive(tmp_path / "drive")
-
-
-@pytest.fixture
-def ada(tmp_path: Path, hub: Path) -> Repository:
-    """Has published and pushed a benchmark with three episodes."""
-    found = person(tmp_path / "ada", hub)
-    record(found, benchmark(found), 3)
-    found.publish("walk", episodes=True)
-    found.push()
-    return found
+def ada(ada: Repository) -> Repository:
+    """Has pushed what she published."""
+    ada.push()
+    return ada
 
 
 @pytest.fixture

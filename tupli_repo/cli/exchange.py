@@ -296,7 +296,7 @@ def _findings(report: TransferReport) -> list[tuple[str, str]]:
         what = "is not whole there: something of it is on neither side"
         rest = "'tupli pull FOLDER' from where the rest is, then 'tupli push' again"
     else:
-        what = f"was left out: {place(report)} has not all of it"
+        what = f"did not come whole: {place(report)} has not all of it"
         rest = f"whoever has the rest pushes it, then 'tupli {report.verb}' again"
     incomplete = [(f"'{name}' {what}", rest) for name in report.incomplete]
     mend = f"'tupli {report.verb}' again once the file is mended or brought from a copy"

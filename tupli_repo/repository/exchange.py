@@ -31,7 +31,7 @@ from tupli_repo.schema.reports import StatusReport
 from tupli_repo.schema.transfers import RemoteItem, RemoteStatus, TransferReport
 
 OnPlan = Callable[[TransferReport], None]
-_Verb = Literal["push", "fetch", "pull", "clone", "bundle"]
+_Verb = Literal["push", "fetch", "pull", "bundle"]
 _MIN_DIGITS = 7
 
 
@@ -106,7 +106,8 @@ class SharingRepository(NamedRepository):
     ) -> TransferReport:
         """Bring what a remote has published, and unite it with what is published here.
 
-        Each name is brought whole or not at all. What was removed here stays hidden.
+        Of a name of which they have not all, what is whole comes. What was removed here stays
+        hidden.
 
         Args:
             remote: Its name or path; by default 'origin', or the only one there is.
@@ -231,7 +232,7 @@ class SharingRepository(NamedRepository):
 
     def _receive(
         self,
-        verb: Literal["fetch", "pull", "clone"],
+        verb: Literal["fetch", "pull"],
         remote: str | None,
         names: Iterable[str],
         *,

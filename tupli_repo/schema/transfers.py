@@ -73,7 +73,7 @@ class TransferReport(_Report):
         bytes_written: The size of the files that were written for them.
         diverged: Names that went two ways, ``group/kind/name``; both ways are kept.
         incomplete: Names of which the sender itself has not all: a push brings what there is of
-            them, a pull leaves them out.
+            them, a pull the revisions that are whole, with all they follow.
         damaged: One line for each damaged file that was met, and what was left out for it.
         n_pruned: How many episodes that were taken back were removed there.
     """
