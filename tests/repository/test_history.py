@@ -242,7 +242,7 @@ def test_of_a_fork_nothing_below_is_looked_at() -> None:
         return sets[oid]
 
     history = History(revisions, [], members)
-    assert history.heads() == ["x", "y"]
+    assert history.ends() == ["x", "y"]
     assert len(history.union(["x", "y"], "b")) == 10_002
     assert len(asked) < 1100
 
@@ -276,6 +276,6 @@ def test_a_record_without_its_ancestors_waits_for_them() -> None:
 def test_a_million_episodes_in_a_thousand_revisions_are_listed_in_seconds() -> None:
     revisions, sets = chain(1000, 1000)
     history = History(revisions, [], sets.__getitem__)
-    assert history.heads() == ["r999"]
+    assert history.ends() == ["r999"]
     assert len(history.content("r999")) == 10**6
     assert sum(len(history.added(r.hash)) for r in revisions) == 10**6

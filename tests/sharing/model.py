@@ -176,12 +176,28 @@ class Sharing:
         A yanked record is as if it were not there: the newest ones below it stand for it. A union
         counts only while something it stands for is not followed by what somebody made: it must not
         come up against a next version that has followed all it unites.
+
+        One that lacks more than what the histories of all of them took back is passed over, too:
+        its push or pull has died on the way, or a part of it is lost, and who goes on from it makes
+        one more that is not whole.
         """
+        found = self.candidates(repo, name)
+        while True:
+            heads = self.newest(repo, found)
+            lacking = {r: gone for r in heads if (gone := self.missing(repo, r))}
+            histories = heads.union(*(self.below(repo, r) for r in heads if lacking and not whole))
+            held = set().union(*(repo.content(r) for r in histories if lacking and not whole))
+            gone = held - self.survivors(repo, histories, histories) if held else set[Id]()
+            torn = {r for r in lacking if lacking[r] - gone}
+            if not torn:
+                return sorted(heads)
+            found -= torn
+
+    def candidates(self, repo: Repository, name: Name) -> set[Id]:
+        """Find the records that are heads where nothing follows them that may be one."""
         counted = [r for r in repo.named(name) if self.counts(repo, r)]
         tips = self.newest(repo, (r for r in counted if repo.release(r).who))
-        found = [r for r in counted if repo.release(r).who or self.follows(repo, r) & tips]
-        readable = (r for r in found if not (whole and self.missing(repo, r)))
-        return sorted(self.newest(repo, readable))
+        return {r for r in counted if repo.release(r).who or self.follows(repo, r) & tips}
 
     def survivors(self, repo: Repository, line: Ids, histories: Ids) -> set[Id]:
         """Find the episodes with an add event in `line` below no take-back in `histories`."""
@@ -263,15 +279,19 @@ class Sharing:
         return heads[0] if old == [release.links] else self.commit(repo, release, heads)
 
     def unpublish(self, repo: Repository, name: Name, episodes: Ids, who: str) -> list[Id]:
-        """Take episodes back on each head that has them below; of yanked ends nothing is kept."""
+        """Take episodes back on each head that has them below, whether it is whole here or not.
+
+        Of yanked ends nothing is kept.
+        """
         self.unite(repo, name)
         back = frozenset(episodes)
         heads = self.heads(repo, name)
+        every = sorted({*heads, *self.newest(repo, self.candidates(repo, name))})
         having = {r for r in repo.named(name) if repo.content(r) & back}
         newest = self.newest(repo, repo.named(name)) & having
         yanked = sorted(r for r in newest if not self.counts(repo, r))
         made = []
-        for end in [h for h in heads if {h, *self.below(repo, h)} & having] or heads[:1] or yanked:
+        for end in [h for h in every if {h, *self.below(repo, h)} & having] or heads[:1] or yanked:
             kept = frozenset() if end in yanked else repo.content(end) - back
             gone = back.union(*(repo.content(other) for other in yanked)) - kept
             lists = tuple(sorted(kept)), tuple(sorted(gone))
@@ -358,14 +378,18 @@ class Sharing:
         """
         seen = self.shared(bare)
         yield
-        while torn := self.torn(seen):
-            left = (r for r in seen.records if not torn & {r, *self.below(seen, r)})
-            seen.records = {r: seen.records[r] for r in left}
-            seen.yanks &= seen.records.keys()
+        self.leave_out_torn(seen)
         wanted = self.reach(seen, seen.records)
         yield from self.transfer(seen, work, (wanted & seen.objects.keys()) - work.objects.keys())
         for name in work.names():
             self.unite(work, name)
+
+    def leave_out_torn(self, seen: Repository) -> None:
+        """Leave out the records that are torn, and those that follow them, until none is."""
+        while torn := self.torn(seen):
+            left = (r for r in seen.records if not torn & {r, *self.below(seen, r)})
+            seen.records = {r: seen.records[r] for r in left}
+            seen.yanks &= seen.records.keys()
 
     def torn(self, repo: Repository) -> set[Id]:
         """Find the records that name what is neither there nor taken back."""

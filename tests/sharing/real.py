@@ -297,13 +297,27 @@ class RealMachine(SharingMachine):
     def send_or_fetch(self, who: int, verb: str) -> None:
         work = self.works[who]
         taken_back = self.sharing.withdrawn(self.sharing.joined(work, self.bare))
-        before = set(self.bare.objects)
+        before, incomplete = set(self.bare.objects), self.incomplete(work, verb)
         finish(getattr(self.sharing, verb)(work, self.bare))
         assert not (self.bare.objects.keys() - before) & taken_back
         report = self.real(who, verb)
         if verb != "push":
             assert report.diverged == self.diverged(work)
-        assert not report.incomplete
+        assert set(report.incomplete) == incomplete
+
+    def incomplete(self, work: model.Repository, verb: str) -> set[str]:
+        """Find the names of which the sender itself has not all."""
+        if verb == "push":
+            plan = self.sharing.joined(work, self.bare)
+            ours = {plan.records[r].name for r in plan.records.keys() - plan.foreign}
+            for name in plan.names():
+                self.sharing.unite(plan, name)
+            torn = self.sharing.torn(plan) - plan.foreign
+            return {"/".join(plan.records[r].name) for r in torn} & set(map("/".join, ours))
+        seen = self.sharing.shared(self.bare)
+        self.sharing.leave_out_torn(seen)
+        left_out = self.bare.records.keys() - seen.records.keys()
+        return {"/".join(self.bare.records[r].name) for r in left_out}
 
     def do(self, who: int, verb: str) -> None:
         """Let somebody push, pull, prune or sweep."""

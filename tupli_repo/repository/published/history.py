@@ -20,6 +20,8 @@ from tupli_repo.odb.objects import ObjectId
 
 Members = Callable[[ObjectId], frozenset[bytes]]
 """Gives the raw ids of the episodes of a set."""
+Lacking = Callable[[str], frozenset[bytes]]
+"""Gives the raw ids of what a revision, told by its hash, names and is not here."""
 
 
 class Revision(NamedTuple):
@@ -108,18 +110,31 @@ class History:
         )
         return sorted(self._named(self._newest(some)))
 
-    def heads(self) -> list[str]:
-        """Return the revisions to go on from, sorted.
+    def ends(self) -> list[str]:
+        """Return the newest revisions that count, sorted, whether what they name is here or not.
 
         A yanked one is as if it were not there: the newest ones below it stand for it. A union is
         one only while something it stands for is followed by nothing that somebody made: it must
         not come up against a next version that has followed all it unites.
         """
-        return list(self._heads)
+        return list(self._ends)
 
-    def is_head(self, revision: str) -> bool:
-        """Return whether a revision is one to go on from."""
-        return revision in self._heads
+    def heads(self, lacking: Lacking) -> list[str]:
+        """Return the revisions to go on from, sorted.
+
+        One that lacks more than what the histories of all of them took back is passed over: a push
+        or pull has died on the way, or a part is lost, and what follows it would not be whole.
+        """
+        heads, left = self._ends, self._candidates
+        while missing := {head: gone for head in heads if (gone := lacking(head))}:
+            histories = self._history_of(_bits(self._numbers[head] for head in heads))
+            gone = self._held(histories) - self._survivors(histories, histories)
+            torn = [head for head, what in missing.items() if what - gone]
+            if not torn:
+                break
+            left &= ~_bits(self._numbers[head] for head in torn)
+            heads = sorted(self._named(self._newest(left)))
+        return list(heads)
 
     def current(self, is_whole: Callable[[Revision], bool]) -> list[str]:
         """Return what a reader of the name gets, sorted; several are a conflict or not yet united.
@@ -128,8 +143,8 @@ class History:
             is_whole: Whether all that a revision names is here; those of which it is not are
                 passed over.
         """
-        if all(is_whole(self.revision(head)) for head in self._heads):
-            return self.heads()
+        if all(is_whole(self.revision(head)) for head in self._ends):
+            return self.ends()
         whole = (n for n in _numbers(self._candidates) if is_whole(self._revisions[n]))
         return sorted(self._named(self._newest(_bits(whole))))
 
@@ -163,8 +178,7 @@ class History:
 
     def known(self) -> frozenset[bytes]:
         """Return every episode that some revision has."""
-        sets = {one for revision in self._revisions for one in revision.sets}
-        return frozenset().union(*map(self._members, sets))
+        return self._held((1 << len(self._revisions)) - 1)
 
     def withdrawn(self) -> frozenset[bytes]:
         """Return every episode that some revision takes back."""
@@ -197,8 +211,13 @@ class History:
         return counted & self._made | _bits(n for n in unions if self._followed(n) & tips)
 
     @cached_property
-    def _heads(self) -> list[str]:
+    def _ends(self) -> list[str]:
         return sorted(self._named(self._newest(self._candidates)))
+
+    def _held(self, bits: int) -> frozenset[bytes]:
+        """Every episode that some of these revisions has."""
+        sets = {one for n in _numbers(bits) for one in self._revisions[n].sets}
+        return frozenset().union(*map(self._members, sets))
 
     def _content(self, n: int) -> frozenset[bytes]:
         sets = self._revisions[n].sets

@@ -143,10 +143,10 @@ class Publisher:
         user: str,
         message: str = "",
     ) -> list[ReleaseView]:
-        """Take episodes back, on every head whose history has them; returns the new revisions.
+        """Take episodes back, on every end whose history has them; returns the new revisions.
 
-        A head keeps the rest. Of yanked revisions that have them and that nothing follows, nothing
-        is kept.
+        An end, whether it is whole here or not, keeps the rest. Of yanked revisions that have them
+        and that nothing follows, nothing is kept.
 
         Args:
             name: The name.
@@ -159,25 +159,25 @@ class Publisher:
         """
         self.unite(name)
         releases, history = self._releases, self._releases.history(name)
-        heads = releases.heads(name)
-        ends = [r for r in history.newest() if not history.counts(r)]
-        views = releases.views(name)
+        views, heads = releases.views(name), [head.hash for head in releases.heads(name)]
+        ends = [views[one] for one in sorted({*heads, *history.ends()})]
+        off = [r for r in history.newest() if not history.counts(r)]
         if episodes is None:
             back = frozenset[bytes]().union(
-                *map(history.content, [*(head.hash for head in heads), *ends])
+                *map(history.content, [*(end.hash for end in ends), *off])
             )
-            having = [head for head in heads if not head.body.is_retracted]
+            having = [end for end in ends if not end.body.is_retracted]
         else:
             back = episodes
-            having = [head for head in heads if self._ever_had(name, head, back)]
-        yanked = [r for r in ends if not history.content(r).isdisjoint(back)]
+            having = [end for end in ends if self._ever_had(name, end, back)]
+        yanked = [r for r in off if not history.content(r).isdisjoint(back)]
         if not having and not yanked and history.known().isdisjoint(back):
             raise NotFoundError(
                 f"that is not published as '{name}'", hint="'tupli log' tells what is"
             )
         made = []
-        for end in having or heads[:1] or [views[one] for one in yanked]:
-            kept = frozenset() if end.hash in ends else history.content(end.hash) - back
+        for end in having or [views[one] for one in heads[:1] or yanked]:
+            kept = frozenset() if end.hash in off else history.content(end.hash) - back
             gone = back.union(*map(history.content, yanked)) - kept
             offer = Offer(title=end.body.name, version=end.body.version, message=message)
             body = _body(
@@ -199,6 +199,7 @@ class Publisher:
                     artifacts=end.artifacts,
                     episodes=kept,
                     withdrawn=gone,
+                    is_whole=releases.is_whole(end),
                 )
             )
         return made
@@ -267,6 +268,7 @@ class Publisher:
                     artifacts={one for head in heads for one in head.artifacts},
                     episodes=left,
                     withdrawn=held - left,
+                    is_whole=False,
                 )
             )
         return made
@@ -292,8 +294,12 @@ class Publisher:
         artifacts: Collection[ObjectId],
         episodes: frozenset[bytes],
         withdrawn: frozenset[bytes] = frozenset(),
+        is_whole: bool = True,
     ) -> ReleaseView:
-        """Write sets, release and record, in this order; then look whether all is there."""
+        """Write sets, release and record, in this order; then look whether all is there.
+
+        Where ``is_whole`` is false, what it names besides may be missing.
+        """
         above = sorted(parents, key=lambda parent: parent.hash)
         old = {one: self._releases.members(one) for parent in above for one in parent.sets}
         links = [*benchmarks, *sorted(provenance), *sorted(artifacts)]
@@ -324,10 +330,10 @@ class Publisher:
             ids[-1],
         )
         self._refs.put(record)
-        self._look_again(record, written)
+        self._look_again(record, written, is_whole=is_whole)
         return self._releases.views(name)[record.hash]
 
-    def _look_again(self, record: Record, written: Collection[Object]) -> None:
+    def _look_again(self, record: Record, written: Collection[Object], *, is_whole: bool) -> None:
         """Check after the record that what it names is there: a cleaner may have been faster."""
         self._store.refresh()
         for obj in written:
@@ -335,7 +341,7 @@ class Publisher:
                 self._store.write(obj)
         self._releases.forget_what_is_here()
         view = self._releases.views(record.name).get(record.hash)
-        if view is None or (view.body.created_by and not self._releases.is_whole(view)):
+        if view is None or (is_whole and not self._releases.is_whole(view)):
             raise NotFoundError(
                 f"revision '{record.hash[:_CITED_DIGITS]}' of '{record.name}' names what is no"
                 " longer here",

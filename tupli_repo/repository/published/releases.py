@@ -7,7 +7,7 @@ Invariant: a revision is known only with its whole ancestry: a record whose rele
 ancestors have not arrived is passed over until they have.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 from tupli_repo.codec.records import ReleaseBody, parse_body
@@ -178,9 +178,12 @@ class Releases:
         return self._look(name).history
 
     def heads(self, name: RefName) -> list[ReleaseView]:
-        """Return the revisions to go on from; several are a conflict or not yet united."""
+        """Return the revisions to go on from; several are a conflict or not yet united.
+
+        What was brought in part only, and is not whole without what is missing, is passed over.
+        """
         known = self._look(name)
-        return [known.views[head] for head in known.history.heads()]
+        return [known.views[head] for head in self._heads(known)]
 
     def current(self, name: RefName) -> list[ReleaseView]:
         """Return what a reader of the name gets: the newest that is here with all it names."""
@@ -249,6 +252,15 @@ class Releases:
         self._packs = packs
         return all(map(self._is_whole_set, view.sets))
 
+    def lacking(self, view: ReleaseView) -> frozenset[bytes]:
+        """Return the raw ids of what a revision names and is not here."""
+        if self.is_whole(view):
+            return frozenset()
+        links = [link for one in view.benchmarks for link in self._links_of(one)]
+        needed = (*view.benchmarks, *links, *view.provenance, *view.artifacts)
+        objects = (bytes.fromhex(oid) for oid in needed if not self._store.contains(oid))
+        return frozenset(objects) | self._store.missing(self.episodes(view))
+
     def forget_what_is_here(self) -> None:
         """Look anew at whether the episodes that are published are here."""
         self._whole_sets.clear()
@@ -289,17 +301,20 @@ class Releases:
 
     def items(self, views: Iterable[ReleaseView]) -> list[ReleaseItem]:
         """Return what there is to tell of revisions, in their order."""
-        looked: dict[RefName, tuple[_Known, dict[str, Yank]]] = {}
+        looked: dict[RefName, tuple[_Known, dict[str, Yank], list[str]]] = {}
         found = []
         for view in views:
             name = view.record.name
             if name not in looked:
-                looked[name] = self._look(name), self.yanks(name)
+                known = self._look(name)
+                looked[name] = known, self.yanks(name), self._heads(known)
             found.append(self._item(view, *looked[name]))
         return found
 
-    def _item(self, view: ReleaseView, known: _Known, yanks: Mapping[str, Yank]) -> ReleaseItem:
-        name, body, history = view.record.name, view.body, known.history
+    def _item(
+        self, view: ReleaseView, known: _Known, yanks: Mapping[str, Yank], heads: Collection[str]
+    ) -> ReleaseItem:
+        name, body = view.record.name, view.body
         yank = yanks.get(view.hash) if view.can_be_yanked else None
         return ReleaseItem(
             revision=view.hash,
@@ -319,10 +334,10 @@ class Releases:
             benchmarks=view.benchmarks,
             artifacts=view.artifacts,
             n_episodes=body.n_episodes,
-            n_added=len(history.added(view.hash)) if body.created_by else 0,
+            n_added=len(known.history.added(view.hash)) if body.created_by else 0,
             n_withdrawn=body.n_withdrawn,
             digest=body.digest,
-            is_head=history.is_head(view.hash),
+            is_head=view.hash in heads,
             is_union=not body.created_by,
             is_retracted=body.is_retracted,
             yanked=None if yank is None else yank.why,
@@ -370,6 +385,9 @@ class Releases:
             others.add(view.record.release)
         episodes = frozenset[bytes]().union(*map(self.members, sets))
         return Named(frozenset(documents), frozenset(others), episodes)
+
+    def _heads(self, known: _Known) -> list[str]:
+        return known.history.heads(lambda one: self.lacking(known.views[one]))
 
     def _links_of(self, benchmark: ObjectId) -> tuple[ObjectId, ...]:
         """What a benchmark needs; nothing where it is not here."""
