@@ -11,7 +11,8 @@
 - `shelf`: which records are visible. `subjects`: what is to be published.
 - `upkeep`: the repository as a whole.
 - The verbs, floor upon floor: `opening` (opening, durability, trust), `naming` (publishing),
-  `exchange` (push and pull), `cloning` (clones and bundles), `facade` (the rest: `Repository`).
+  `exchange` (push and pull), `cloning` (clones and bundles), `cleaning` (gc), `checking` (fsck and
+  repair), `facade` (the rest: `Repository`).
 """
 
 from tupli_repo.repository.facade import Repository

@@ -20,7 +20,7 @@ from tupli_repo.odb.objects import (
     parse_object_id,
 )
 from tupli_repo.repository.artifacts import Content, read_pieces, store_pieces
-from tupli_repo.repository.cloning import CloningRepository
+from tupli_repo.repository.checking import CheckingRepository
 from tupli_repo.repository.episodes import Recorded, episode_item
 from tupli_repo.repository.loading import LoadedEpisodes
 from tupli_repo.repository.shelf import (
@@ -41,7 +41,7 @@ from tupli_repo.schema import (
 from tupli_repo.schema.reports import BenchmarkDiff
 
 
-class Repository(CloningRepository):
+class Repository(CheckingRepository):
     """A content-addressed repository of benchmarks, episodes and artifacts.
 
     Safe to use from several threads, and on one folder from any number of processes. Closing it
