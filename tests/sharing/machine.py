@@ -317,17 +317,32 @@ class SharingMachine(RuleBasedStateMachine):
         taken = [(self.sharing.below(known, r), e) for r, e in self.taken if r in histories]
         made = {r for r in histories if known.release(r).who}
         line, todo = set(), made.difference(*(self.sharing.below(known, r) for r in made))
+        todo |= self.passed_over(heads)
         while todo:
             r = todo.pop()
             if known.release(r).benchmark == benchmark and r not in line:
                 line.add(r)
                 below = self.sharing.below(known, r) & made  # unions are seen through
                 todo |= below.difference(*(self.sharing.below(known, other) for other in below))
+                todo |= self.passed_over(known.records[r].parents)
         return {
             episode
             for r, episode in self.added
             if r in line and not any(r in below and episode == gone for below, gone in taken)
         }
+
+    def passed_over(self, parents: Iterable[Id]) -> set[Id]:
+        """Find what a take-back goes on from though a yanked one, its other parent, is in between.
+
+        Of a union the newest ones below it that somebody made.
+        """
+        known, found, seen = self.world, set[Id](), set(parents)
+        below = set[Id]().union(*(self.sharing.below(known, r) for r in seen))
+        for r in seen & below:
+            under = {r, *self.sharing.below(known, r)}
+            made = {one for one in under if known.release(one).who}
+            found |= made.difference(*(self.sharing.below(known, one) for one in made))
+        return found
 
     @invariant()
     def nothing_unpublished_leaves(self) -> None:
@@ -440,6 +455,7 @@ def walked(sharing: Sharing, repo: Repository, heads: Iterable[Id], subject: Sub
         if record not in line and repo.release(record).subject == subject:
             line.add(record)
             todo |= sharing.newest(repo, made & sharing.below(repo, record))
+            todo |= made & sharing.follows(repo, record)
     taken = [(sharing.below(repo, r), repo.release(r).withdrawn) for r in seen]
     return {
         episode

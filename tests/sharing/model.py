@@ -164,11 +164,22 @@ class Sharing:
         return some.difference(*(self.below(repo, r) for r in some))
 
     def follows(self, repo: Repository, record: Id) -> set[Id]:
-        """Find the newest records below one that somebody made: what a union stands for."""
+        """Find the records that one follows and somebody made: what a union stands for."""
         if record not in self._follows:
-            made = [r for r in self.below(repo, record) if repo.release(r).who]
-            self._follows[record] = self.newest(repo, made)
+            self._follows[record] = self.ends(repo, repo.records[record].parents)
         return self._follows[record]
+
+    def ends(self, repo: Repository, heads: Ids) -> set[Id]:
+        """Find the newest records that heads are or follow and that somebody made.
+
+        A head below another counts, too. So a take-back that has a yanked end for a parent, beside
+        the head which that end followed, goes on from this head, whatever the end was of.
+        """
+        below = set[Id]().union(*(self.below(repo, head) for head in heads))
+        found = self.newest(repo, (r for r in below.union(heads) if repo.release(r).who))
+        for head in below.intersection(heads):
+            found |= {head} if repo.release(head).who else self.follows(repo, head)
+        return found
 
     def heads(self, repo: Repository, name: Name, *, whole: bool = False) -> list[Id]:
         """Find the records to go on from: the newest that count. A reader wants `whole` ones.
@@ -222,8 +233,7 @@ class Sharing:
         """Find what heads hold of one subject, without what was taken back there or `beside`."""
         ends = {*heads, *beside}
         histories = ends.union(*(self.below(repo, end) for end in ends))
-        mine = set(heads).union(*(self.below(repo, head) for head in heads))
-        line, todo = set[Id](), self.newest(repo, (r for r in mine if repo.release(r).who))
+        line, todo = set[Id](), self.ends(repo, heads)
         while todo:
             record = todo.pop()
             if record not in line and repo.release(record).subject == subject:

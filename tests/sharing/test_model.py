@@ -340,3 +340,16 @@ def test_an_old_version_outlives_prune() -> None:
     ada.push(bare)
     ada.sharing.prune(bare)
     assert shown(bare, first) == "a"
+
+
+def test_what_a_yanked_version_is_taken_back_with_does_not_bring_back_what_others_took() -> None:
+    ada, bob = labs(2)
+    ada.publish("ab")
+    bob.pull(ada)
+    bad = ada.publish("z", 1)
+    ada.sharing.yank(ada.repo, bad)
+    ada.unpublish("z", 1)  # on the yanked version and on what stands for it
+    assert ada.sees() == ["ab"]
+    bob.unpublish("a")
+    ada.pull(bob)
+    assert ada.sees() == ["b"]

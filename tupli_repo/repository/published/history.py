@@ -197,10 +197,24 @@ class History:
         return bits & ~followed
 
     def _followed(self, n: int) -> int:
-        """The newest revisions below one that somebody made: what a union stands for."""
+        """The revisions that one follows and that somebody made: what a union stands for."""
         if n not in self._follows:
-            self._follows[n] = self._newest(self._below[n] & self._made)
+            self._follows[n] = self._made_ends(_bits(self._parents[n]))
         return self._follows[n]
+
+    def _made_ends(self, heads: int) -> int:
+        """The newest revisions that heads are or follow and that somebody made.
+
+        A head below another counts, too. So a take-back that has a yanked end for a parent, beside
+        the head which that end followed, goes on from this head, whatever the end was of.
+        """
+        below = 0
+        for n in _numbers(heads):
+            below |= self._below[n]
+        found = self._newest((heads | below) & self._made)
+        for n in _numbers(heads & below):
+            found |= 1 << n if self._revisions[n].is_made else self._followed(n)
+        return found
 
     @cached_property
     def _candidates(self) -> int:
@@ -247,7 +261,7 @@ class History:
             n = heads.bit_length() - 1
             if self._revisions[n].subject == subject:
                 return self._content(n)
-        line = self._line(mine, subject)
+        line = self._line(heads, subject)
         fork = self._fork(line, histories)
         if fork is None:
             return self._survivors(line, histories)
@@ -263,9 +277,9 @@ class History:
             found |= self._below[n]
         return found
 
-    def _line(self, mine: int, subject: Hashable) -> int:
+    def _line(self, heads: int, subject: Hashable) -> int:
         """What leads to the newest made revisions without a change of subject; unions left out."""
-        line, todo = 0, self._newest(mine & self._made)
+        line, todo = 0, self._made_ends(heads)
         while todo:
             n = todo.bit_length() - 1
             todo &= ~(1 << n)
