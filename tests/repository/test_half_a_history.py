@@ -11,6 +11,7 @@ from tests.faults import Call, FailingFileSystem, Killed
 from tests.repository.people import (
     benchmark,
     drive,
+    ids_in,
     opened,
     person,
     published,
@@ -138,3 +139,23 @@ def test_a_log_tells_which_revision_is_the_one_to_go_on_from(lab: Lab) -> None:
     with opened(lab.bob) as bob:
         told = {item.generation: (item.is_head, item.pending) for item in bob.log("walk")}
     assert told == {1: (True, False), 2: (False, True)}
+
+
+def test_what_lacks_only_what_was_taken_back_and_pruned_is_gone_on_from(tmp_path: Path) -> None:
+    hub = drive(tmp_path / "drive")
+    ada = person(tmp_path / "ada", hub)
+    walk = benchmark(ada)
+    kept, secret = record(ada, walk, 2)
+    ada.publish("walk", episodes=True)
+    ada.push()
+    bob = Repository.clone(hub, tmp_path / "bob")
+    new = add_one(bob)
+    ada.unpublish("walk", episodes=[secret])
+    ada.push(prune=True)
+    bob.close()
+    dying(tmp_path / "bob", BetweenRecords(hub, 2), lambda bob: bob.push())  # before the union
+    with Repository.clone(hub, tmp_path / "cyd") as cyd:
+        assert published(cyd) == {kept, new}
+    with opened(hub) as drives:
+        assert secret not in ids_in(hub)
+        assert published(drives) == {kept}, "as before the push that died"
