@@ -300,13 +300,13 @@ class Sharing:
         having = {r for r in repo.named(name) if repo.content(r) & back}
         newest = self.newest(repo, repo.named(name)) & having
         yanked = sorted(r for r in newest if not self.counts(repo, r))
-        made = []
+        made, now = [], self.dated(Release(name, "", ())).when  # one deed, one time
         for end in [h for h in every if {h, *self.below(repo, h)} & having] or heads[:1] or yanked:
             kept = frozenset() if end in yanked else repo.content(end) - back
             gone = back.union(*(repo.content(other) for other in yanked)) - kept
             lists = tuple(sorted(kept)), tuple(sorted(gone))
-            release = Release(name, repo.release(end).benchmark, *lists, who)
-            made.append(self.commit(repo, self.dated(release), {end, *yanked}))
+            release = Release(name, repo.release(end).benchmark, *lists, who, now)
+            made.append(self.commit(repo, release, {end, *yanked}))
         return made
 
     def dated(self, release: Release) -> Release:

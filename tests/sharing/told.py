@@ -117,12 +117,15 @@ class Told:
                 body = parse_body(ReleaseBody, obj.body)
                 if one not in self._records and body.created_by:
                     said = self._said(place, record.release, obj, body)
-                    new.append((name, *said, body.created_at))
-        expected = [
-            (RefName(*release.name), release.benchmark, *release[2:4], release.when)
-            for one in work.records.keys() - self.hashes.keys()
-            if (release := work.release(one)).who
-        ]
+                    above = sorted(self._records.get(parent, "") for parent in record.parents)
+                    new.append((name, *said, above, body.created_at))
+        expected = []
+        for one in work.records.keys() - self.hashes.keys():
+            release, parents = work.release(one), work.records[one].parents
+            above = sorted(parent if parent in self.hashes else "" for parent in parents)
+            if release.who:
+                told = release.benchmark, release.episodes, release.withdrawn, above, release.when
+                expected.append((RefName(*release.name), *told))
         pairs = list(zip(sorted(new, key=repr), sorted(expected, key=repr), strict=True))
         for real, modelled in pairs:
             assert real[:-1] == modelled[:-1]

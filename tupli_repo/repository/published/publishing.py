@@ -175,7 +175,7 @@ class Publisher:
             raise NotFoundError(
                 f"that is not published as '{name}'", hint="'tupli log' tells what is"
             )
-        made = []
+        made, now = [], utc_now()  # one deed, one time: on however many ends it is done
         for end in having or [views[one] for one in heads[:1] or yanked]:
             kept = frozenset() if end.hash in off else history.content(end.hash) - back
             gone = back.union(*map(history.content, yanked)) - kept
@@ -187,6 +187,7 @@ class Publisher:
                 licence=end.body.licence,
                 citation=end.body.citation,
                 is_retracted=episodes is None or end.body.is_retracted,
+                created_at=now,
             )
             parents = {parent: views[parent] for parent in (end.hash, *yanked)}
             made.append(
@@ -412,6 +413,7 @@ def _body(
     licence: str,
     citation: str,
     is_retracted: bool = False,
+    created_at: str | None = None,
 ) -> ReleaseBody:
     return ReleaseBody(
         name=offer.title,
@@ -422,7 +424,7 @@ def _body(
         licence=licence,
         citation=citation,
         created_by=user,
-        created_at=utc_now(),
+        created_at=created_at or utc_now(),
         is_retracted=is_retracted,
         digest="0" * 64,
     )
