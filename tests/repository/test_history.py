@@ -18,7 +18,7 @@ from tupli_repo.errors import ConflictError, InvalidInputError, NotFoundError
 from tupli_repo.odb.objects import Object, ObjectId
 from tupli_repo.odb.refs import RefName
 from tupli_repo.repository.published.history import History, Revision, in_order
-from tupli_repo.repository.published.publishing import digest_of
+from tupli_repo.repository.published.sets import digest_of
 
 
 class ModelMachine(RuleBasedStateMachine):

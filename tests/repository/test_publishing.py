@@ -19,7 +19,8 @@ from tests.odb.samples import abandon, id_of
 from tests.repository.labs import BENCHMARKS, WALK, Lab, episode, raw
 from tupli_repo.errors import ConflictError, InvalidInputError, NotFoundError, StorageIOError
 from tupli_repo.odb.objects import Kind, Object, ObjectId
-from tupli_repo.repository.published.publishing import Offer, digest_of, sets_of
+from tupli_repo.repository.published.publishing import Offer
+from tupli_repo.repository.published.sets import digest_of, sets_of
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from tupli_repo.codec.records import ReleaseBody
 from tupli_repo.errors import CorruptObjectError
 from tupli_repo.odb.objects import Kind, Object, ObjectId
 from tupli_repo.odb.refs import Record, RefName
-from tupli_repo.repository.published.publishing import Offer, digest_of, set_object
+from tupli_repo.repository.published.publishing import Offer
+from tupli_repo.repository.published.sets import digest_of, set_object
 
 
 @pytest.fixture

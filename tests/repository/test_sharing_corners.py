@@ -16,7 +16,7 @@ from tupli_repo.odb.objects import Kind, Object, ObjectId
 from tupli_repo.odb.refs import Record, RefName, RefStore, Yank
 from tupli_repo.odb.store import ObjectStore
 from tupli_repo.repository import Repository
-from tupli_repo.repository.published.publishing import digest_of
+from tupli_repo.repository.published.sets import digest_of
 
 EVIL = RefName("global", "benchmark", "evil")
 Forge = Callable[["Forger"], None]

@@ -20,7 +20,7 @@ from tupli_repo.odb.files import FileSystem
 from tupli_repo.odb.objects import Kind, Object, ObjectId, encode
 from tupli_repo.odb.refs import Record, RefName
 from tupli_repo.repository import Repository
-from tupli_repo.repository.published.releases import parse_release
+from tupli_repo.repository.published.views import parse_release
 from tupli_repo.repository.sharing.remotes import _cache_folder
 from tupli_repo.schema import BenchmarkMetadata, BenchmarkQuery
 from tupli_repo.schema.reports import ReleaseItem

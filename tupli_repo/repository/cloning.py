@@ -22,8 +22,8 @@ from tupli_repo.odb.objects import shown
 from tupli_repo.odb.refs import LOCAL, RefName
 from tupli_repo.repository import location
 from tupli_repo.repository.exchange import OnPlan, SharingRepository, report_of
-from tupli_repo.repository.published.publishing import digest_of
 from tupli_repo.repository.published.releases import Releases
+from tupli_repo.repository.published.sets import digest_of
 from tupli_repo.repository.sharing.joined import JoinedObjects, JoinedRefs
 from tupli_repo.repository.sharing.known import Side
 from tupli_repo.repository.sharing.remotes import DEFAULT, local_path, open_remote

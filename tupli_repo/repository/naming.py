@@ -14,8 +14,8 @@ from tupli_repo.odb.objects import Kind, ObjectId, parse_object_id, shown
 from tupli_repo.odb.refs import LOCAL, RefName, parse_ref_name
 from tupli_repo.repository.opening import OpenRepository
 from tupli_repo.repository.published.publishing import Committed, Offer
-from tupli_repo.repository.published.releases import ReleaseView
 from tupli_repo.repository.published.revisions import parse_revision
+from tupli_repo.repository.published.views import ReleaseView
 from tupli_repo.repository.subjects import EpisodeChoice
 from tupli_repo.schema import BaseFilter, BenchmarkHeader, EpisodeHeader
 from tupli_repo.schema.reports import NameItem, PublishReport, ReleaseItem

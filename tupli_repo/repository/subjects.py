@@ -16,8 +16,9 @@ from tupli_repo.odb.objects import Kind, ObjectId, is_id_prefix, parse_object_id
 from tupli_repo.odb.refs import LOCAL, RefName, parse_ref_name
 from tupli_repo.odb.store import ObjectStore
 from tupli_repo.repository.published.publishing import Offer
-from tupli_repo.repository.published.releases import Releases, ReleaseView
+from tupli_repo.repository.published.releases import Releases
 from tupli_repo.repository.published.revisions import FORCED_ID, Revisions, ref_name_of
+from tupli_repo.repository.published.views import ReleaseView
 from tupli_repo.repository.shelf import Shelf, matching
 from tupli_repo.schema import BaseFilter, FilterAND, FilterEQ
 

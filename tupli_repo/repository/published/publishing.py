@@ -9,20 +9,20 @@ Invariant: nothing that was published is overwritten; what was taken back comes 
 somebody publishes it again.
 """
 
-from collections.abc import Collection, Iterable, Mapping
-from hashlib import sha256
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from tupli_repo.codec.records import ReleaseBody
 from tupli_repo.errors import ConflictError, InvalidInputError, NotFoundError
-from tupli_repo.odb.objects import MAX_LINKS, Kind, Object, ObjectId, encode, object_id
+from tupli_repo.odb.objects import Kind, Object, ObjectId, encode, object_id
 from tupli_repo.odb.refs import Record, RefName, Yank
 from tupli_repo.repository.published.releases import (
     ReleaseObjects,
     ReleaseRefs,
     Releases,
-    ReleaseView,
 )
+from tupli_repo.repository.published.sets import digest_of, set_object, sets_of
+from tupli_repo.repository.published.views import ReleaseView
 from tupli_repo.schema import utc_now
 
 _CITED_DIGITS = 12
@@ -52,13 +52,6 @@ class Offer(NamedTuple):
     message: str = ""
     licence: str = ""
     citation: str = ""
-
-
-class EpisodeSet(NamedTuple):
-    """A set of episodes: its id where it is stored already, and its members' raw ids."""
-
-    id: ObjectId | None
-    members: frozenset[bytes]
 
 
 class Committed(NamedTuple):
@@ -348,51 +341,6 @@ class Publisher:
                 " longer here",
                 hint="it stays pending until that comes back",
             )
-
-
-def sets_of(
-    episodes: frozenset[bytes], old: Mapping[ObjectId, frozenset[bytes]]
-) -> list[EpisodeSet]:
-    """Return episodes as few sets, as many of them old ones as can be; the largest first.
-
-    Each is at least twice as large as the next, so that there are at most log2 n + 1 (more where
-    one would be larger than an object may be). They depend on the arguments alone.
-
-    Args:
-        episodes: Raw ids.
-        old: Sets that are stored already, by their ids.
-    """
-    left, found = set(episodes), list[EpisodeSet]()
-    for oid, members in sorted(old.items(), key=lambda pair: (-len(pair[1]), pair[0])):
-        if members and members <= left:
-            left -= members
-            found.append(EpisodeSet(oid, members))
-    rest = sorted(left)
-    for at in range(0, len(rest), MAX_LINKS):
-        found.append(EpisodeSet(None, frozenset(rest[at : at + MAX_LINKS])))
-    merged: list[EpisodeSet] = []
-    for one in sorted(found, key=lambda one: (len(one.members), min(one.members))):
-        last = merged[-1] if merged else None
-        if (
-            last is not None
-            and len(one.members) < 2 * len(last.members)
-            and len(one.members) + len(last.members) <= MAX_LINKS
-        ):
-            merged[-1] = EpisodeSet(None, last.members | one.members)
-        else:
-            merged.append(one)
-    return merged[::-1]
-
-
-def set_object(members: Iterable[bytes]) -> Object:
-    """Return the object of a set of episodes."""
-    links = tuple(ObjectId(raw.hex()) for raw in sorted(members))
-    return Object(kind=Kind.EPISODES, links=links)
-
-
-def digest_of(episodes: Iterable[bytes]) -> str:
-    """Return what a paper cites of a set of episodes: SHA-256 over their raw ids, sorted."""
-    return sha256(b"".join(sorted(episodes))).hexdigest()
 
 
 def _subject(name: RefName, offer: Offer) -> tuple[str, ...]:

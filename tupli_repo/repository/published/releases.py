@@ -10,11 +10,16 @@ ancestors have not arrived is passed over until they have.
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple, Protocol
 
-from tupli_repo.codec.records import ReleaseBody, parse_body
 from tupli_repo.errors import CorruptObjectError
 from tupli_repo.odb.objects import Kind, Object, ObjectId
 from tupli_repo.odb.refs import LOCAL, Record, RefName, Yank
 from tupli_repo.repository.published.history import History, Revision, in_order
+from tupli_repo.repository.published.views import (
+    ReleaseView,
+    check_generations,
+    damaged,
+    parse_release,
+)
 from tupli_repo.schema.reports import ReleaseItem
 
 _RAW_ID_BYTES = 32
@@ -63,47 +68,6 @@ class ReleaseRefs(Protocol):
 
     def put_yank(self, record: Record, yank: Yank) -> None:
         """Advise against a record."""
-
-
-class ReleaseView(NamedTuple):
-    """One revision with its release.
-
-    Attributes:
-        hash: The hash of the record: the citable revision.
-        record: The record.
-        body: What the release says.
-        benchmarks: Ids; one for a benchmark, for a dataset all its episodes need.
-        provenance: Ids of who stored what.
-        artifacts: Ids.
-        sets: Ids of the episode sets, which have no episode in common.
-        withdrawn: Id of the blob with the raw ids of the episodes it takes back.
-    """
-
-    hash: str
-    record: Record
-    body: ReleaseBody
-    benchmarks: tuple[ObjectId, ...]
-    provenance: tuple[ObjectId, ...]
-    artifacts: tuple[ObjectId, ...]
-    sets: tuple[ObjectId, ...]
-    withdrawn: ObjectId | None
-
-    @property
-    def can_be_yanked(self) -> bool:
-        """Whether a yank counts: a union would be made again, what it takes back shown again."""
-        body = self.body
-        return bool(body.created_by) and not body.n_withdrawn and not body.is_retracted
-
-    @property
-    def subject(self) -> tuple[str, ...]:
-        """What it is of: heads of one subject unite, heads of several are a conflict."""
-        match self.record.name.kind:
-            case "dataset":
-                return (self.body.digest,)
-            case "artifact":
-                return self.artifacts
-            case _:
-                return self.benchmarks
 
 
 class Named(NamedTuple):
@@ -231,7 +195,7 @@ class Releases:
         """
         found = frozenset[bytes]().union(*map(self.members, view.sets))
         if len(found) != view.body.n_episodes:
-            raise _damaged(view.record.release, "it does not have the episodes it says")
+            raise damaged(view.record.release, "it does not have the episodes it says")
         return found
 
     def episode_ids(self, view: ReleaseView) -> list[ObjectId]:
@@ -355,7 +319,7 @@ class Releases:
         raw = self._store.read(view.withdrawn).body
         ids = [raw[at : at + _RAW_ID_BYTES] for at in range(0, len(raw), _RAW_ID_BYTES)]
         if len(raw) % _RAW_ID_BYTES or len(ids) != view.body.n_withdrawn:
-            raise _damaged(view.record.release, "it does not take back what it says")
+            raise damaged(view.record.release, "it does not take back what it says")
         return frozenset(ids)
 
     def taken_back(self) -> set[bytes]:
@@ -419,7 +383,7 @@ class Releases:
         known = self._known.get(name)
         if known is None or (known.records, known.yanked) != (tuple(order), yanked):
             views = {one: there[one] for one in order}
-            _check_generations(name, views)
+            check_generations(name, views)
             revisions = [self._revision(view) for view in views.values()]
             history = History(revisions, yanked, self.members)
             known = self._known[name] = _Known(tuple(order), yanked, views, history)
@@ -447,49 +411,3 @@ class Releases:
             return None
         self._views[record_hash] = view
         return view
-
-
-def parse_release(record_hash: str, record: Record, obj: Object) -> ReleaseView:
-    """Return a revision made of its record and its release.
-
-    Raises:
-        CorruptObjectError: It is not the release of that name.
-    """
-    if obj.kind is not Kind.RELEASE:
-        raise _damaged(record.release, f"it is a {obj.kind}")
-    try:
-        body = parse_body(ReleaseBody, obj.body)
-    except CorruptObjectError as err:
-        raise _damaged(record.release, err.reason) from None
-    if (body.group, body.kind) != (record.name.group, record.name.kind):
-        raise _damaged(record.release, f"it is not of '{record.name}'")
-    ends = [0]
-    for n in (body.n_benchmarks, body.n_provenance, body.n_artifacts):
-        ends.append(ends[-1] + n)
-    sets_end = len(obj.links) - bool(body.n_withdrawn)
-    if ends[-1] > sets_end or (body.kind == "benchmark" and body.n_benchmarks != 1):
-        raise _damaged(record.release, "it lacks a link")
-    return ReleaseView(
-        hash=record_hash,
-        record=record,
-        body=body,
-        benchmarks=obj.links[: ends[1]],
-        provenance=obj.links[ends[1] : ends[2]],
-        artifacts=obj.links[ends[2] : ends[3]],
-        sets=obj.links[ends[3] : sets_end],
-        withdrawn=obj.links[-1] if body.n_withdrawn else None,
-    )
-
-
-def _check_generations(name: RefName, views: Mapping[str, ReleaseView]) -> None:
-    for one, view in views.items():
-        above = (views[parent].record.generation for parent in view.record.parents)
-        if view.record.generation != 1 + max(above, default=0):
-            raise CorruptObjectError(
-                f"revision '{one[:12]}' of '{name}' is damaged: its generation does not follow its"
-                " parents"
-            )
-
-
-def _damaged(oid: ObjectId, why: str) -> CorruptObjectError:
-    return CorruptObjectError(f"release '{oid[:12]}' is damaged: {why}")

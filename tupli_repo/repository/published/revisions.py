@@ -13,7 +13,8 @@ from typing import NamedTuple
 from tupli_repo.errors import AmbiguousNameError, InvalidInputError, NotFoundError
 from tupli_repo.odb.objects import Kind, ObjectId, is_id_prefix, shown
 from tupli_repo.odb.refs import LOCAL, MAX_NAME, RefName, is_ref_word
-from tupli_repo.repository.published.releases import Releases, ReleaseView
+from tupli_repo.repository.published.releases import Releases
+from tupli_repo.repository.published.views import ReleaseView
 
 FORCED_ID = "id:"
 _SHOWN_DIGITS = 12

@@ -13,8 +13,9 @@ from tupli_repo.errors import CorruptObjectError
 from tupli_repo.odb.objects import Kind, Object, ObjectId
 from tupli_repo.odb.refs import RefName
 from tupli_repo.odb.remote import RemoteObjects
-from tupli_repo.repository.published.publishing import digest_of
-from tupli_repo.repository.published.releases import Releases, ReleaseView
+from tupli_repo.repository.published.releases import Releases
+from tupli_repo.repository.published.sets import digest_of
+from tupli_repo.repository.published.views import ReleaseView
 from tupli_repo.repository.sharing.known import Known, Side
 
 _SHOWN_DIGITS = 12
