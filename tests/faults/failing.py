@@ -1,14 +1,16 @@
 """File systems that watch, fail, tear and die, and a way to do so at each step of an operation.
 
 `HastyFileSystem` does not wait for the disk. `RecordingFileSystem` tells in which order the
-primitives were called. `FailingFileSystem` raises at the n-th one that changes the disk.
-`each_step` runs a test's body once for every n::
+primitives were called. `FailingFileSystem` raises at the n-th one. `each_step` runs a test's body
+once for every n::
 
     for attempt in each_step(Killed):
         files = RepositoryFiles(tmp_path / str(attempt.step), attempt.fs)
         with attempt:
             operate(files)
         # look at what is left, with the real file system
+
+They stand before the real disk, or before another `FileSystem`, one in memory for instance.
 
 Faults: an `OSError` reaches the code once, or from then on (``lasting``, as a full disk does);
 after `Killed` nothing happens any more, not even the tidying up; any other exception
@@ -19,29 +21,44 @@ import errno
 import os
 from collections.abc import Callable, Container, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 from tupli_repo.errors import StorageIOError
 from tupli_repo.odb.files import FileStatus, FileSystem
 
 _NEEDS_SPACE = frozenset({"create", "write", "copy_range", "fsync", "link", "make_folder"})
-_MOST_STEPS = 2000
+_MOST_STEPS = 20_000
 
 
 class Killed(BaseException):
     """The process is dead: whatever it still wants of the disk does not happen."""
 
 
-def full_disk() -> OSError:
-    """Return what a full disk raises."""
-    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+def refusal(number: int) -> OSError:
+    """Return what the operating system raises for an error number, of its own class."""
+    return OSError(number, os.strerror(number))
 
 
-def broken_disk() -> OSError:
-    """Return what a disk that fails raises."""
-    return OSError(errno.EIO, os.strerror(errno.EIO))
+full_disk = partial(refusal, errno.ENOSPC)
+broken_disk = partial(refusal, errno.EIO)
+
+EVERY_FAULT: dict[str, Callable[[], BaseException]] = {
+    "killed": Killed,
+    "Ctrl-C": KeyboardInterrupt,
+    **{
+        name: partial(refusal, getattr(errno, name))
+        for name in ("ENOSPC", "EDQUOT", "EIO", "EINTR", "ESTALE", "EACCES", "EROFS", "EMFILE")
+        if hasattr(errno, name)
+    },
+}
+"""What can happen to a primitive that changes the disk, by name."""
+READ_FAULTS = {name: EVERY_FAULT[name] for name in ("EIO", "EINTR", "ESTALE", "EMFILE", "EACCES")}
+"""What can happen to one that reads."""
+Counted = Literal["changes", "reads", "all"]
+"""Which primitives are steps at which something happens."""
 
 
 class HastyFileSystem(FileSystem):
@@ -62,10 +79,15 @@ class Call(NamedTuple):
     changes: bool
 
 
-class RecordingFileSystem(HastyFileSystem):
-    """The real file system, with a log of every primitive in order; each fsync is logged only."""
+class RecordingFileSystem(FileSystem):
+    """A file system with a log of every primitive in order.
 
-    def __init__(self) -> None:
+    Args:
+        inner: The one that does the work; the real one, where each fsync is logged only.
+    """
+
+    def __init__(self, inner: FileSystem | None = None) -> None:
+        self.inner = inner or HastyFileSystem()
         self.calls: list[Call] = []
         self._paths: dict[int, Path] = {}
         self._written: set[int] = set()
@@ -82,7 +104,7 @@ class RecordingFileSystem(HastyFileSystem):
         """Close what is still open, as the end of a process does."""
         for descriptor in list(self._paths):
             with suppress(OSError):
-                os.close(descriptor)
+                self.inner.close(descriptor)
         self._paths.clear()
 
     def before(self, call: Call) -> None:
@@ -91,98 +113,108 @@ class RecordingFileSystem(HastyFileSystem):
 
     def create(self, path: Path, *, mode: int) -> int:
         self.before(Call("create", path, True))
-        descriptor = super().create(path, mode=mode)
+        descriptor = self.inner.create(path, mode=mode)
         self._paths[descriptor] = path
         self._written.add(descriptor)
         return descriptor
 
     def write(self, descriptor: int, data: bytes) -> None:
         self.before(Call("write", self._paths[descriptor], True))
-        super().write(descriptor, data)
+        self.inner.write(descriptor, data)
 
     def fsync(self, descriptor: int) -> None:
         self.before(Call("fsync", self._paths[descriptor], True))
-        super().fsync(descriptor)
+        self.inner.fsync(descriptor)
 
     def close(self, descriptor: int) -> None:
         path, written = self._paths.pop(descriptor), descriptor in self._written
         self._written.discard(descriptor)
-        super().close(descriptor)  # first: one that fails has closed it all the same
+        self.inner.close(descriptor)  # first: one that fails has closed it all the same
         self.before(Call("close", path, written))
 
     def rename(self, source: Path, target: Path) -> None:
         self.before(Call("rename", target, True))
-        super().rename(source, target)
+        self.inner.rename(source, target)
 
     def link(self, source: Path, target: Path) -> None:
         self.before(Call("link", target, True))
-        super().link(source, target)
+        self.inner.link(source, target)
 
     def remove(self, path: Path) -> None:
         self.before(Call("remove", path, True))
-        super().remove(path)
+        self.inner.remove(path)
 
     def make_folder(self, path: Path, *, mode: int) -> None:
         self.before(Call("make_folder", path, True))
-        super().make_folder(path, mode=mode)
+        self.inner.make_folder(path, mode=mode)
 
     def chmod(self, path: Path, mode: int) -> None:
         self.before(Call("chmod", path, True))
-        super().chmod(path, mode)
+        self.inner.chmod(path, mode)
 
     def change_group(self, path: Path, group: int) -> None:
         self.before(Call("change_group", path, True))
-        super().change_group(path, group)
+        self.inner.change_group(path, group)
 
     def remove_folder(self, path: Path) -> None:
         self.before(Call("remove_folder", path, True))
-        super().remove_folder(path)
+        self.inner.remove_folder(path)
 
     def fsync_folder(self, path: Path) -> None:
         self.before(Call("fsync_folder", path, True))
-        super().fsync_folder(path)
+        self.inner.fsync_folder(path)
 
     def open_read(self, path: Path) -> int:
         self.before(Call("open_read", path, False))
-        descriptor = super().open_read(path)
+        descriptor = self.inner.open_read(path)
         self._paths[descriptor] = path
         return descriptor
 
     def read(self, descriptor: int, size: int, offset: int) -> bytes:
         self.before(Call("read", self._paths[descriptor], False))
-        return super().read(descriptor, size, offset)
+        return self.inner.read(descriptor, size, offset)
 
     def copy_range(self, source: int, descriptor: int, size: int) -> None:
         self.before(Call("copy_range", self._paths[descriptor], True))
-        super().copy_range(source, descriptor, size)
+        self.inner.copy_range(source, descriptor, size)
 
     def list_folder(self, path: Path) -> list[str]:
         self.before(Call("list_folder", path, False))
-        return super().list_folder(path)
+        return self.inner.list_folder(path)
 
     def status(self, path: Path) -> FileStatus:
         self.before(Call("status", path, False))
-        return super().status(path)
+        return self.inner.status(path)
 
 
 class FailingFileSystem(RecordingFileSystem):
-    """Fails at one step; a step is a primitive that changes the disk.
+    """Fails at one step; a step is a primitive that changes the disk, or one that reads.
 
     Args:
         step: Which one, counted from 1; 0 is none (`fail_at` sets it later).
         fault: What it raises.
         torn: Where that step is a write: the part of the data that reaches the file before, 0 to 1.
         lasting: Whether each later step that needs space fails too.
+        inner: The file system that does the work.
+        counted: Which primitives are steps.
     """
 
     def __init__(
-        self, step: int, fault: BaseException, *, torn: float = 0.0, lasting: bool = False
+        self,
+        step: int,
+        fault: BaseException,
+        *,
+        torn: float = 0.0,
+        lasting: bool = False,
+        inner: FileSystem | None = None,
+        counted: Counted = "changes",
     ) -> None:
-        super().__init__()
+        super().__init__(inner)
         self.fault = fault
         self.failed: Call | None = None
         self._torn = torn
         self._lasting = lasting
+        self._counted = counted
         self._left = step
 
     def fail_at(self, step: int) -> None:
@@ -199,15 +231,15 @@ class FailingFileSystem(RecordingFileSystem):
             if isinstance(self.fault, Killed) or (self._lasting and call.name in _NEEDS_SPACE):
                 raise self.fault
             return
-        if call.changes:
+        if self._counted == "all" or call.changes is (self._counted == "changes"):
             self._left -= 1
             if self._left == 0:
                 self.failed = call
                 raise self.fault
 
     def write(self, descriptor: int, data: bytes) -> None:
-        if self.failed is None and self._left == 1:
-            FileSystem.write(self, descriptor, data[: int(len(data) * self._torn)])
+        if self.failed is None and self._left == 1 and self._counted != "reads":
+            self.inner.write(descriptor, data[: int(len(data) * self._torn)])
         super().write(descriptor, data)
 
 
@@ -244,6 +276,8 @@ def each_step(
     torn: float = 0.0,
     lasting: bool = False,
     skip: Container[int] = (),
+    inner: Callable[[], FileSystem] = HastyFileSystem,
+    counted: Counted = "changes",
 ) -> Iterator[Attempt]:
     """Give an attempt that fails at step 1, one that fails at step 2, and so on.
 
@@ -255,9 +289,13 @@ def each_step(
         torn: The part of the data that a write that fails lets through, 0 to 1.
         lasting: Whether each later step that needs space fails too.
         skip: Steps that are like others.
+        inner: Makes the file system below each attempt's.
+        counted: Which primitives are steps.
     """
     for step in (n for n in range(1, _MOST_STEPS) if n not in skip):
-        fs = FailingFileSystem(step, fault(), torn=torn, lasting=lasting)
+        fs = FailingFileSystem(
+            step, fault(), torn=torn, lasting=lasting, inner=inner(), counted=counted
+        )
         yield Attempt(step, fs)
         if fs.failed is None:
             assert step > 1, "the operation has no step at which it could fail"
