@@ -24,7 +24,8 @@ from tupli_repo.errors import (
     StorageIOError,
     UnsupportedFormatError,
 )
-from tupli_repo.odb.files import disk_errors
+from tupli_repo.odb.files import FileSystem, RepositoryFiles, disk_errors, replace_file
+from tupli_repo.odb.objects import shown
 
 FORMAT = 0
 
@@ -55,7 +56,7 @@ class RepositoryFormat(BaseModel):
         try:
             fields = json.loads(data)
             version, requires = fields["tupli"], fields.get("requires", [])
-            needs = ", ".join(map(str, requires))
+            needs = ", ".join(map(shown, requires))
             newer = version > FORMAT or bool(requires)
             found = None if newer else cls.model_validate(fields)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -65,9 +66,9 @@ class RepositoryFormat(BaseModel):
                 hint="restore the file from a copy of the repository",
             ) from None
         if found is None:
-            more = f", which needs {needs}" if needs else ""
+            more = f"{shown(version)}, which needs {needs}" if needs else shown(version)
             raise UnsupportedFormatError(
-                f"'{path.parent}' has format {version}{more}; this version reads format {FORMAT}",
+                f"'{path.parent}' has format {more}; this version reads format {FORMAT}",
                 hint="pip install -U tupli-repo",
             )
         return found
@@ -112,10 +113,13 @@ class SettingsFile:
 
     Args:
         path: The file; it need not exist.
+        fs: The primitives for a file in a repository, where no link is followed; None for the
+            user's own, which may be one.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, fs: FileSystem | None = None) -> None:
         self.path = path
+        self._fs = fs
 
     def read(self) -> dict[str, Any]:
         """Return the settings that are set, by dotted key.
@@ -125,12 +129,9 @@ class SettingsFile:
             StorageIOError: It cannot be read.
         """
         try:
-            with disk_errors("read", self.path):
-                text = self.path.read_bytes()
-        except StorageIOError as err:
-            if isinstance(err.__cause__, FileNotFoundError):
-                return {}
-            raise
+            text = self._bytes()
+        except FileNotFoundError:
+            return {}
         try:
             tree = tomllib.loads(text.decode())
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
@@ -175,6 +176,26 @@ class SettingsFile:
             lines += [f"{name.rpartition('.')[2]} = {_toml(values[name])}" for name in here]
             lines.append("")
         return "\n".join(lines).encode()
+
+    def set(self, key: str, value: str | None) -> None:
+        """Set ``key`` to the value of a text, or unset it where None; durable when this returns.
+
+        Raises:
+            InvalidInputError: There is no such key, or the value is not right.
+            StorageIOError: The operating system refused; the file is as it was.
+        """
+        replace_file(self.path, self.changed(key, value), fs=self._fs)
+
+    def _bytes(self) -> bytes:
+        if self._fs is not None:
+            return RepositoryFiles(self.path.parent, self._fs).read(self.path)
+        try:
+            with disk_errors("read", self.path):
+                return self.path.read_bytes()
+        except StorageIOError as err:
+            if isinstance(err.__cause__, FileNotFoundError):
+                raise err.__cause__ from None
+            raise
 
 
 def user_settings_file() -> SettingsFile:

@@ -111,6 +111,13 @@ def test_impossible_sizes_are_refused_before_memory_is_taken(rows):
         decode_columns(specs, [rows, 1], [b"", b""])
 
 
+@pytest.mark.parametrize("shape", [(0, 1 << 40), (0, 1 << 62, 1 << 62)])
+def test_an_impossible_size_is_refused_where_a_length_is_zero(shape):
+    specs = [ColumnSpec("x", np.dtype("<f8"), shape), ColumnSpec("y", np.dtype("u1"), ())]
+    with pytest.raises(CorruptObjectError):
+        decode_columns(specs, [1, 1], [b"\0"])
+
+
 def test_columns_of_episodes_are_joined_and_offsets_go_on_counting():
     one = {"x": np.array([1, 2]), "x#offsets": np.array([1, 2]), "y": np.zeros((1, 3))}
     two = {"x": np.array([3]), "x#offsets": np.array([0, 1]), "y": np.ones((2, 3))}

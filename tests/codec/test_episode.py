@@ -334,6 +334,9 @@ def test_bodies_of_another_kind_are_damage_and_nothing_else(body):
             read(body)
 
 
+COLUMNS = load_json(encode(episode()).layout)["columns"]
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -343,6 +346,9 @@ def test_bodies_of_another_kind_are_damage_and_nothing_else(body):
         {"columns": [["rewards", "O", []]]},
         {"columns": [["rewards", "<f8", [-1]]]},
         {"columns": [["rewards", "<f8", 3]]},
+        {"columns": [*COLUMNS, ["infos/x", "<f8", [0] * 100]]},
+        {"columns": [*COLUMNS, ["infos/x", "<f8", [0, 1 << 30, 1 << 30]]]},
+        {"columns": [*COLUMNS, ["infos/x", "|a4", []]]},
         {"observation_space": 3},
         {"observation_space": {"type": "Dict", "spaces": [["a", {"type": "Array"}]]}},
         {"action_space": None},

@@ -186,6 +186,9 @@ def test_where_a_space_is_of_another_kind_the_sample_tells_and_the_rest_is_known
     }
 
 
+BIG = {"type": "Box", "dtype": "|u1", "shape": [1 << 25], "low": 0, "high": 1}
+
+
 @pytest.mark.parametrize(
     "tree",
     [
@@ -196,6 +199,9 @@ def test_where_a_space_is_of_another_kind_the_sample_tells_and_the_rest_is_known
         {"type": "Dict", "spaces": 3},
         {"type": "Dict", "spaces": [["a"]]},
         {"type": "Tuple", "spaces": [3]},
+        {"type": "Box", "dtype": "|a4", "shape": [1], "low": 0, "high": 1},
+        {"type": "Box", "dtype": "|u1", "shape": [1 << 27], "low": 0, "high": 1},
+        {"type": "Tuple", "spaces": [BIG, BIG, BIG]},
         {"type": "Nothing"},
         {"type": ["Box"]},
     ],
@@ -208,3 +214,10 @@ def test_a_malformed_tree_is_damage_and_nothing_else(tree):
 
 def test_a_space_with_an_unknown_leaf_is_not_known():
     assert build_space(infer_tree({"a": 1, "b": (2, 3)})) is None
+
+
+def test_a_space_of_which_a_sample_is_as_large_as_a_disk_is_not_described():
+    part = spaces.Box(0, 1, (1 << 24,), np.uint8)
+    assert describe_space(spaces.Tuple([part] * 2))
+    with pytest.raises(EncodingError, match="samples take more"):
+        describe_space(spaces.Tuple([part] * 5))

@@ -1,5 +1,6 @@
 """Objects, repositories and damage for the tests of the object database."""
 
+import shutil
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -125,6 +126,12 @@ def overwrite(path: Path, data: bytes) -> None:
     """Put other bytes in a finished file, as no writer of ours does."""
     path.chmod(0o644)
     path.write_bytes(data)
+
+
+def empty_trash(root: Path) -> None:
+    """Remove what could be read instead of what a test damages."""
+    for run in (root / ".tupli" / "trash").iterdir():
+        shutil.rmtree(run)
 
 
 def flipped(data: bytes, *masks: int) -> Iterator[tuple[int, bytes]]:

@@ -7,7 +7,17 @@ from pathlib import Path
 import pytest
 
 from tests.faults import HastyFileSystem
-from tests.odb.samples import by_id, episode, everything, names, new_files, new_store, reopen
+from tests.odb.samples import (
+    by_id,
+    episode,
+    everything,
+    names,
+    new_files,
+    new_store,
+    overwrite,
+    reopen,
+)
+from tupli_repo.errors import CorruptObjectError
 from tupli_repo.odb import journal as journal_module
 from tupli_repo.odb.files import RepositoryFiles
 from tupli_repo.odb.journal import seal
@@ -125,3 +135,57 @@ def test_writers_and_a_hasty_sealer_lose_nothing(tmp_path: Path):
     assert errors == []
     wanted = [one for start in (1000, 2000) for n in range(start, start + 40) for one in episode(n)]
     assert everything(reopen(tmp_path)) == by_id(wanted)
+
+
+@pytest.mark.parametrize("is_set_aside", [True, False], ids=["set aside", "in its place"])
+def test_what_somebody_damages_is_told_once_and_the_rest_is_kept(
+    tmp_path: Path, is_set_aside: bool
+):
+    store = new_store(tmp_path)
+    store.append(episode(1))
+    start = names(tmp_path, ".journal")[0].stat().st_size
+    store.append(episode(2))
+    store.append(episode(3))
+    (path,) = names(tmp_path, ".journal")
+    data = bytearray(path.read_bytes())
+    data[start + 25] ^= 1  # in the blob of the second episode
+    overwrite(path, bytes(data))
+    if is_set_aside:
+        path.rename(tmp_path / ".tupli" / "damaged" / path.name)
+    blob_of_two, two = by_id(episode(2))
+    with pytest.raises(CorruptObjectError, match=f"1 objects .* lost.*'{two[:12]}'") as told:
+        store.seal()
+    assert told.value.path == path
+    store.append(episode(4))
+    store.close()
+    if not is_set_aside:
+        path.unlink()  # as `repair` sets it aside
+    found = everything(reopen(tmp_path))
+    expected = by_id([*episode(1), *episode(2), *episode(3), *episode(4)])
+    del expected[blob_of_two]
+    assert found == expected
+
+
+def test_what_is_packed_already_is_not_lost_with_a_journal(tmp_path: Path):
+    store = new_store(tmp_path)
+    store.append(episode(1))
+    (path,) = names(tmp_path, ".journal")
+    seal_all(tmp_path)
+    (moved,) = (tmp_path / ".tupli" / "trash").glob(f"*/{path.name}")
+    overwrite(moved, moved.read_bytes()[:-30] + bytes(30))
+    store.append(episode(2))
+    store.close()
+    assert everything(reopen(tmp_path)) == by_id([*episode(1), *episode(2)])
+
+
+def test_a_damaged_pack_beside_it_does_not_keep_a_writer_from_what_it_has(tmp_path: Path):
+    store = new_store(tmp_path)
+    store.append(episode(1))
+    seal_all(tmp_path)
+    (packed,) = names(tmp_path, ".pack")
+    whole = packed.read_bytes()
+    overwrite(packed, whole[:-1] + b"?")
+    store.append(episode(2))
+    store.close()
+    packed.unlink()
+    assert everything(reopen(tmp_path)) == by_id([*episode(1), *episode(2)])

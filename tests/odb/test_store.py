@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from hashlib import sha256
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 import zstandard
@@ -33,8 +34,9 @@ from tupli_repo.errors import (
     EncodingError,
     NotFoundError,
 )
-from tupli_repo.odb.files import RepositoryFiles
+from tupli_repo.odb.files import FileSystem, RepositoryFiles
 from tupli_repo.odb.objects import MAX_OBJECT_BYTES, Kind, Object, ObjectId
+from tupli_repo.odb.pack import PackFile
 from tupli_repo.odb.store import ObjectStore
 
 NOWHERE = ObjectId("0" * 64)
@@ -364,3 +366,45 @@ def test_a_damaged_pack_is_told_by_every_listing_and_stops_no_writer(tmp_path: P
     late.write(HELLO)
     path.unlink()
     assert everything(late) == by_id([*episode(2), HELLO])
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["first seen", "known"])
+def test_a_blob_under_the_name_of_a_record_does_not_hide_it(tmp_path: Path, is_first: bool):
+    store = new_store(tmp_path)
+    hidden = store.write(record(1, kind=Kind.BENCHMARK))
+    other = store.write(blob(2))
+    overwrite(loose_path(tmp_path, hidden), loose_path(tmp_path, other).read_bytes())
+    with pytest.raises(CorruptObjectError, match=f"{hidden[2:]}.*other bytes"):
+        reopen(tmp_path).refresh() if is_first else store.read(hidden)
+
+
+def test_one_thread_that_waits_for_a_directory_does_not_stop_another(tmp_path: Path):
+    """Python 3.11 has one lock for all instances behind each `cached_property`."""
+    paths = []
+    for n in range(2):
+        store = new_store(tmp_path / str(n))
+        store.append(episode(n))
+        store.close()
+        paths += names(tmp_path / str(n), ".pack")
+    waits, goes_on = Event(), Event()
+
+    class Slow(FileSystem):
+        def open_read(self, path: Path) -> int:
+            waits.set()
+            assert goes_on.wait(30)
+            return super().open_read(path)
+
+    slow = PackFile(RepositoryFiles(tmp_path / "0" / ".tupli", Slow()), paths[0])
+    thread = Thread(target=lambda: slow.directory)
+    thread.start()
+    assert waits.wait(30)
+    other = PackFile(RepositoryFiles(tmp_path / "1" / ".tupli"), paths[1])
+    quick = Thread(target=lambda: other.directory)
+    quick.start()
+    quick.join(10)
+    is_done = not quick.is_alive()
+    goes_on.set()
+    thread.join()
+    quick.join()
+    assert is_done
+    assert len(slow.directory) == len(other.directory) == 2

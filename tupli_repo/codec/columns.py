@@ -38,6 +38,11 @@ class ColumnSpec(NamedTuple):
         """The size of one row."""
         return prod(self.shape) * self.dtype.itemsize
 
+    @property
+    def widest_bytes(self) -> int:
+        """The size of one row, had each axis of length 0 the length 1."""
+        return prod(length or 1 for length in self.shape) * self.dtype.itemsize
+
 
 class _Piece(NamedTuple):
     """Rows of one column, and where their bytes lie."""
@@ -165,7 +170,11 @@ def check_rows(specs: Sequence[ColumnSpec], rows: Sequence[int], n_blobs: int) -
         CorruptObjectError: They cannot.
     """
     sizes = [spec.row_bytes * n for spec, n in zip(specs, rows, strict=True)]
-    if any(n < 0 for n in rows) or max(sizes, default=0) > MAX_COLUMN_BYTES:
+    # numpy multiplies the lengths of empty arrays, too: a 0 among them does not make them small
+    widest = max(
+        (spec.widest_bytes * max(n, 1) for spec, n in zip(specs, rows, strict=True)), default=0
+    )
+    if any(n < 0 for n in rows) or widest > MAX_COLUMN_BYTES:
         raise CorruptObjectError("a column has an impossible size")
     if sum(sizes) > n_blobs * MAX_BLOB_BYTES:
         raise CorruptObjectError("the columns are larger than their blobs can be")

@@ -227,7 +227,7 @@ def decode_record(body: bytes) -> dict[str, Any]:
         if key not in record or not isinstance(record[key], kind):
             raise CorruptObjectError(f"an episode's record has no proper '{key}'")
     is_text = all(_is_unicode(record[key]) for key in ("created_at", "created_by"))
-    if not 0 < record["n_steps"] <= MAX_STEPS or record.get("format") != FORMAT or not is_text:
+    if not 0 < record["n_steps"] <= MAX_STEPS or not _is_format(record) or not is_text:
         raise CorruptObjectError("an episode's record has impossible values")
     return record
 
@@ -250,12 +250,12 @@ def decode_layout(body: bytes) -> Layout:
         required = {"rewards", "terminated", "truncated"}
         required |= set(column_names(found.observation, "observations"))
         required |= set(column_names(found.action, "actions"))
-    except (KeyError, TypeError, ValueError, RecursionError):
+    except (IndexError, KeyError, TypeError, ValueError, RecursionError):  # arrays may stand there
         raise CorruptObjectError("an episode's layout is malformed") from None
     by_name = {column.name: column for column in columns}
     flags = [by_name.get(name) for name in ("terminated", "truncated")]
     is_well_formed = (
-        layout.get("format") == FORMAT
+        _is_format(layout)
         and len(names) == len(columns)
         and required <= names
         and all(flag is not None and flag[1:] == (np.dtype(bool), ()) for flag in flags)
@@ -364,6 +364,12 @@ def rows_of(record: Mapping[str, Any], layout: Layout) -> list[int]:
     return rows
 
 
+def _is_format(fields: Mapping[str, Any]) -> bool:
+    """Whether it is of this format; an array, which may stand there, compares as no one value."""
+    found = fields.get("format")
+    return type(found) is int and found == FORMAT
+
+
 def _is_unicode(text: str) -> bool:
     return not any("\ud800" <= char <= "\udfff" for char in text)
 
@@ -407,4 +413,6 @@ def _is_default(key: str, value: Any) -> bool:
 def _column_spec(name: Any, dtype: Any, shape: Any) -> ColumnSpec:
     if not isinstance(name, str) or any(type(n) is not int or not 0 <= n < 2**31 for n in shape):
         raise CorruptObjectError("an episode's layout is malformed")
-    return ColumnSpec(name, parse_dtype(dtype), tuple(shape))
+    spec = ColumnSpec(name, parse_dtype(dtype), tuple(shape))
+    np.empty((0, *spec.shape), spec.dtype)  # a ValueError where numpy has no such arrays
+    return spec

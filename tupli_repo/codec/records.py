@@ -85,8 +85,13 @@ class ProvenanceBody(Body):
 
 
 class TombstoneBody(Body):
-    """What is hidden here, or which tombstones are revoked. It stays in this repository."""
+    """What is hidden here, or which tombstones are revoked. It stays in this repository.
 
+    Attributes:
+        repository: The id of the repository it speaks for; in any other it says nothing.
+    """
+
+    repository: str
     hides: list[str] = []
     revokes: list[str] = []
     why: str = ""

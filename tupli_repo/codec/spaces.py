@@ -8,6 +8,7 @@ Invariant: `build_space(describe_space(space)) == space`.
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from tupli_repo.errors import CorruptObjectError, EncodingError
 Tree = dict[str, Any]
 
 UNKNOWN: Tree = {"type": "Array"}
+MAX_SAMPLE_BYTES = 64 << 20
+"""A space whose samples are larger is not described; the bounds take twice as much, and more."""
 LEAVES = frozenset({"Array", "Box", "Discrete", "MultiBinary", "MultiDiscrete"})
 
 
@@ -27,7 +30,7 @@ def describe_space(space: Space[Any]) -> Tree:
     """Return the tree of a space; a subclass is described as the space it derives from.
 
     Raises:
-        EncodingError: It is of a type that cannot be stored.
+        EncodingError: It is of a type that cannot be stored, or its samples are too large.
     """
     base = next((cls for cls in type(space).__mro__ if cls in _DESCRIBE), None)
     if base is None:
@@ -36,7 +39,13 @@ def describe_space(space: Space[Any]) -> Tree:
             f"a space of type '{kind}' cannot be stored",
             hint="use one of Gymnasium's fundamental or composite spaces",
         )
-    return {"type": base.__name__, **_DESCRIBE[base](space)}
+    tree = {"type": base.__name__, **_DESCRIBE[base](space)}
+    if _sample_bytes(tree) > MAX_SAMPLE_BYTES:
+        raise EncodingError(
+            f"a space whose samples take more than {MAX_SAMPLE_BYTES} bytes cannot be stored",
+            hint="use smaller observations",
+        )
+    return tree
 
 
 def build_space(tree: Tree) -> Space[Any] | None:
@@ -46,9 +55,20 @@ def build_space(tree: Tree) -> Space[Any] | None:
         CorruptObjectError: It is no tree of a space.
     """
     try:
-        return _build(tree)
-    except (KeyError, TypeError, ValueError, AssertionError, OverflowError) as err:
-        raise CorruptObjectError(f"a space is malformed: {err}") from None
+        if _sample_bytes(tree) > MAX_SAMPLE_BYTES:
+            raise ValueError("its samples are too large")  # noqa: TRY301 - told as the others are
+        with np.errstate(all="ignore"):  # bounds that the dtype cannot hold
+            return _build(tree)
+    except (
+        AssertionError,
+        IndexError,  # an array in place of a tree
+        KeyError,
+        OverflowError,
+        TypeError,
+        ValueError,
+    ) as err:
+        reason = (str(err).splitlines() or [type(err).__name__])[0]
+        raise CorruptObjectError(f"a space is malformed: {reason}") from None
 
 
 def infer_tree(sample: Any) -> Tree:
@@ -207,6 +227,24 @@ def _build(tree: Tree) -> Space[Any] | None:
             members = _built(tree["spaces"])
             return None if members is None else spaces.Tuple(members)
     raise CorruptObjectError(f"'{tree['type']}' is no type of space")
+
+
+def _sample_bytes(tree: Tree) -> int:
+    """About what one sample of a tree's space takes; of a sequence, what one of its items takes."""
+    match tree["type"]:
+        case "Box":
+            size: int = prod(max(0, length) for length in tree["shape"])
+            return size * parse_dtype(tree["dtype"]).itemsize
+        case "Dict":
+            return sum(_sample_bytes(part) for _, part in tree["spaces"])
+        case "Tuple" | "OneOf":
+            return sum(map(_sample_bytes, tree["spaces"]))
+        case "Sequence":
+            return _sample_bytes(tree["space"])
+        case "Graph":
+            parts = [tree["node_space"], tree["edge_space"]]
+            return sum(_sample_bytes(part) for part in parts if part is not None)
+    return 0
 
 
 def _built(trees: list[Tree]) -> list[Space[Any]] | None:

@@ -27,6 +27,7 @@ MAX_NODES = 2_000_000
 MAX_DIGITS = 4000
 _INT64 = range(-(2**63), 2**63)
 _DTYPE_KINDS = frozenset("?biufcSUmM")
+_DTYPE_NAME = re.compile(r"[<|][b-zA-Z]\d+(\[\w+\])?")  # 'a' is an old alias: numpy warns
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
 _NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
@@ -102,7 +103,8 @@ def parse_dtype(text: Any) -> np.dtype[Any]:
         CorruptObjectError: It is none; the caller knows the file.
     """
     try:
-        dtype = np.dtype(text) if isinstance(text, str) else None
+        is_name = isinstance(text, str) and _DTYPE_NAME.fullmatch(text)
+        dtype: np.dtype[Any] | None = np.dtype(text) if is_name else None
         if dtype is not None and dtype_name(dtype, name="") == text:
             return dtype
     except (TypeError, ValueError, SyntaxError):

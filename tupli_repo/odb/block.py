@@ -161,12 +161,15 @@ def split(raw: bytes, *, records: bool) -> Iterator[tuple[ObjectId, Kind, int, i
     """Find the objects of a block: id (computed), kind, offset and length of each.
 
     Raises:
-        CorruptObjectError: They do not fill it exactly, or are not of its class.
+        CorruptObjectError: They do not fill it exactly, are not of its class, or are several in a
+            block larger than `TARGET_BYTES`: a few bytes could unfold to millions of them.
     """
     at, view = 0, memoryview(raw)
     while at < len(raw):
         header = decode_header(raw, at)
         end = at + header.size_bytes
+        if len(raw) > TARGET_BYTES and header.size_bytes < len(raw):
+            raise CorruptObjectError("a block over the size limit holds more than one object")
         if end > len(raw):
             raise CorruptObjectError("an object reaches over the end of its block")
         if header.kind.is_data == records:

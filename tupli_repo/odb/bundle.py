@@ -39,6 +39,8 @@ _UNIX = 3
 _FILE_ATTRIBUTES = (S_IFREG | 0o444) << 16
 _FOLDER_ATTRIBUTES = (S_IFDIR | 0o755) << 16 | 0x10
 _CHUNK_BYTES = 4 << 20
+_MAX_DIRECTORY_BYTES = 16 << 20  # some 120,000 files; a reader takes ten times that in memory
+_ENTRY_BYTES = 46
 _MALFORMED = (
     BadZipFile,
     EOFError,
@@ -167,7 +169,7 @@ class BundleTransport:
         reader = _Reader(self._fs, self._descriptor, size_bytes)
         with disk_errors("read", self._path):
             try:
-                archive = ZipFile(io.BufferedReader(reader))
+                archive = ZipFile(_Bounded(reader))
             except _MALFORMED:
                 raise self._damaged("it is cut off, or no bundle") from None
             found: dict[str, _Member] = {}
@@ -234,6 +236,11 @@ def write_bundle(
         raise _exists(target)
     transport = DirectoryTransport(files)
     entries = _entries(files, transport)
+    named = sum(_ENTRY_BYTES + len(_ROOT) + len(entry.name) for entry in entries)
+    if named > _MAX_DIRECTORY_BYTES - (1 << 10):
+        raise InvalidInputError(
+            f"{len(entries)} files are too many for one bundle", hint="bundle fewer names"
+        )
     total, done = sum(entry.size for entry in entries), 0
     with Scratch(RepositoryFiles(target.parent, files.fs), beside=target) as scratch:
         out = _Writer(scratch)
@@ -353,6 +360,15 @@ class _Reader(io.RawIOBase):
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
+
+
+class _Bounded(io.BufferedReader):
+    """Gives no more at once than a directory may have, whatever the file says it has."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is not None and size > _MAX_DIRECTORY_BYTES:
+            raise ValueError("a directory over the size limit")
+        return super().read(size)
 
 
 class _Writer(io.RawIOBase):

@@ -5,14 +5,17 @@ Invariant: an `OSError` that is no answer but a failure reaches a caller of ours
 """
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from tupli_repo.errors import StorageIOError
 
 _CANNOT_CHMOD = frozenset({errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.ENOSYS})
 _CANNOT_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EBADF})
+_STALE_TRIES = 5
+_Answer = TypeVar("_Answer")
 _HINTS = {
     errno.ENOSPC: "free some space and try again; nothing half-written was left",
     errno.EDQUOT: "your quota is used up; free some space and try again",
@@ -34,6 +37,29 @@ def disk_errors(doing: str, path: Path) -> Iterator[None]:
         raise StorageIOError(f"cannot {doing} '{path}': {reason}", hint=hint) from err
 
 
+def is_stale(err: BaseException) -> bool:
+    """Return whether a refusal says that what was known of a file holds no more (NFS).
+
+    The file may have been removed by another machine, or replaced; it may be there just the same.
+    """
+    return any(isinstance(one, OSError) and one.errno == errno.ESTALE for one in _with_cause(err))
+
+
+def ask_again(ask: Callable[[], _Answer]) -> _Answer:
+    """Return what the disk answers, asked again by path while it says "stale", a few times.
+
+    Args:
+        ask: Asks; what it raises is raised, and so is a refusal that lasts.
+    """
+    for _ in range(_STALE_TRIES - 1):
+        try:
+            return ask()
+        except (OSError, StorageIOError) as err:
+            if not is_stale(err):
+                raise
+    return ask()
+
+
 def is_sync_unsupported(err: OSError) -> bool:
     """Return whether a refused fsync says that this file system has none (SMB, for folders)."""
     return err.errno in _CANNOT_SYNC
@@ -42,3 +68,9 @@ def is_sync_unsupported(err: OSError) -> bool:
 def is_chmod_unsupported(err: OSError) -> bool:
     """Return whether a refused chmod says that modes are not ours to set here."""
     return err.errno in _CANNOT_CHMOD
+
+
+def _with_cause(err: BaseException) -> Iterator[BaseException]:
+    yield err
+    if err.__cause__ is not None:
+        yield err.__cause__

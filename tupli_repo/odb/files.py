@@ -16,8 +16,8 @@ from typing import Self
 from uuid import uuid4
 
 from tupli_repo.errors import StorageIOError
+from tupli_repo.odb.failures import ask_again, is_chmod_unsupported, is_sync_unsupported
 from tupli_repo.odb.failures import disk_errors as disk_errors  # everyone's door to it too
-from tupli_repo.odb.failures import is_chmod_unsupported, is_sync_unsupported
 from tupli_repo.odb.filesystem import FileStatus as FileStatus
 from tupli_repo.odb.filesystem import FileSystem as FileSystem
 from tupli_repo.odb.modes import PRIVATE, Modes, modes_below
@@ -112,8 +112,8 @@ class Scratch:
             with disk_errors("write", final):
                 fs.fsync(descriptor)
                 self._close()
-                if self._is_staged:
-                    self._files.ensure_folder(final.parent)  # a copy may lack empty folders
+                if self._is_staged and self._files.ensure_folder(final.parent):
+                    fs.fsync_folder(final.parent.parent)  # a copy may lack empty folders
                 if replace:
                     fs.rename(self._path, final)
                 else:
@@ -229,8 +229,10 @@ class RepositoryFiles:
                     f"'{path}' is not a folder", hint="links below '.tupli' are not followed"
                 )
 
-    def ensure_folder(self, path: Path) -> None:
-        """Make one folder unless it is there.
+    def ensure_folder(self, path: Path) -> bool:
+        """Make one folder unless it is there; returns whether it was made.
+
+        Its name is durable once the folder above is synced.
 
         Raises:
             NotADirectoryError: Something else is there, a symbolic link perhaps.
@@ -240,10 +242,11 @@ class RepositoryFiles:
         except FileNotFoundError:
             with suppress(FileExistsError):
                 self.make_folder(path)
-                return
+                return True
             status = self.fs.status(path)
         if not status.is_folder:
             raise NotADirectoryError(errno.ENOTDIR, "it is not a folder", str(path))
+        return False
 
     def write_atomic(self, final: Path, data: bytes) -> None:
         """Make ``final`` hold ``data``, whole and durable, or leave it as it was."""
@@ -282,9 +285,22 @@ class RepositoryFiles:
             FileNotFoundError: There is no such file.
             StorageIOError: The operating system refused.
         """
-        with self.open(path) as (descriptor, size_bytes), disk_errors("read", path):
-            size = size_bytes if max_bytes is None else min(size_bytes, max_bytes)
-            return self.fs.read(descriptor, size, 0)
+        return self.read_range(path, 0, max_bytes)
+
+    def read_range(self, path: Path, offset: int, size: int | None) -> bytes:
+        """Return ``size`` bytes of a file from ``offset``, fewer only at its end.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            StorageIOError: The operating system refused.
+        """
+
+        def read() -> bytes:
+            with self.open(path) as (descriptor, size_bytes), disk_errors("read", path):
+                left = max(0, size_bytes - offset)
+                return self.fs.read(descriptor, left if size is None else min(left, size), offset)
+
+        return ask_again(read)
 
     @contextmanager
     def open(self, path: Path) -> Iterator[tuple[int, int]]:
@@ -300,7 +316,7 @@ class RepositoryFiles:
         if not status.is_file:
             raise StorageIOError(f"cannot read '{path}': it is not a regular file")
         try:
-            descriptor = self.fs.open_read(path)
+            descriptor = ask_again(lambda: self.fs.open_read(path))
         except FileNotFoundError:
             raise
         except OSError as err:
@@ -309,13 +325,14 @@ class RepositoryFiles:
         try:
             yield descriptor, status.size_bytes
         finally:
-            self.fs.close(descriptor)
+            with suppress(OSError):  # nothing was written: what was read is right
+                self.fs.close(descriptor)
 
     def list_folder(self, path: Path) -> list[str]:
         """Return the names in a folder, sorted; none where there is no such folder."""
         try:
             with disk_errors("list", path):
-                return self.fs.list_folder(path)
+                return ask_again(lambda: self.fs.list_folder(path))
         except StorageIOError as err:
             if isinstance(err.__cause__, FileNotFoundError):
                 return []
@@ -324,7 +341,7 @@ class RepositoryFiles:
     def status(self, path: Path) -> FileStatus | None:
         """Return what is under a name, None where there is nothing."""
         try:
-            return self.fs.status(path)
+            return ask_again(lambda: self.fs.status(path))
         except FileNotFoundError:
             return None
         except OSError as err:
@@ -347,6 +364,9 @@ class RepositoryFiles:
     def new_scratch_path(self) -> Path:
         """Return a fresh private name under `staging/`."""
         folder = self._staging.get(os.getpid())
+        if folder is not None and self.status(folder) is None:  # cleaned away while we slept
+            self._staging.pop(os.getpid(), None)
+            folder = None
         if folder is None:
             mine = self.root / "staging" / uuid4().hex
             with disk_errors("make", mine):
@@ -372,8 +392,7 @@ def replace_file(path: Path, data: bytes, *, fs: FileSystem | None = None) -> No
         StorageIOError: The operating system refused; the file is as it was.
     """
     files = RepositoryFiles(path.parent, fs)
-    with disk_errors("write", path):
-        os.makedirs(path.parent, exist_ok=True)
+    files.ensure_parents(path)
     with Scratch(files, beside=path, is_growing=True) as scratch:
         scratch.write(data)
         scratch.commit(path)

@@ -1,15 +1,20 @@
 """Journals: one writer's unsealed pack, read by anyone at any time.
 
 A journal grows by whole appends: the data blocks and the record block of an episode in one write.
-It has no directory; readers scan its blocks from where they left off. What a crash cut off at its
-end was never acknowledged and is passed over; damage anywhere else is an error.
+It has no directory; readers scan its blocks from where they left off.
+
+What a crash cut off at its end was never acknowledged and is passed over: the beginning of a block,
+or one of which the rest is zeros, as a power loss leaves them in place of what had not reached the
+disk. Such zeros are many, or they begin a sector: a page is written or it is not. One to three
+zeros that lie within a sector are damage, like anything else that does not parse.
 
 Invariant: what `append` and then `sync` wrote is found by every later scan, by anyone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import NamedTuple
 from uuid import uuid4
 
 from tupli_repo.errors import CorruptObjectError
@@ -21,8 +26,10 @@ from tupli_repo.odb.pack import FILE_MAGIC, BlockFile, PackWriter, check_file_ma
 from tupli_repo.odb.trash import move_to_trash
 
 _SCAN_BYTES = 4 << 20
+_SECTOR_BYTES = 512
 _TORN_ZEROS = 4
-"""Fewer zeros at the end may be a damaged byte: a block that is whole ends in a CRC-32."""
+"""Fewer zeros in one sector may be a damaged byte: a block that is whole ends in a CRC-32."""
+_MAX_BYTES = 4 << 30  # one is sealed at 64 MiB; what is longer would be scanned for hours
 
 
 class JournalFile(BlockFile):
@@ -42,10 +49,12 @@ class JournalFile(BlockFile):
         """Scan what was appended since the last scan.
 
         Raises:
-            CorruptObjectError: A block that is whole is damaged.
+            CorruptObjectError: A block that is whole is damaged, or it is larger than any journal.
             FileNotFoundError: The journal is gone: it was sealed.
         """
         with self._open() as (descriptor, size_bytes), disk_errors("read", self.path):
+            if size_bytes > _MAX_BYTES:
+                raise self._damaged("it is larger than any journal")
             try:
                 self._scan(descriptor, size_bytes)
             except CorruptObjectError as err:
@@ -95,7 +104,9 @@ class JournalFile(BlockFile):
         except CorruptObjectError:
             return False
         is_last = written < HEADER_BYTES + header.stored
-        return is_last and size_bytes - zeros_start >= _TORN_ZEROS
+        next_sector = -(-zeros_start // _SECTOR_BYTES) * _SECTOR_BYTES
+        is_unwritten = next_sector < size_bytes
+        return is_last and (is_unwritten or size_bytes - zeros_start >= _TORN_ZEROS)
 
     def _written_end(self, descriptor: int, size_bytes: int) -> int:
         """The offset behind the last byte that is not zero."""
@@ -109,15 +120,39 @@ class JournalFile(BlockFile):
         return 0
 
 
-class _OwnJournal(JournalFile):
-    """A journal read through its writer's descriptor: wherever the file has gone meanwhile."""
+class Rescued(NamedTuple):
+    """What a writer still has of its journal.
 
-    def __init__(self, files: RepositoryFiles, path: Path, descriptor: int, size: int) -> None:
+    Attributes:
+        objects: Encoded, in the order of their blocks.
+        lost: The ids of what was appended and is damaged.
+    """
+
+    objects: list[tuple[ObjectId, Kind, bytes]]
+    lost: frozenset[ObjectId]
+
+
+class _OwnJournal(BlockFile):
+    """A journal read through its writer's descriptor: wherever the file has gone meanwhile.
+
+    Where that is closed, it is read in its place.
+    """
+
+    def __init__(
+        self, files: RepositoryFiles, path: Path, descriptor: int | None, directory: Directory
+    ) -> None:
         super().__init__(files, path)
-        self._place = (descriptor, size)
+        self._descriptor = descriptor
+        self._directory = directory
+
+    @property
+    def directory(self) -> Directory:
+        return self._directory
 
     def _open(self) -> AbstractContextManager[tuple[int, int]]:
-        return nullcontext(self._place)
+        if self._descriptor is None:
+            return self._files.open(self.path)
+        return nullcontext((self._descriptor, self._directory.blocks[-1].end))
 
 
 class JournalWriter:
@@ -131,7 +166,7 @@ class JournalWriter:
         self.path = files.packs / f"{uuid4().hex}.journal"
         self.size_bytes = 0
         self._files = files
-        self._seen: set[ObjectId] = set()
+        self._directory = Directory()
         self._unsynced = self._is_named = False
         with disk_errors("write", self.path):
             self._descriptor: int | None = files.create(self.path, files.modes.growing)
@@ -142,26 +177,28 @@ class JournalWriter:
         Raises:
             StorageIOError: The write failed, perhaps half-way: this journal must not be used again.
         """
-        parts = [] if self.size_bytes else [FILE_MAGIC]
+        blocks: list[FullBlock] = []
         new: set[ObjectId] = set()
         for records in (False, True):
             packer = Packer(records=records)
-            blocks: list[FullBlock | None] = []
             for oid, kind, encoded in objects:
-                if kind.is_data is not records and oid not in self._seen and oid not in new:
-                    blocks.append(packer.add(oid, kind, encoded))
+                if kind.is_data is not records and oid not in self._directory and oid not in new:
+                    full = packer.add(oid, kind, encoded)
+                    blocks += [full] if full is not None else []
                     new.add(oid)
-            blocks.append(packer.flush())
-            parts += [full.data for full in blocks if full is not None]
-        data = b"".join(parts)
+            last = packer.flush()
+            blocks += [last] if last is not None else []
         if not new:
             return
+        magic = b"" if self.size_bytes else FILE_MAGIC
         assert self._descriptor is not None
         self._unsynced = True
         with disk_errors("write to", self.path):
-            self._files.fs.write(self._descriptor, data)
-        self._seen |= new
-        self.size_bytes += len(data)
+            self._files.fs.write(self._descriptor, b"".join([magic, *(one.data for one in blocks)]))
+        self.size_bytes += len(magic)
+        for full in blocks:
+            full.enter(self._directory, self.size_bytes)
+            self.size_bytes += len(full.data)
 
     def sync(self) -> None:
         """Return when everything appended is on the disk itself.
@@ -182,18 +219,36 @@ class JournalWriter:
         """Whether somebody else has sealed it: what is appended now, nobody would find."""
         return self._files.status(self.path) is None
 
-    def rescued(self) -> list[tuple[ObjectId, Kind, bytes]]:
-        """Return everything that was appended, wherever the file is now; nothing once closed.
+    def rescued(self, *, but: Collection[ObjectId] = ()) -> Rescued:
+        """Return what was appended, wherever the file is now; once closed, in its place alone.
+
+        A damaged block costs what is in it; this writer knows where the others are.
+
+        Args:
+            but: What is not wanted.
 
         Raises:
-            CorruptObjectError: A block is damaged.
             StorageIOError: The disk refused.
         """
-        if self._descriptor is None:
-            return []
-        own = _OwnJournal(self._files, self.path, self._descriptor, self.size_bytes)
-        own.refresh()
-        return list(own.read_encoded(own.directory.ids()))
+        found: list[tuple[ObjectId, Kind, bytes]] = []
+        lost: set[ObjectId] = set()
+        own = _OwnJournal(self._files, self.path, self._descriptor, self._directory)
+        for ids in self._by_block(but):
+            try:
+                found += own.read_encoded(ids)
+            except CorruptObjectError:
+                lost.update(ids)
+            except FileNotFoundError:  # closed, and sealed by somebody else
+                break
+        return Rescued(found, frozenset(lost))
+
+    def _by_block(self, but: Collection[ObjectId]) -> Iterable[list[ObjectId]]:
+        blocks: dict[int, list[ObjectId]] = {}
+        for oid in self._directory.ids():
+            entry = self._directory.get(oid)
+            if entry is not None and oid not in but:
+                blocks.setdefault(entry.block, []).append(oid)
+        return blocks.values()
 
     def close(self) -> None:
         """Close the file; what it holds stays readable."""

@@ -11,7 +11,6 @@ import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, suppress
-from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -240,6 +239,12 @@ class PackWriter:
         self._files = files
         self._scratch = Scratch(files)
         self._builder = PackBuilder(self._scratch.write)
+        self._finished: Finished | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """What has been written, and what waits to be, uncompressed."""
+        return self._builder.size_bytes
 
     def __enter__(self) -> Self:
         return self
@@ -251,6 +256,22 @@ class PackWriter:
         """Add an encoded object; one that is in the pack already is not added again."""
         self._builder.add(oid, kind, encoded)
 
+    @property
+    def builder(self) -> PackBuilder:
+        """What makes the pack's bytes."""
+        return self._builder
+
+    def finish(self) -> Path:
+        """Write what is left; returns the path that `commit` gives the pack.
+
+        Raises:
+            EncodingError: Its directory would be larger than a reader accepts.
+            StorageIOError: The disk refused; nothing is left of it.
+        """
+        if self._finished is None:
+            self._finished = self._builder.finish()
+        return self._files.packs / self._finished.name
+
     def commit(self) -> Path:
         """Finish the pack and give it its name; returns the path, durable.
 
@@ -258,7 +279,7 @@ class PackWriter:
             EncodingError: Its directory would be larger than a reader accepts.
             StorageIOError: The disk refused; nothing is left of it.
         """
-        final = self._files.packs / self._builder.finish().name
+        final = self.finish()
         self._scratch.commit(final)
         return final
 
@@ -266,7 +287,11 @@ class PackWriter:
 class PackFile(BlockFile):
     """A sealed pack; its directory is read, and checked, when it is first asked for."""
 
-    @cached_property
+    def __init__(self, files: RepositoryFiles, path: Path) -> None:
+        super().__init__(files, path)
+        self._directory: Directory | None = None
+
+    @property
     def directory(self) -> Directory:
         """What the pack holds.
 
@@ -274,6 +299,11 @@ class PackFile(BlockFile):
             CorruptObjectError: Its magic, trailer or directory is damaged.
             FileNotFoundError: It is gone.
         """
+        if self._directory is None:  # two threads may both read it: they find the same
+            self._directory = self._read_directory()
+        return self._directory
+
+    def _read_directory(self) -> Directory:
         read = self._files.fs.read
         with self._open() as (descriptor, size_bytes), disk_errors("read", self.path):
             magic = read(descriptor, len(FILE_MAGIC), 0)
@@ -288,15 +318,15 @@ class PackFile(BlockFile):
 
 
 def packed_ids(files: RepositoryFiles) -> set[ObjectId]:
-    """Return the ids of all objects in sealed packs, as of now.
+    """Return the ids of the objects that are safe in sealed packs, as of now.
 
-    Raises:
-        CorruptObjectError: The directory of one is damaged.
+    What a pack with a damaged directory holds is not among them.
     """
     found: set[ObjectId] = set()
     for name in files.list_folder(files.packs):
         if name.endswith(PACK_SUFFIX):
-            with suppress(FileNotFoundError):  # superseded: what it held is in another, or rescued
+            # superseded: what it held is in another, or rescued
+            with suppress(FileNotFoundError, CorruptObjectError):
                 found.update(PackFile(files, files.packs / name).directory.ids())
     return found
 
@@ -395,7 +425,10 @@ def _parse_directory(raw: bytes, trailer: _Trailer) -> Directory:
     objects_at += _COUNT.size
     if objects_at + n_objects * _OBJECT_ROW.size != len(raw):
         raise CorruptObjectError("its directory has another length than its counts say")
-    places = [Block(*row) for row in _BLOCK_ROW.iter_unpack(raw[_COUNT.size : objects_at - 4])]
+    if n_blocks > n_objects:  # before memory is taken for them
+        raise CorruptObjectError("its directory has blocks without objects")
+    view = memoryview(raw)
+    places = [Block(*row) for row in _BLOCK_ROW.iter_unpack(view[_COUNT.size : objects_at - 4])]
     ends = [len(FILE_MAGIC), *(place.end for place in places)]
     if [place.offset for place in places] != ends[:-1] or ends[-1] != trailer.offset:
         raise CorruptObjectError("its directory's blocks do not fill the file")
@@ -403,7 +436,7 @@ def _parse_directory(raw: bytes, trailer: _Trailer) -> Directory:
         raise CorruptObjectError("its directory has a block over the size limit")
 
     directory, filled, first_record = Directory(), 0, trailer.offset
-    for raw_id, code, index, offset, length in _OBJECT_ROW.iter_unpack(raw[objects_at:]):
+    for raw_id, code, index, offset, length in _OBJECT_ROW.iter_unpack(view[objects_at:]):
         kind = KINDS_BY_CODE.get(code)
         if index == len(directory.blocks) and index < n_blocks:
             if index and filled != places[index - 1].raw:

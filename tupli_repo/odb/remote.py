@@ -86,19 +86,37 @@ class RemoteObjects:
         self._loose.clear()
         self._list_files(known)
 
+    def forget_directories(self) -> None:
+        """Remove what is cached of its packs' directories, as far as the disk lets us."""
+        if self._cache_folder is not None:
+            with suppress(OSError):
+                for name in self._fs.list_folder(self._cache_folder):
+                    self._fs.remove(self._cache_folder / name)
+
     def contains(self, oid: ObjectId) -> bool:
         """Return whether an object is there; what lies in a damaged file is not."""
         raw_id = bytes.fromhex(oid)
         self.files()
-        return any(raw_id in ids for ids in self._packed_ids) or (self.loose_size(oid) or 0) > 0
+        return any(raw_id in ids for ids in self._packed_ids) or self._is_loose(raw_id)
 
     def missing(self, raw_ids: Iterable[bytes]) -> set[bytes]:
         """Return which of many ids are not there."""
         self.files()
         left = set(raw_ids)
         for ids in self._packed_ids:
-            left = {raw_id for raw_id in left if raw_id not in ids}
-        return {raw_id for raw_id in left if (self.loose_size(ObjectId(raw_id.hex())) or 0) <= 0}
+            left -= ids & left
+        left.difference_update([raw_id for raw_id in left if self._is_loose(raw_id)])
+        return left
+
+    def present(self, raw_ids: Iterable[bytes]) -> Iterator[ObjectId]:
+        """Iterate over the ids of those of many, 32 bytes each, that are there."""
+        self.files()
+        for raw_id in raw_ids:
+            if any(raw_id in ids for ids in self._packed_ids) or self._is_loose(raw_id):
+                yield ObjectId(raw_id.hex())
+
+    def _is_loose(self, raw_id: bytes) -> bool:
+        return (self.loose_size(ObjectId(raw_id.hex())) or 0) > 0
 
     def look_up(self, ids: Iterable[ObjectId]) -> dict[ObjectId, "Found"]:
         """Return kind and size of objects, without reading large ones; the absent are left out.

@@ -7,7 +7,7 @@ Invariant: an object that is handed out has the id it is handed out under, found
 directory only says where to look.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +19,7 @@ from tupli_repo.odb.block import Block, Directory, FullBlock
 from tupli_repo.odb.files import FileStatus, FileSystem, RepositoryFiles, replace_file
 from tupli_repo.odb.journal import JournalFile
 from tupli_repo.odb.objects import Kind, ObjectId
-from tupli_repo.odb.pack import PACK_SUFFIX, TRAILER_BYTES, parse_tail, tail_start
+from tupli_repo.odb.pack import PACK_SUFFIX, TRAILER_BYTES, PackBuilder, parse_tail, tail_start
 from tupli_repo.odb.transport import Entry, Transport
 
 _RANGE_BYTES = 4 << 20
@@ -150,6 +150,29 @@ class RemoteFile:
             if entry is None or entry.kind is not kind:
                 raise self.damaged(f"object '{oid[:12]}' is not of the kind its directory says")
             yield oid, kind, read.raw[at : at + length]
+
+    def copy_to(
+        self, builder: PackBuilder, stays: Callable[[ObjectId], bool], *, repack_raw: int = 0
+    ) -> None:
+        """Add to a pack what stays of this one: blocks of which all stays are copied as they are.
+
+        Args:
+            builder: Makes the pack; what is in it already is not added again.
+            stays: Whether an object stays.
+            repack_raw: A block of fewer raw bytes is compressed anew, together with others.
+
+        Raises:
+            CorruptObjectError: A block is damaged, or is not what the directory says.
+            FileNotFoundError: The file is gone.
+        """
+        for read in self.read_blocks(range(len(self.directory.blocks))):
+            self.check_places(read)
+            stay = [oid for oid, _, _, _ in read.full.places if stays(oid) and oid not in builder]
+            if len(stay) == len(read.full.places) and read.full.raw >= repack_raw:
+                builder.add_block(read.full, records=read.records)
+            else:
+                for item in self.cut(read, stay):
+                    builder.add(*item)
 
     def check_places(self, read: "ReadBlock") -> None:
         """Check that what was found in a block is what the directory says of it.

@@ -167,8 +167,7 @@ class DirectoryTransport:
         status = self._files.status(path)
         if status is not None and not status.is_file:
             raise CorruptObjectError("it is not a regular file", path=path)
-        with self._files.open(path) as (descriptor, _), disk_errors("read", path):
-            return self._files.fs.read(descriptor, size, offset)
+        return self._files.read_range(path, offset, size)
 
     def put(self, name: str, chunks: Iterable[bytes]) -> None:
         """Write a file by way of `staging/`, as `Transport.put`."""

@@ -3,7 +3,8 @@
 A journal that failed in mid-write is never appended to again: what is whole in it stays readable,
 is synced and sealed with the rest. Where an fsync failed, another one would lie: the next `sync`
 seals instead, so that the bytes are written anew. A journal that is gone was sealed by somebody who
-took this process for dead: what they did not see any more is written again.
+took this process for dead: what they did not see any more is written again. What somebody has
+damaged is lost, which is told once; the rest of it is written again.
 
 Invariant: what `append` accepted is in a journal or pack that every reader finds; after `sync` it
 is on the disk itself.
@@ -14,12 +15,15 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from tupli_repo.errors import StorageIOError
+from tupli_repo.errors import CorruptObjectError, StorageIOError
 from tupli_repo.odb.files import RepositoryFiles
-from tupli_repo.odb.journal import JournalWriter, seal
+from tupli_repo.odb.journal import JournalWriter, Rescued, seal
 from tupli_repo.odb.locks import ThreadLock
-from tupli_repo.odb.objects import Kind, ObjectId
+from tupli_repo.odb.objects import Kind, ObjectId, decode
 from tupli_repo.odb.pack import TARGET_BYTES, packed_ids
+
+_SHOWN_DIGITS = 12
+_MOST_SHOWN = 5
 
 
 class Writer:
@@ -37,6 +41,7 @@ class Writer:
         self._current: JournalWriter | None = None
         self._finished: list[JournalWriter] = []  # not appended to any more, not sealed yet
         self._is_doubtful = False  # an fsync failed, or a journal is closed and not sealed
+        self._damage: list[CorruptObjectError] = []  # not told yet
         self._pid = os.getpid()
 
     def append(self, objects: Sequence[tuple[ObjectId, Kind, bytes]]) -> None:
@@ -44,6 +49,7 @@ class Writer:
 
         Raises:
             StorageIOError: The disk refused; the objects may or may not be found later.
+            CorruptObjectError: As of `seal`; these objects are in.
         """
         with self._lock:
             self._disown_after_fork()
@@ -65,6 +71,7 @@ class Writer:
 
         Raises:
             StorageIOError: It may not be.
+            CorruptObjectError: As of `seal`; what is not lost is.
         """
         with self._lock:
             self._disown_after_fork()
@@ -88,6 +95,8 @@ class Writer:
 
         Raises:
             StorageIOError: The disk refused; the journals stay, and stay readable.
+            CorruptObjectError: Somebody has damaged a journal, and what was in it is lost; all else
+                is sealed, and the next call does not tell it again.
         """
         with self._lock:
             self._disown_after_fork()
@@ -101,21 +110,24 @@ class Writer:
                         journal.close()
                     try:
                         seal(self._files, journal.path)
-                    except FileNotFoundError:  # somebody else sealed it just now
-                        self._rewrite(journal)
+                    except (FileNotFoundError, CorruptObjectError):
+                        self._rewrite(journal)  # somebody has sealed it just now, or damaged it
                 self._finished.remove(journal)
                 with suppress(StorageIOError):
                     journal.close()
             self._is_doubtful = False
+            if self._damage:
+                raise self._damage.pop(0)
 
     def _rewrite(self, gone: JournalWriter) -> None:
-        """Pack what whoever sealed the journal has not seen any more."""
-        packed = packed_ids(self._files)
-        objects = [item for item in gone.rescued() if item[0] not in packed]
-        if objects:
+        """Pack what whoever sealed the journal has not seen any more, as far as it is whole."""
+        found = gone.rescued(but=packed_ids(self._files))
+        if found.objects:
             fresh = JournalWriter(self._files)
             self._finished.insert(0, fresh)  # sealed next
-            fresh.append(objects)
+            fresh.append(found.objects)
+        if found.lost:
+            self._damage.append(_loss(gone, found))
 
     def _retire(self) -> None:
         if self._current is not None:
@@ -127,3 +139,21 @@ class Writer:
         if self._pid != os.getpid():
             self._pid = os.getpid()
             self._current, self._finished, self._is_doubtful = None, [], False
+            self._damage = []
+
+
+def _loss(journal: JournalWriter, found: Rescued) -> CorruptObjectError:
+    """The error that names what is lost: records first, those too of which a part is."""
+    torn = [
+        oid
+        for oid, kind, encoded in found.objects
+        if not kind.is_data and not found.lost.isdisjoint(decode(encoded).links)
+    ]
+    lost = sorted(found.lost)
+    told = ", ".join(f"'{oid[:_SHOWN_DIGITS]}'" for oid in [*torn, *lost][:_MOST_SHOWN])
+    return CorruptObjectError(
+        f"{len(lost)} objects that this process had appended are lost; what they leave incomplete"
+        f" begins with {told}",
+        path=journal.path,
+        hint="record these episodes again; 'tupli fsck' tells what is incomplete",
+    )

@@ -18,7 +18,7 @@ from tupli_repo.catalog import Catalog, EpisodeRow, Groups
 from tupli_repo.codec import episode as codec
 from tupli_repo.codec.episode import EpisodeData, Layout, Steps
 from tupli_repo.codec.tuples import final_state_of, tuples_from_steps
-from tupli_repo.errors import CorruptObjectError, EncodingError
+from tupli_repo.errors import CorruptObjectError, EncodingError, NotFoundError
 from tupli_repo.odb.objects import Kind, Object, ObjectId, encode, object_id
 from tupli_repo.odb.pack import BlockFile
 from tupli_repo.odb.store import ObjectStore
@@ -229,7 +229,9 @@ class Episodes:
                 return select()
             except _PackGoneError:  # superseded since the last refresh
                 self._store.refresh()
-        return select()
+        raise NotFoundError(
+            "the packs here are replaced faster than they can be read", hint="try again"
+        )
 
     def _members_of_set(self, oid: str) -> Iterator[bytes]:
         found = self._store.read(ObjectId(oid))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tupli_repo.config import RepositoryFormat
 from tupli_repo.errors import (
+    CorruptObjectError,
     InvalidInputError,
     RepositoryExistsError,
     RepositoryNotFoundError,
@@ -20,26 +21,29 @@ from tupli_repo.odb.objects import shown
 
 FOLDER = ".tupli"
 _FORMAT_FILE = "format.json"
+_MAX_FORMAT_BYTES = 1 << 16
 _NESTED_DEPTH = 3
 _MAX_NESTED = 5
 _MAX_SEEN = 2000
 
 
-def find(path: Path | None = None) -> Path:
+def find(path: Path | None = None, *, fs: FileSystem | None = None) -> Path:
     """Return the `.tupli` of a repository.
 
     Args:
         path: A project's folder, or its `.tupli`; where None, the working folder and those above it
             are searched.
+        fs: The primitives; other ones in tests.
 
     Raises:
         RepositoryNotFoundError: There is none; the hint names nested ones.
+        StorageIOError: The operating system refused.
     """
     start = (path or Path()).resolve()
     candidates = [start, *start.parents] if path is None else [start]
     for folder in candidates:
         for root in (folder / FOLDER, folder):
-            if root.name == FOLDER and (root / _FORMAT_FILE).is_file():
+            if root.name == FOLDER and _has_format(root, fs):
                 return root
     nested = ", ".join(f"'{found}'" for found in nested_repositories(start))
     where = "at or above" if path is None else "in"
@@ -90,7 +94,7 @@ def create(
         StorageIOError: The operating system refused.
     """
     root = folder.resolve() / FOLDER
-    if (root / _FORMAT_FILE).exists():
+    if _has_format(root, fs):
         raise RepositoryExistsError(
             f"there is a repository in '{root.parent}' already", hint="nothing was changed"
         )
@@ -117,6 +121,16 @@ def create(
     finally:
         files.close()
     return root
+
+
+def _has_format(root: Path, fs: FileSystem | None) -> bool:
+    """Whether something that may say what the repository is lies there, be it a link to it."""
+    path = root / _FORMAT_FILE
+    with disk_errors("read", path):
+        try:
+            return not (fs or FileSystem()).status(path).is_folder
+        except (FileNotFoundError, NotADirectoryError):
+            return False
 
 
 def _share(files: RepositoryFiles, group: int | None) -> None:
@@ -165,8 +179,13 @@ def read_format(files: RepositoryFiles) -> RepositoryFormat:
     """
     path = files.root / _FORMAT_FILE
     try:
-        return RepositoryFormat.parse(files.read(path), path)
+        data = files.read(path, max_bytes=_MAX_FORMAT_BYTES + 1)
     except FileNotFoundError:
         raise RepositoryNotFoundError(
             f"there is no repository in '{files.root.parent}'", hint="'tupli init' makes one"
         ) from None
+    if len(data) > _MAX_FORMAT_BYTES:
+        raise CorruptObjectError(
+            "it is too long", path=path, hint="restore the file from a copy of the repository"
+        )
+    return RepositoryFormat.parse(data, path)

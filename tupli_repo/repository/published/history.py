@@ -128,7 +128,9 @@ class History:
         heads, left = self._ends, self._candidates
         while missing := {head: gone for head in heads if (gone := lacking(head))}:
             histories = self._history_of(_bits(self._numbers[head] for head in heads))
-            gone = self._held(histories) - self._survivors(histories, histories)
+            gone = frozenset[bytes]()
+            if histories & self._takes:
+                gone = self._held(histories) - self._survivors(histories, histories)
             torn = [head for head, what in missing.items() if what - gone]
             if not torn:
                 break

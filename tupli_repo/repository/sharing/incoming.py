@@ -7,7 +7,8 @@ take episodes back in nobody's name.
 
 from collections.abc import Callable, Collection, Mapping
 
-from tupli_repo.codec.episode import decode_record
+from tupli_repo.codec.columns import check_rows
+from tupli_repo.codec.episode import Layout, decode_layout, decode_record, rows_of
 from tupli_repo.codec.records import ArtifactBody, BenchmarkBody, ProvenanceBody, parse_body
 from tupli_repo.errors import CorruptObjectError
 from tupli_repo.odb.objects import Kind, Object, ObjectId
@@ -23,7 +24,7 @@ _N_LINKS = {Kind.BENCHMARK: 1, Kind.EPISODE: 2}  # an environment; a benchmark a
 _READERS: Mapping[Kind, Callable[[bytes], object]] = {
     Kind.ARTIFACT: lambda body: parse_body(ArtifactBody, body),
     Kind.BENCHMARK: lambda body: parse_body(BenchmarkBody, body),
-    Kind.EPISODE: decode_record,
+    Kind.EPISODE: decode_record,  # and more: see `_Look`
     Kind.PROVENANCE: lambda body: parse_body(ProvenanceBody, body),
 }
 
@@ -42,8 +43,8 @@ def check_incoming(theirs: Side, ours: Side, known: Known, names: Collection[Ref
         NotFoundError: Something has gone meanwhile.
     """
     source, here = theirs.objects, ours.objects
-    lacking = [oid for oid in known.lacking(here, names) if source.contains(oid)]
-    new = source.closure(lacking, known=here.contains).ids
+    lacking = known.lacking(here, names)
+    new = source.closure(source.present(lacking), known=here.contains).ids
     kinds = {oid: found.kind for oid, found in source.look_up(new).items()}
     episodes = known.episodes(names)
     for oid, kind in kinds.items():
@@ -55,8 +56,9 @@ def check_incoming(theirs: Side, ours: Side, known: Known, names: Collection[Ref
     for oid, found in here.look_up(twins).items():
         if found.kind is not Kind.EPISODE:
             raise _unfit(oid, Kind.EPISODE, f"it is of kind '{found.kind}'")
+    look = _Look([source, here], kinds)
     for oid, obj in source.read_many(oid for oid, kind in kinds.items() if kind in _READERS):
-        _check_object(oid, obj)
+        look.at(oid, obj)
     for name in names:
         there, heads = ours.refs.records(name), known.releases.heads(name)
         for one, view in known.releases.views(name).items():
@@ -68,13 +70,56 @@ def check_incoming(theirs: Side, ours: Side, known: Known, names: Collection[Ref
                     raise _unfit(view.record.release, Kind.RELEASE, "its digest is wrong")
 
 
-def _check_object(oid: ObjectId, obj: Object) -> None:
-    if len(obj.links) < _N_LINKS.get(obj.kind, 0):
-        raise _unfit(oid, obj.kind, "it lacks a link")
-    try:
-        _READERS[obj.kind](obj.body)
-    except CorruptObjectError as err:
-        raise _unfit(oid, obj.kind, err.reason) from None
+class _Look:
+    """A look at what records say, and whether it can be decoded; their columns are not read.
+
+    Args:
+        sides: Where what they link may be.
+        kinds: The kinds of objects, as far as they are known.
+    """
+
+    def __init__(self, sides: Collection[RemoteObjects], kinds: Mapping[ObjectId, Kind]) -> None:
+        self._sides = sides
+        self._kinds = dict(kinds)
+        self._layouts: dict[ObjectId, Layout] = {}
+
+    def at(self, oid: ObjectId, obj: Object) -> None:
+        """Check one record."""
+        if len(obj.links) < _N_LINKS.get(obj.kind, 0):
+            raise _unfit(oid, obj.kind, "it lacks a link")
+        try:
+            if obj.kind is Kind.EPISODE:
+                self._check_episode(obj)
+            else:
+                _READERS[obj.kind](obj.body)
+        except CorruptObjectError as err:
+            raise _unfit(oid, obj.kind, err.reason) from None
+
+    def _check_episode(self, obj: Object) -> None:
+        record, (benchmark, layout_id, *blobs) = decode_record(obj.body), obj.links
+        for link in obj.links:
+            belongs = Kind.BENCHMARK if link == benchmark else Kind.BLOB
+            if self._kind_of(link) not in (None, belongs):
+                raise CorruptObjectError(f"it links the {self._kind_of(link)} '{link[:12]}'")
+        layout = self._layout(layout_id)
+        if layout is not None:
+            check_rows(layout.columns, rows_of(record, layout), len(blobs))
+
+    def _layout(self, oid: ObjectId) -> Layout | None:
+        if oid not in self._layouts:
+            side = next((side for side in self._sides if side.contains(oid)), None)
+            if side is None:
+                return None
+            self._layouts[oid] = decode_layout(side.read(oid).body)
+        return self._layouts[oid]
+
+    def _kind_of(self, oid: ObjectId) -> Kind | None:
+        if oid not in self._kinds:
+            side = next((side for side in self._sides if side.contains(oid)), None)
+            if side is None:
+                return None
+            self._kinds[oid] = side.kind_of(oid)
+        return self._kinds[oid]
 
 
 def _check_kinds(view: ReleaseView, sides: Collection[RemoteObjects]) -> None:

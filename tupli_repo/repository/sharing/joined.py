@@ -49,10 +49,12 @@ class JoinedObjects:
 
     def missing(self, raw_ids: Iterable[bytes]) -> set[bytes]:
         """Return which of many ids none of them has."""
-        left = set(raw_ids)
-        for side in self._sides:
+        first, *others = self._sides
+        left = first.missing(raw_ids)
+        for side in others:
             left = side.missing(left)
-        return {raw_id for raw_id in left if ObjectId(raw_id.hex()) not in self.made}
+        left.difference_update(map(bytes.fromhex, self.made))
+        return left
 
     def read(self, oid: ObjectId) -> Object:
         """Return one object, verified.

@@ -3,7 +3,7 @@
 Invariant: a name of which something is damaged takes no part, and that is told.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
 from tupli_repo.errors import CorruptObjectError
@@ -101,28 +101,28 @@ class Known:
 
     def lacking(
         self, place: RemoteObjects, names: Iterable[RefName], *, but: Collection[bytes] = ()
-    ) -> set[ObjectId]:
-        """Return what some names need and a repository has not.
+    ) -> set[bytes]:
+        """Return the raw ids of what some names need and a repository has not.
 
         Args:
             place: The repository.
             names: The names.
             but: Episodes that do not count, by their raw ids.
         """
-        return _lacking([self._needs[name] for name in names], place, but)
+        return _lacking((self._needs[name] for name in names), place, but)
 
     def lacking_of(
         self, name: RefName, revision: str, place: RemoteObjects, but: Collection[bytes]
-    ) -> set[ObjectId]:
+    ) -> set[bytes]:
         """Return what one revision needs and a repository has not, as `lacking` does."""
         return _lacking([self._needs_of(name, lambda one: one == revision)], place, but)
 
-    def everything(self, names: Iterable[RefName]) -> set[ObjectId]:
-        """Return what some names need, wherever it is."""
-        needs = [self._needs[name] for name in names]
-        return {oid for one in needs for oid in one.objects} | {
-            ObjectId(raw_id.hex()) for one in needs for raw_id in one.episodes
-        }
+    def everything(self, names: Iterable[RefName]) -> set[bytes]:
+        """Return the raw ids of what some names need, wherever it is."""
+        found: set[bytes] = set()
+        for name in names:
+            found.update(map(bytes.fromhex, self._needs[name].objects), self._needs[name].episodes)
+        return found
 
     def transfer(self, name: RefName, n_revisions: int, lacking: frozenset[bytes]) -> NameTransfer:
         """Return what there is to tell of a name that is brought."""
@@ -149,10 +149,15 @@ class Known:
         return _Needs(objects, named.episodes)
 
 
-def _lacking(
-    needs: Sequence[_Needs], place: RemoteObjects, but: Collection[bytes]
-) -> set[ObjectId]:
-    objects = frozenset[ObjectId]().union(*(one.objects for one in needs))
-    episodes = frozenset[bytes]().union(*(one.episodes for one in needs)).difference(but)
-    found = {oid for oid in objects if not place.contains(oid)}
-    return found | {ObjectId(raw_id.hex()) for raw_id in place.missing(episodes)}
+def _lacking(needs: Iterable[_Needs], place: RemoteObjects, but: Collection[bytes]) -> set[bytes]:
+    """Look at one name after the other: what it needs may be a million episodes."""
+    found: set[bytes] = set()
+    for one in needs:
+        missing = place.missing(one.episodes)
+        missing.difference_update(but)
+        missing.update(bytes.fromhex(oid) for oid in one.objects if not place.contains(oid))
+        if found:
+            found |= missing
+        else:
+            found = missing
+    return found

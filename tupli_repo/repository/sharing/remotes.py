@@ -20,7 +20,7 @@ from tupli_repo.errors import (
     TupliError,
 )
 from tupli_repo.odb.bundle import BundleTransport, is_bundle
-from tupli_repo.odb.files import FileSystem, RepositoryFiles, disk_errors, replace_file
+from tupli_repo.odb.files import FileSystem, RepositoryFiles, disk_errors
 from tupli_repo.odb.objects import shown
 from tupli_repo.odb.refs import RefStore
 from tupli_repo.odb.remote import RemoteObjects
@@ -126,7 +126,7 @@ class Remotes:
         return RemoteItem(name=name, url=url)
 
     def _set(self, key: str, url: str | None) -> None:
-        replace_file(self._file.path, self._file.changed(key, url))
+        self._file.set(key, url)
 
 
 class OpenRemote(NamedTuple):
@@ -171,7 +171,7 @@ def open_remote(
     else:
         try:
             with disk_errors("read", path):
-                root = location.find(path)
+                root = location.find(path, fs=fs)
         except RepositoryNotFoundError as err:
             raise RepositoryNotFoundError(
                 f"there is no repository in '{path}'",

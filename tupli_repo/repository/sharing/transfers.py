@@ -9,7 +9,7 @@ whatever stopped on the way is completed by the next run, which sends nothing tw
 Invariant: no episode leaves that is not published, or that was taken back and kept by no name.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import NamedTuple
 
@@ -127,16 +127,12 @@ class Push:
                 return written
             written += _bring(parcel, self._ours, self._theirs, on_progress, is_own=True)
             parcel = self._look_again()
-        raise StorageIOError(
-            f"'{self._theirs.objects.transport.place('format.json').parent}' loses objects faster"
-            " than they are brought",
-            hint="somebody else may be cleaning it; try again later",
-        )
+        raise _loses(self._theirs)
 
     def _can_be_whole(self, name: RefName) -> bool:
         known = self.known
         lacking = known.lacking(self._theirs.objects, [name], but=known.taken_back)
-        return all(oid in known.objects.made or self._ours.objects.contains(oid) for oid in lacking)
+        return not self._ours.objects.missing(lacking - _raw_ids(known.objects.made))
 
     def _look_again(self) -> Parcel:
         """What is missing there now. What was taken back meanwhile is not sent again.
@@ -202,27 +198,44 @@ class Pull:
             found = self._torn()
             if not found:
                 break
-            if is_last:
-                torn |= found
-            else:  # look once more: something may have gone meanwhile
+            if not is_last:  # look once more: something may have gone meanwhile
+                before = _hashes(theirs.refs)
                 theirs.refresh()
                 is_last = True
+                found = self._torn() if before == _hashes(theirs.refs) else {}
+            torn |= found
         pending = (name for name in self.known.names() if self.known.releases.pending(name))
         self.incomplete = sorted({*torn.values(), *pending})
         if self.incomplete:
             self.known.damaged += [err.message for err in theirs.objects.damage]
         self._leave_out_unfit(check)
+        self._held = _held(ours.objects)
         self.parcel = _pack(self.known, theirs, ours)
 
     def run(self, on_progress: OnProgress | None = None) -> int:
-        """Bring it; returns the size of what was written here, in bytes.
+        """Bring it, and look again until nothing of it has been taken away here meanwhile.
+
+        What was here before may have been cleaned away since, as nothing led to it.
+
+        Returns:
+            The size of what was written here, in bytes.
 
         Raises:
-            CorruptObjectError: Something there is damaged; no name has changed here.
-            NotFoundError: Something has gone since; no name has changed here.
-            StorageIOError: One side refused.
+            CorruptObjectError: Something there is damaged.
+            NotFoundError: Something has gone there since.
+            StorageIOError: One side refused. In all three cases the names read here as before
+                or as after.
         """
-        return _bring(self.parcel, self._theirs, self._ours, on_progress, is_own=False)
+        written, parcel = 0, self.parcel
+        for _ in range(_LOOKS):
+            if parcel.is_empty:
+                return written
+            written += _bring(parcel, self._theirs, self._ours, on_progress, is_own=False)
+            self._ours.refresh()
+            before, self._held = self._held, _held(self._ours.objects)
+            has_shrunk = not before <= self._held
+            parcel = _pack(self.known, self._theirs, self._ours, in_depth=has_shrunk)
+        raise _loses(self._ours)
 
     def _leave_out_unfit(self, check: Check) -> None:
         """Let in only what can be read here; most often all is fit, and looked at once."""
@@ -251,12 +264,12 @@ class Pull:
             if self._lacks(partial(known.lacking_of, name, revision))
         }
 
-    def _lacks(self, lacking: Callable[[RemoteObjects, Collection[bytes]], set[ObjectId]]) -> bool:
+    def _lacks(self, lacking: Callable[[RemoteObjects, Collection[bytes]], set[bytes]]) -> bool:
         """Whether they lack something that was not taken back, or what is to be brought needs."""
         source, here, gone = self._theirs.objects, self._ours.objects, self.known.taken_back
         if lacking(source, gone):
             return True
-        roots = [oid for oid in lacking(here, ()) if source.contains(oid)]
+        roots = source.present(lacking(here, ()))
         missing = source.closure(roots, known=here.contains).missing
         return any(bytes.fromhex(oid) not in gone for oid in missing)
 
@@ -319,15 +332,15 @@ def _pack(
 
     names = known.names()
     lacking = known.lacking(target.objects, names, but=but)
-    made = [obj for oid, obj in known.objects.made.items() if oid in lacking]
+    made = [obj for oid, obj in known.objects.made.items() if bytes.fromhex(oid) in lacking]
     roots = known.everything(names) if in_depth else lacking
     below = source.objects.closure(
-        [oid for oid in roots if not is_kept_back(oid) and source.objects.contains(oid)],
+        (oid for oid in source.objects.present(roots) if not is_kept_back(oid)),
         known=is_kept_back if in_depth else is_settled,
     )
     ids = tuple(oid for oid in below.ids if not target.objects.contains(oid))
     # of what was taken back there may be nothing to bring
-    raw_ids = frozenset(map(bytes.fromhex, lacking.intersection(ids)))
+    raw_ids = frozenset(lacking & _raw_ids(ids))
     records, yanks, transfers = list[Record](), list[tuple[Record, Yank]](), list[NameTransfer]()
     for name in names:
         views, there = known.releases.views(name), target.refs.records(name)
@@ -352,6 +365,23 @@ def _pack(
         tuple(transfers),
         sum(max(0, size) for size in sizes),
     )
+
+
+def _held(objects: RemoteObjects) -> set[str]:
+    """The names of a repository's packs and journals, and the ids of its loose objects."""
+    return {file.name for file in objects.files()} | set(objects.loose_ids())
+
+
+def _loses(side: Side) -> StorageIOError:
+    return StorageIOError(
+        f"'{side.objects.transport.place('format.json').parent}' loses objects faster than they"
+        " are brought",
+        hint="somebody else may be cleaning it; try again later",
+    )
+
+
+def _raw_ids(ids: Iterable[ObjectId]) -> set[bytes]:
+    return set(map(bytes.fromhex, ids))
 
 
 def _hashes(refs: ReleaseRefs) -> set[str]:
