@@ -1,7 +1,9 @@
 """What others made by hand, and where people slip: one bad name, one clear word, nothing lost."""
 
 import json
+import shutil
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -40,7 +42,9 @@ class Forger:
         return self.store.write(Object(kind=kind, links=links, body=body))
 
     def tombstone(self) -> ObjectId:
-        body = TombstoneBody(hides=[self.links[0]], created_by="m", created_at="t", nonce="n")
+        body = TombstoneBody(
+            repository="r", hides=[self.links[0]], created_by="m", created_at="t", nonce="n"
+        )
         return self.write(Kind.TOMBSTONE, body.dump())
 
     def set_of(self, *members: ObjectId) -> ObjectId:
@@ -330,3 +334,28 @@ def test_a_set_that_lists_something_else_that_is_here_is_left_out(
     report = ada.pull()
     assert "it is of kind 'benchmark'" in report.damaged[0]
     assert [item.name for item in ada.names()] == ["walk"]
+
+
+def test_what_somebody_removed_stays_where_their_files_are_copied_to_by_hand(tmp_path: Path):
+    with person(tmp_path / "ada") as ada:
+        walk = benchmark(ada)
+        (lent,) = record(ada, walk)
+    shutil.copytree(tmp_path / "ada", tmp_path / "bob")
+    (tmp_path / "bob" / ".tupli" / "format.json").unlink()
+    with person(tmp_path / "else") as other:
+        number = other.root / "format.json"
+    shutil.copy(number, tmp_path / "bob" / ".tupli" / "format.json")  # a repository of its own
+    with Repository(tmp_path / "bob") as bob:
+        bob.remove([lent])
+        assert bob.list_episodes() == []
+    for path in (tmp_path / "bob" / ".tupli" / "objects").rglob("*"):
+        if path.is_file():
+            copy = tmp_path / "ada" / path.relative_to(tmp_path / "bob")
+            if not copy.exists():
+                shutil.copy(path, copy)
+    with Repository(tmp_path / "ada") as ada:
+        assert [header.id for header in ada.list_episodes()] == [lent]
+        ada.gc(grace=timedelta(0))
+        assert [header.id for header in ada.list_episodes()] == [lent]
+        ada.remove([lent])
+        assert ada.list_episodes() == []

@@ -62,7 +62,7 @@ class OpenRepository:
     """A repository that was opened: see `Repository`, which has the verbs."""
 
     def __init__(self, path: str | Path | None = None, *, fs: FileSystem | None = None) -> None:
-        root = location.find(None if path is None else Path(path))
+        root = location.find(None if path is None else Path(path), fs=fs)
         self._files = RepositoryFiles(root, fs)
         self._format = location.read_format(self._files)
         self._files.check_folders()
@@ -78,6 +78,7 @@ class OpenRepository:
             self._store,
             self._episodes,
             self._releases,
+            repository=self._format.id,
             only_published=self._format.role == "bare",
         )
         self._subjects = Subjects(self._store, self._shelf, self._releases, self._revisions)
@@ -85,7 +86,7 @@ class OpenRepository:
         self._known_benchmarks: set[str] = set()
         self._batches = _Batches()
         self._grants = Grants(root, self._format.id)
-        self.settings_file = SettingsFile(root / "config.toml")
+        self.settings_file = SettingsFile(root / "config.toml", fs=self._files.fs)
         self.settings: Settings = effective_settings(self.settings_file)
 
     @classmethod

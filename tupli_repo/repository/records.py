@@ -2,11 +2,12 @@
 
 Objects never change, so what was parsed stays true; only the set of ids is looked at anew.
 
-Invariant: what is hidden is exactly what some tombstone hides that no tombstone revokes.
+Invariant: what is hidden is exactly what some tombstone of this repository hides that no other of
+its tombstones revokes.
 """
 
 import platform
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from secrets import token_hex
 from typing import Generic, NamedTuple, TypeVar
 
@@ -74,10 +75,18 @@ class Records(Generic[_BodyT]):
 
 
 class Tombstones(Records[TombstoneBody]):
-    """What is hidden in this repository."""
+    """What is hidden in this repository.
 
-    def __init__(self, store: ObjectStore) -> None:
+    A tombstone of another one, which came when somebody copied files by hand, hides nothing.
+
+    Args:
+        store: Where they lie.
+        repository: The id of the repository.
+    """
+
+    def __init__(self, store: ObjectStore, repository: str) -> None:
         super().__init__(store, Kind.TOMBSTONE, TombstoneBody)
+        self._repository = repository
 
     def hidden(self) -> set[str]:
         """Return the ids that are hidden, as of the store's last refresh."""
@@ -85,7 +94,7 @@ class Tombstones(Records[TombstoneBody]):
 
     def hide(self, ids: Iterable[ObjectId], *, user: str, why: str = "") -> None:
         """Hide objects from now on."""
-        self.add(_tombstone(user, hides=sorted(ids), why=why))
+        self.add(self._made(user, hides=sorted(ids), why=why))
 
     def reveal(self, ids: Collection[ObjectId], *, user: str) -> None:
         """Stop hiding some objects; what else their tombstones hide stays hidden."""
@@ -98,13 +107,24 @@ class Tombstones(Records[TombstoneBody]):
             return
         still = {oid for body in affected.values() for oid in body.hides} - set(ids)
         if still:
-            self.add(_tombstone(user, hides=sorted(still)))
-        self.add(_tombstone(user, revokes=sorted(affected)))
+            self.add(self._made(user, hides=sorted(still)))
+        self.add(self._made(user, revokes=sorted(affected)))
 
     def _in_force(self) -> dict[ObjectId, TombstoneBody]:
-        found = self.all()
-        revoked = {oid for _, body in found.values() for oid in body.revokes}
-        return {oid: body for oid, (_, body) in found.items() if oid not in revoked}
+        return in_force({oid: body for oid, (_, body) in self.all().items()}, self._repository)
+
+    def _made(
+        self, user: str, *, hides: Sequence[str] = (), revokes: Sequence[str] = (), why: str = ""
+    ) -> TombstoneBody:
+        return TombstoneBody(
+            repository=self._repository,
+            hides=list(hides),
+            revokes=list(revokes),
+            why=why,
+            created_by=user,
+            created_at=utc_now(),
+            nonce=token_hex(8),
+        )
 
 
 class Provenances(Records[ProvenanceBody]):
@@ -154,14 +174,10 @@ class Provenances(Records[ProvenanceBody]):
         return known[0] if known else made
 
 
-def _tombstone(
-    user: str, *, hides: list[str] | None = None, revokes: list[str] | None = None, why: str = ""
-) -> TombstoneBody:
-    return TombstoneBody(
-        hides=hides or [],
-        revokes=revokes or [],
-        why=why,
-        created_by=user,
-        created_at=utc_now(),
-        nonce=token_hex(8),
-    )
+def in_force(
+    tombstones: Mapping[ObjectId, TombstoneBody], repository: str
+) -> dict[ObjectId, TombstoneBody]:
+    """Return the tombstones that speak for a repository and are not revoked."""
+    own = {oid: body for oid, body in tombstones.items() if body.repository == repository}
+    revoked = {oid for body in own.values() for oid in body.revokes}
+    return {oid: body for oid, body in own.items() if oid not in revoked}

@@ -37,11 +37,18 @@ class Shelf:
         store: Where they are.
         episodes: The repository's episodes.
         releases: What is published.
+        repository: The repository's id.
         only_published: Whether nothing else is visible, as in a bare repository.
     """
 
     def __init__(
-        self, store: ObjectStore, episodes: Episodes, releases: Releases, *, only_published: bool
+        self,
+        store: ObjectStore,
+        episodes: Episodes,
+        releases: Releases,
+        *,
+        repository: str,
+        only_published: bool,
     ) -> None:
         self._store = store
         self._episodes = episodes
@@ -51,7 +58,7 @@ class Shelf:
         self.benchmarks = Records(store, Kind.BENCHMARK, BenchmarkBody)
         self.artifacts = Records(store, Kind.ARTIFACT, ArtifactBody)
         self.provenance = Provenances(store)
-        self.tombstones = Tombstones(store)
+        self.tombstones = Tombstones(store, repository)
 
     def resolve(self, uri: str, kind: Kind) -> ObjectId:
         """Return the id of the record of that kind, by id, unique prefix or revision; looks anew.
