@@ -5,45 +5,15 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import gymnasium
 import pytest
 
+from tests.cli.calling import Tupli
+from tests.odb.samples import empty_trash
 from tupli_repo import FileStorage, TupliEnvWrapper
-from tupli_repo.cli import run
 from tupli_repo.schema import ArtifactMetadata, EpisodeItem
-
-
-class Outcome(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Tupli = Callable[..., Outcome]
-
-
-@pytest.fixture(autouse=True)
-def settings_of_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The user's settings are in a folder of this test."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
-
-
-@pytest.fixture
-def tupli(capfd: pytest.CaptureFixture[str]) -> Tupli:
-    def call(*arguments: object) -> Outcome:
-        capfd.readouterr()
-        status = run([str(argument) for argument in arguments])
-        return Outcome(status, *capfd.readouterr())
-
-    return call
 
 
 @pytest.fixture
@@ -298,6 +268,7 @@ def test_a_damaged_object_is_exit_12_and_names_the_file(tupli: Tupli, project: F
     damaged[60] ^= 0x80
     pack.chmod(0o644)
     pack.write_bytes(damaged)
+    empty_trash(project.root.parent)
     episode = project.list_episodes()[0].id
     done = tupli("show", episode)
     assert (done.status, done.out) == (12, "")

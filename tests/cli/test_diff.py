@@ -1,55 +1,25 @@
 """``tupli diff`` as a user sees it."""
 
-import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
 
+from tests.cli.calling import Outcome, Tupli
 from tests.codec.env import sample_envs
 from tupli_repo import FileStorage, TupliEnvWrapper
-from tupli_repo.cli import run
 from tupli_repo.codec.env.document import dump_json
 from tupli_repo.schema import BenchmarkMetadata, BenchmarkQuery
 
 
-class Outcome(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Tupli = Callable[..., Outcome]
-
-
-@pytest.fixture
-def tupli(
-    capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Tupli:
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
-
-    def call(*arguments: object) -> Outcome:
-        capfd.readouterr()
-        status = run([str(argument) for argument in arguments])
-        return Outcome(status, *capfd.readouterr())
-
-    return call
-
-
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FileStorage:
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
     folder = tmp_path / "project"
     storage = FileStorage(folder)
     monkeypatch.chdir(folder)

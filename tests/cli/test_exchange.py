@@ -1,31 +1,19 @@
 """remote, clone, fetch, pull, push, sync, bundle, status: what they print, their JSON, failures."""
 
-import json
 import os
 import pty
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import gymnasium
 import pytest
 
+from tests.cli.calling import Tupli
 from tupli_repo import FileStorage, TupliEnvWrapper
-from tupli_repo.cli import run
 from tupli_repo.schema import ArtifactMetadata, FilterEQ
-
-
-class Outcome(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
 
 
 class Lab(NamedTuple):
@@ -34,23 +22,6 @@ class Lab(NamedTuple):
     ada: FileStorage
     drive: Path
     benchmark: str
-
-
-Tupli = Callable[..., Outcome]
-
-
-@pytest.fixture
-def tupli(
-    capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Tupli:
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
-
-    def call(*arguments: object) -> Outcome:
-        capfd.readouterr()
-        status = run([str(argument) for argument in arguments])
-        return Outcome(status, *capfd.readouterr())
-
-    return call
 
 
 @pytest.fixture

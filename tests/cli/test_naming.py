@@ -1,50 +1,14 @@
 """publish, unpublish, yank, log, pin, and revisions wherever a command takes an id."""
 
-import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import gymnasium
 import pytest
 
+from tests.cli.calling import Tupli
 from tupli_repo import FileStorage, TupliDataset, TupliEnvWrapper
-from tupli_repo.cli import run
 from tupli_repo.schema import ArtifactMetadata, FilterEQ
-
-
-class Outcome(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-    @property
-    def table(self) -> list[list[str]]:
-        """The rows below the heading."""
-        return [line.split("\t") for line in self.out.splitlines()[1:]]
-
-
-Tupli = Callable[..., Outcome]
-
-
-@pytest.fixture(autouse=True)
-def settings_of_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The user's settings are in a folder of this test."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
-
-
-@pytest.fixture
-def tupli(capfd: pytest.CaptureFixture[str]) -> Tupli:
-    def call(*arguments: object) -> Outcome:
-        capfd.readouterr()
-        status = run([str(argument) for argument in arguments])
-        return Outcome(status, *capfd.readouterr())
-
-    return call
 
 
 @pytest.fixture

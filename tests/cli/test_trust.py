@@ -1,46 +1,20 @@
 """``tupli trust``: what it prints, its JSON, its failures."""
 
-import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
-from tupli_repo.cli import run
+from tests.cli.calling import Tupli
 from tupli_repo.repository import Repository
 
 WINDY = "my_envs.windy.WindyEnv"
 
 
-class Outcome(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Tupli = Callable[..., Outcome]
-
-
-@pytest.fixture
-def tupli(
-    capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Tupli:
-    """Run commands in an empty repository, as a user who has granted nothing."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty repository, as the working folder of a user who has granted nothing."""
     Repository.init(tmp_path / "project").close()
     monkeypatch.chdir(tmp_path / "project")
-
-    def call(*arguments: object) -> Outcome:
-        capfd.readouterr()
-        status = run([str(argument) for argument in arguments])
-        return Outcome(status, *capfd.readouterr())
-
-    return call
 
 
 def test_granting_tells_what_is_new_and_what_was_there(tupli: Tupli):
