@@ -17,6 +17,7 @@ import pytest
 
 from tests.envs import Walk, play, stored
 from tests.faults import FailingFileSystem, RecordingFileSystem, full_disk
+from tests.odb.samples import empty_trash
 from tests.strategies import same
 from tests.test_storage import episode, query
 from tupli_repo.benchmark import TupliEnvWrapper
@@ -398,6 +399,7 @@ def recorded(folder: Path) -> list[Any]:
         for seed in range(3):
             play(env, [1] * 5, seed=seed)
         env.close()
+    empty_trash(folder)
     return everything(folder)
 
 

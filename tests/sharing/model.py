@@ -146,6 +146,14 @@ class Sharing:
         for item in repo.tombstones - self.reach(repo, repo.records) - linked:
             repo.objects.pop(item, None)
 
+    def clean(self, repo: Repository) -> None:
+        """Collect, and delete the releases that no record names: an unfinished pull's remains."""
+        self.collect(repo)
+        named = {record.release for record in repo.records.values()}
+        for i in [i for i, item in repo.objects.items() if item.kind == "release"]:
+            if i not in named:
+                del repo.objects[i]
+
     def below(self, repo: Repository, record: Id) -> frozenset[Id]:
         """Find the strict ancestors of a record; its parents came before it."""
         if record not in self._below:

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from copy import deepcopy
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,10 +44,9 @@ from tests.sharing.told import (
 )
 from tests.test_storage import episode
 from tupli_repo.errors import ConflictError, InvalidInputError, NotFoundError
-from tupli_repo.odb.drop import drop
+from tupli_repo.odb.objects import Kind
 from tupli_repo.odb.refs import RefName
 from tupli_repo.repository import Repository
-from tupli_repo.repository.sharing.remotes import open_remote
 from tupli_repo.schema import ArtifactMetadata
 from tupli_repo.schema.transfers import TransferReport
 
@@ -62,7 +62,9 @@ NEWS = [
 DEEDS = [
     *("push", "push", "pull", "pull", "fetch", "visit", "visit", "prune", "sweep", "sync"),
     *("die", "die", "die", "push_meanwhile", "push_meanwhile", "pull_meanwhile", "clone"),
+    *("clean", "clean", "die_cleaning", "damage"),
 ]
+_AT_ONCE = timedelta(0)
 
 
 class RealMachine(SharingMachine):
@@ -156,6 +158,10 @@ class RealMachine(SharingMachine):
                 self.pull_meanwhile(who, other, verb, n)
             case "push" | "pull" | "fetch":
                 self.send_or_fetch(who, deed)
+            case "die_cleaning":
+                self.die_cleaning(who if pick % 2 else DRIVE, n)
+            case "damage":
+                self.damage(who if pick % 3 else DRIVE, pick, n)
             case "clone" | "sweep":
                 getattr(self, deed)()
             case _:
@@ -234,8 +240,11 @@ class RealMachine(SharingMachine):
         self.ask_to_hide(who, self.works[who].tombstones - before, "remove")
 
     def restore(self, who: int, pick: int) -> None:
-        before = set(self.works[who].tombstones)
+        work, gone = self.works[who], self.hidden[who] - self.works[who].objects.keys()
+        before = set(work.tombstones)
+        self.hidden[who] -= gone  # what was cleaned away nobody restores
         super().restore(who, pick)
+        self.hidden[who] |= gone
         self.ask_to_hide(who, before - self.works[who].tombstones, "restore")
 
     def ask_to_hide(self, who: int, items: set[Id], verb: str) -> None:
@@ -332,13 +341,32 @@ class RealMachine(SharingMachine):
     def sweep(self) -> None:
         """Remove from the drive what no record leads to."""
         self.sharing.sweep(self.bare)
-        place = self.places[DRIVE]
-        place.refresh()
-        wanted = place.closure(place.releases())
-        other = open_remote(str(place.folder), fs=HastyFileSystem())
-        drop(other.side.objects, set(place.store.ids()) - wanted)
-        other.close()
+        self.places[DRIVE].repo.gc(grace=_AT_ONCE)
         self.touched.add(DRIVE)
+
+    def clean(self, who: int) -> None:
+        """Remove what somebody hid, and what nothing leads to."""
+        work = self.works[who]
+        self.sharing.clean(work)
+        self.places[who].repo.gc(grace=_AT_ONCE)
+        self.touched.add(who)
+
+    def die_cleaning(self, who: int, n: int) -> None:
+        """Somebody dies while they clean: what is to stay is there, and something may be gone."""
+        place, repo = self.places[who], self.bare if who == DRIVE else self.works[who]
+        after = copied(repo)
+        (self.sharing.sweep if who == DRIVE else self.sharing.clean)(after)
+        fs = DyingFileSystem(place.folder, n, at_steps=True)
+        dying = Place(place.folder, place.user, fs)
+        fs.begin()
+        with suppress(Killed):
+            dying.repo.gc(grace=_AT_ONCE)
+        dying.leave()
+        fs.release()
+        there = self.told.repository(place)
+        assert after.objects.items() <= there.objects.items() <= repo.objects.items()
+        repo.objects = there.objects
+        self.touched.add(who)
 
     def sync(self, who: int) -> None:
         for verb in ("pull", "push"):
@@ -442,6 +470,35 @@ class RealMachine(SharingMachine):
         forget([place])
         shutil.rmtree(folder)
 
+    def damage(self, who: int, pick: int, n: int) -> None:
+        """A file is damaged; a repair brings back what was in it, as there is a copy elsewhere."""
+        place, copy = self.places[who], self.folder / "run" / "copy"
+        inside = place.folder / ".tupli"
+        tombstones = {
+            inside / "objects" / oid[:2] / oid[2:] for oid in place.store.ids(Kind.TOMBSTONE)
+        }
+        found = [path for folder in ("packs/*.pack", "objects/*/*") for path in inside.glob(folder)]
+        records = (path for path in inside.glob("refs/global/*/*/*") if path.suffix != ".yank")
+        files = sorted({*found, *records} - tombstones)
+        if not files:
+            return
+        shutil.copytree(place.folder, copy)
+        lacked = wrong(place)  # of a push that died on the way
+        path = files[pick % len(files)]
+        data = path.read_bytes()
+        at = pick * n % len(data)
+        bad = {0: data[:at], 1: b"", 2: data + b"\0"}.get(n % 5, flipped(data, at))
+        path.chmod(0o644)
+        path.write_bytes(bad)
+        assert wrong(place) - lacked, "the damage was not found"
+        report = place.repo.repair(remotes=[str(copy)])
+        assert {one.object_id for one in report.lost} <= {one for _, one in lacked}
+        assert wrong(place) == lacked
+        forget([Place(copy, "")])
+        shutil.rmtree(copy)
+        place.whole.clear()
+        self.touched.add(who)
+
     def check_order(
         self, before: model.Repository, there: model.Repository, after: model.Repository
     ) -> None:
@@ -484,8 +541,19 @@ class RealMachine(SharingMachine):
                 self.told.look_for_secrets(place, self.published)
             else:
                 removed = self.told.items(oid for _, oid in place.repo.removed())
-                assert removed == repo.tombstones & repo.objects.keys()
+                assert removed & repo.objects.keys() == repo.tombstones & repo.objects.keys()
+                assert removed <= repo.tombstones  # what was cleaned away lies in the trash
         self.touched.clear()
+
+
+def wrong(place: Place) -> set[tuple[str, str]]:
+    """What a check of all bytes finds damaged or missing: paths, and ids."""
+    findings = place.repo.fsck("data").findings
+    return {(one.path, one.object_id) for one in findings if one.severity == "error"}
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 0x40]) + data[at + 1 :]
 
 
 _TEMPLATES: dict[Path, dict[str, Any]] = {}

@@ -1,9 +1,11 @@
-"""What a user sees of a copy under way: what is to be sent, then how far it has come.
+"""What a user sees of long work under way: what is to be done, then how far it has come.
 
-Invariant: nothing here writes to stdout, and the names are told before the first byte leaves.
+Invariant: nothing here writes to stdout; of a copy the names are told before the first
+byte leaves.
 """
 
 import sys
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,18 +24,16 @@ _DOING = {
 }
 
 
-class Showing:
-    """Tells on stderr what is copied; the bar is for terminals. Use it as a context.
+class OnTerminal:
+    """Something of rich that moves on stderr while a command runs. Use it as a context.
 
     Args:
-        app: With ``--json`` nothing is told: the document has it all.
+        app: With ``--json`` nothing is shown: the document has it all.
     """
 
     def __init__(self, app: App) -> None:
         self._is_quiet = app.as_json
-        self._verb = ""
-        self._bar: Any = None
-        self._task: Any = None
+        self._live: Any = None
 
     def __enter__(self) -> Self:
         return self
@@ -46,6 +46,32 @@ class Showing:
     ) -> None:
         self._stop()
 
+    def _is_shown(self, make: Callable[[], Any]) -> bool:
+        """Whether anybody sees it; if so it is there from now on, made when it is first needed."""
+        if self._is_quiet or not (sys.stderr and sys.stderr.isatty()):
+            return False
+        if self._live is None:
+            self._live = make()
+            self._live.start()
+        return True
+
+    def _stop(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+
+class Showing(OnTerminal):
+    """Tells on stderr what is copied; the bar is for terminals. Use it as a context.
+
+    Args:
+        app: With ``--json`` nothing is told: the document has it all.
+    """
+
+    def __init__(self, app: App) -> None:
+        super().__init__(app)
+        self._verb = ""
+
     def plan(self, report: TransferReport) -> None:
         """Tell which names are about to be copied, and how much."""
         self._stop()
@@ -57,23 +83,18 @@ class Showing:
 
     def progress(self, done: Progress) -> None:
         """Move the bar."""
-        if self._is_quiet or not (sys.stderr and sys.stderr.isatty()):
-            return
-        if self._bar is None:
-            self._bar = _bar()
-            self._bar.start()
-            self._task = self._bar.add_task(self._verb, objects="")
-        self._bar.update(
-            self._task,
-            completed=done.bytes_done,
-            total=done.bytes,
-            objects=f"{done.objects_done}/{done.objects} objects",
-        )
+        if self._is_shown(self._bar):
+            self._live.update(
+                self._live.task_ids[0],
+                completed=done.bytes_done,
+                total=done.bytes,
+                objects=f"{done.objects_done}/{done.objects} objects",
+            )
 
-    def _stop(self) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+    def _bar(self) -> Any:  # noqa: ANN401 - rich is imported when it is needed
+        bar = _bar()
+        bar.add_task(self._verb, objects="")
+        return bar
 
 
 def place(report: TransferReport) -> str:

@@ -9,6 +9,7 @@ from tupli_repo.cli.progress import count
 from tupli_repo.schema.transfers import RemoteStatus
 
 _SHELLS = ["bash", "zsh", "fish"]
+_MANY_PACKS = 16
 
 
 @click.command(
@@ -33,10 +34,21 @@ def status_command(app: App) -> None:
         f"  {size_text(found.size_bytes)} in {count(found.packs, 'pack')},"
         f" {count(found.journals, 'journal')} and loose objects",
     ]
+    if found.trash_bytes:
+        lines.append(
+            f"  {size_text(found.trash_bytes)} of that in the trash; 'tupli gc' frees it in time"
+        )
+    if found.mergeable_packs >= _MANY_PACKS:
+        lines.append(f"  {found.mergeable_packs} packs are small; 'tupli gc' merges them")
     if found.hidden:
         lines.append(f"  {found.hidden} removed here; 'tupli restore' lists them")
     if found.pending:
         lines.append(f"  {found.pending} pending: what they need is not here (yet)")
+    if found.pending_names:
+        lines.append(
+            f"  {count(found.pending_names, 'name')} with revisions that are not here whole;"
+            " 'tupli list names' shows them, 'tupli fsck' tells what is missing"
+        )
     unpublished = [
         count(number, noun)
         for number, noun in (

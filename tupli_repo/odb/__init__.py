@@ -7,11 +7,13 @@ From the ground up:
 - `objects`: kind + links + body, named by SHA-256.
 - `block`: whole objects compressed together; `pack`: sealed files of blocks; `journal`: one
   writer's unsealed pack.
-- `writer`: the journals of this process; `store`: everything behind write and read.
+- `writer`: the journals of this process; `trashed`: reading what was moved away meanwhile;
+  `store`: everything behind write and read.
 - `refs`: small records that name an object as the next revision of a name.
 - `transport`: what one repository asks of another; `bundle`: a repository in one file.
 - `remote_files`, `remote`: what is on the other side, and reading it; `sync`: copying what is
   wanted and missing; `drop`: removing there what was taken back.
+- `maintenance`: what is reachable, what may go, what is damaged, what a drive can do.
 
 Two orders hold everywhere. Writing: staging, fsync, rename, fsync of the folder; objects that
 others link come first. Removing: the other way round. Readers list parents first, then look for

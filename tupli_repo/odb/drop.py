@@ -183,14 +183,7 @@ class _Drop:
         if len(gone) < len(file.directory):
             chunks: list[bytes] = []
             builder = PackBuilder(chunks.append)
-            for read in file.read_blocks(range(len(file.directory.blocks))):
-                file.check_places(read)
-                stay = [oid for oid, _, _, _ in read.full.places if oid not in gone]
-                if len(stay) == len(read.full.places):
-                    builder.add_block(read.full, records=read.records)
-                else:
-                    for item in file.cut(read, stay):
-                        builder.add(*item)
+            file.copy_to(builder, lambda oid: oid not in gone)
             rest = self._put(builder.finish(), chunks)
         self._remote.transport.delete(file.name)
         self._removed.append(file.name.rpartition("/")[2])

@@ -9,37 +9,34 @@ Invariant: `read(i)` returns the object whose id is `i`, or raises; it never ret
 
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 from weakref import finalize
 
 from tupli_repo.errors import CorruptObjectError, InvalidInputError, NotFoundError, TupliError
-from tupli_repo.odb import block, frames
-from tupli_repo.odb.files import RepositoryFiles
+from tupli_repo.odb import frames, trashed
+from tupli_repo.odb.failures import ask_again, is_stale
+from tupli_repo.odb.files import RepositoryFiles, disk_errors
 from tupli_repo.odb.journal import JournalFile
 from tupli_repo.odb.locks import ThreadLock
 from tupli_repo.odb.objects import (
-    MAX_OBJECT_BYTES,
     Kind,
     Object,
     ObjectId,
-    check_id,
-    decode,
-    decode_header,
     encode,
     object_id,
     parse_object_id,
 )
-from tupli_repo.odb.pack import PACK_SUFFIX, BlockFile, PackFile
+from tupli_repo.odb.pack import PACK_SUFFIX, BlockFile
+from tupli_repo.odb.trashed import LastingJournal, LastingPack, loose_kind, read_loose
 from tupli_repo.odb.writer import Writer
 
 _BLOCK_FILE_NAME = re.compile(r"[0-9a-f]{64}\.pack|[0-9a-f]{32}\.journal")
 _FAN_OUT_NAME = re.compile(r"[0-9a-f]{2}")
-_PEEK_BYTES = 64
-_HEAD_BYTES = 256 << 10  # the first block of any zstd frame is shorter
-_TRIES = 3
+_TRIES = 5
+_LOOKS = 20
 
 
 class StoredSize(NamedTuple):
@@ -87,6 +84,22 @@ class ObjectStore:
             self._loose[oid] = obj.kind
         return oid
 
+    def hold(self, ids: Iterable[ObjectId]) -> None:
+        """See that objects are here, now that something leads to them; durable when this returns.
+
+        What was here before may have been moved to the trash since, as nothing led to it.
+
+        Raises:
+            NotFoundError: One is not here, and not in the trash.
+            StorageIOError: The disk refused.
+        """
+        gone = [oid for oid in ids if self._files.status(self._loose_path(oid)) is None]
+        if gone:
+            self.refresh()
+        for oid in gone:
+            if not self.contains(oid):
+                self.write(self.read(oid))
+
     def append(self, objects: Sequence[Object]) -> list[ObjectId]:
         """Add objects to this process's journal; found at once, durable after `sync`.
 
@@ -123,6 +136,8 @@ class ObjectStore:
     def read_many(self, ids: Iterable[ObjectId]) -> Iterator[tuple[ObjectId, Object]]:
         """Read objects, verified, in the order in which they lie on the disk, each once.
 
+        What is moved to the trash while it is read is read from there.
+
         Raises:
             NotFoundError: One is not here; the others have been yielded.
             CorruptObjectError: A file is damaged.
@@ -155,8 +170,12 @@ class ObjectStore:
             if not missing:
                 return
             if damage is not None:
-                raise damage
-        raise _not_found(next(iter(missing)))
+                break
+        for oid, obj in trashed.read_many(self._files, missing):
+            del missing[oid]
+            yield oid, obj
+        if missing:
+            raise damage or _not_found(next(iter(missing)))
 
     def _read_some_loose(self, ids: Iterable[ObjectId]) -> Iterator[tuple[ObjectId, Object]]:
         for oid in list(ids):
@@ -190,7 +209,7 @@ class ObjectStore:
             files, damage = self._healthy()
             for file in files:
                 left.difference_update(file.directory.raw_ids() & left)
-            left = {raw for raw in left if ObjectId(raw.hex()) not in self._loose}
+            left.difference_update([raw for raw in left if ObjectId(raw.hex()) in self._loose])
         if left and damage is not None:  # it may be in there
             raise damage
         return left
@@ -238,6 +257,19 @@ class ObjectStore:
         """Return the journals of all writers, as of the last `refresh`."""
         return [file for name, file in self._block_items() if not name.endswith(PACK_SUFFIX)]
 
+    def block_files(self) -> list[BlockFile]:
+        """Return the packs and journals, with their directories read, as of the last `refresh`.
+
+        Raises:
+            CorruptObjectError: A directory is damaged.
+            NotFoundError: They are replaced faster than they can be read.
+        """
+        return self._snapshot()
+
+    def loose(self) -> Mapping[ObjectId, Kind]:
+        """Return the loose objects and their kinds, as of the last `refresh`."""
+        return self._loose
+
     def loose_ids(self, kind: Kind) -> list[ObjectId]:
         """Return the ids of the loose objects of one kind, as of the last `refresh`.
 
@@ -264,7 +296,10 @@ class ObjectStore:
             for name in self._block_file_names() - gone:
                 try:
                     present[name] = self._refreshed(name)
-                except FileNotFoundError:  # superseded: by what may be newer than the listing
+                except FileNotFoundError as err:  # superseded: by what may be newer
+                    if is_stale(err):  # or it is there, and would be passed over
+                        with disk_errors("read", self._files.packs / name):
+                            raise err.__cause__ or err from None
                     lost.add(name)
             if not lost:
                 break
@@ -274,18 +309,25 @@ class ObjectStore:
     def _block_file_names(self) -> set[str]:
         """The names of packs and journals; another name belongs to somebody else.
 
-        Listed twice: between a pack's coming and its journal's going, once may miss both.
+        Listed until nothing has come or gone meanwhile: between a pack's coming and the going of
+        what it replaces, a listing may miss both.
         """
-        names = [name for _ in range(2) for name in self._files.list_folder(self._files.packs)]
-        return {name for name in names if _BLOCK_FILE_NAME.fullmatch(name)}
+        before, found = None, set[str]()
+        for _ in range(_LOOKS):
+            names = self._files.list_folder(self._files.packs)
+            found.update(filter(_BLOCK_FILE_NAME.fullmatch, names))
+            if names == before:
+                break
+            before = names
+        return found
 
     def _refreshed(self, name: str) -> BlockFile:
         """The pack or journal of that name with everything that is in it now."""
         file, path = self._block_files.get(name), self._files.packs / name
         if path.suffix == PACK_SUFFIX:
-            return file or PackFile(self._files, path)
-        journal = file if isinstance(file, JournalFile) else JournalFile(self._files, path)
-        journal.refresh()
+            return file or LastingPack(self._files, path)
+        journal = file if isinstance(file, JournalFile) else LastingJournal(self._files, path)
+        ask_again(journal.refresh)
         return journal
 
     def _refresh_loose(self) -> None:
@@ -306,25 +348,12 @@ class ObjectStore:
 
     def _loose_kind(self, oid: ObjectId) -> Kind | None:
         """The kind of a loose object, found without reading the whole of a large blob."""
-        path = self._loose_path(oid)
-        try:
-            head = frames.peek(self._files.read(path, max_bytes=_HEAD_BYTES), size=_PEEK_BYTES)
-            kind = decode_header(head).kind
-            return kind if kind.is_data else self._read_loose(oid).kind
-        except FileNotFoundError:
-            return None
-        except (CorruptObjectError, frames.FrameError) as err:
-            raise _loose_damage(path, err) from None
+        with suppress(FileNotFoundError):
+            return loose_kind(self._files, self._loose_path(oid), oid)
+        return None
 
     def _read_loose(self, oid: ObjectId) -> Object:
-        path = self._loose_path(oid)
-        try:
-            stored = self._files.read(path, max_bytes=block.MAX_STORED_BYTES)
-            encoded = frames.decompress(stored, max_bytes=MAX_OBJECT_BYTES)
-            check_id(oid, encoded)
-            return decode(encoded)
-        except (CorruptObjectError, frames.FrameError) as err:
-            raise _loose_damage(path, err) from None
+        return read_loose(self._files, self._loose_path(oid), oid)
 
     def _loose_path(self, oid: ObjectId) -> Path:
         return self._files.objects / oid[:2] / oid[2:]
@@ -339,7 +368,7 @@ class ObjectStore:
     def _healthy(self) -> tuple[list[BlockFile], CorruptObjectError | None]:
         """The packs and journals whose directories can be read, and why the others cannot."""
         with self._lock:
-            for _ in range(_TRIES):
+            for _ in range(_LOOKS):
                 found: list[BlockFile] = []
                 damage: CorruptObjectError | None = None
                 try:
@@ -386,8 +415,3 @@ def _not_found(oid: ObjectId) -> NotFoundError:
         f"object '{oid[:12]}' is not in this repository",
         hint="a copy of the repository may still be under way",
     )
-
-
-def _loose_damage(path: Path, err: Exception) -> CorruptObjectError:
-    reason = err.reason if isinstance(err, CorruptObjectError) else str(err)
-    return block.in_file(path, CorruptObjectError(reason))

@@ -8,6 +8,7 @@
 - `benchmarks`: environments between store and codec. `artifacts`: files as pieces.
 - `published`: names, their revisions, and how a name gets its next one.
 - `sharing`: pushes, pulls, remotes, and what is let in.
+- `health`: whether all is whole, and making it so.
 - `shelf`: which records are visible. `subjects`: what is to be published.
 - `upkeep`: the repository as a whole.
 - The verbs, floor upon floor: `opening` (opening, durability, trust), `naming` (publishing),

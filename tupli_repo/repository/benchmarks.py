@@ -72,6 +72,7 @@ class Benchmarks:
             links = (self._write(parts.text.encode()), *blobs, *parts.artifacts)
             oid = self._shelf.benchmarks.add(body, links=links)
             self._shelf.tombstones.reveal([oid], user=user)
+            self._store.hold([*links, oid])
             record = Record(links, body)
         else:
             record = self._shelf.benchmarks.all()[oid]

@@ -174,6 +174,7 @@ class Repository(CheckingRepository):
         oid = self._shelf.artifacts.add(body, links=pieces.ids)
         self._releases.refresh()
         self._shelf.tombstones.reveal([oid], user=self.settings.user_name)
+        self._store.hold([*pieces.ids, oid])
         first = self._shelf.provenance.note(oid, user=self.settings.user_name)
         return artifact_item(oid, body, {oid: first}, self._shelf.groups())
 

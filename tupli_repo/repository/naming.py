@@ -24,7 +24,7 @@ GLOBAL = "global"
 """The group in which things are published where none is named."""
 
 
-class _Deferred(NamedTuple):
+class Deferred(NamedTuple):
     """A publication that waits for its batch to end."""
 
     name: RefName
@@ -87,7 +87,7 @@ class NamedRepository(OpenRepository):
         offer = self._subjects.offer(subject, chosen, extra)._replace(
             message=message, licence=licence, citation=citation
         )
-        return self._publish_all([_Deferred(name, offer, as_next)])
+        return self._publish_all([Deferred(name, offer, as_next)])
 
     def publish_benchmark(self, uri: str, publish_in: str = GLOBAL) -> PublishReport:
         """Publish a benchmark in a group; see `publish`."""
@@ -110,7 +110,7 @@ class NamedRepository(OpenRepository):
             NotFoundError: One is not here; none is published.
         """
         self._releases.refresh()
-        subjects, wanted = self._subjects, list[_Deferred]()
+        subjects, wanted = self._subjects, list[Deferred]()
         by_benchmark: dict[ObjectId, set[ObjectId]] = defaultdict(set)
         for episode, benchmark in subjects.visible_episodes(uris).items():
             by_benchmark[benchmark].add(episode)
@@ -118,7 +118,7 @@ class NamedRepository(OpenRepository):
             subject = subjects.benchmark(benchmark)
             name = subjects.name_for(subject, group=publish_in, as_name=None)
             offer = subjects.offer(subject, ids)._replace(message=message)
-            wanted.append(_Deferred(name, offer, as_next=False))
+            wanted.append(Deferred(name, offer, as_next=False))
         return self._publish_all(wanted)
 
     def pin(self, name: str, episodes: Collection[str], *, message: str = "") -> ReleaseItem:
@@ -137,7 +137,7 @@ class NamedRepository(OpenRepository):
         ref_name = parse_ref_name(LOCAL, "dataset", name)
         found = self._subjects.read_episodes([parse_object_id(uri) for uri in episodes])
         offer = self._subjects.dataset_offer(name, found)._replace(message=message)
-        return self._releases.item(self._publish_now(_Deferred(ref_name, offer, as_next=True)).view)
+        return self._releases.item(self._publish_now(Deferred(ref_name, offer, as_next=True)).view)
 
     @contextmanager
     def batch(self) -> Iterator[None]:
@@ -304,11 +304,11 @@ class NamedRepository(OpenRepository):
         ids = self._releases.episode_ids(self._find(revision))
         return self._episodes.headers(ids)
 
-    def _deferred(self) -> list[_Deferred]:
+    def _deferred(self) -> list[Deferred]:
         """What this thread's batch is to publish."""
         return self._batches.deferred
 
-    def _publish_all(self, wanted: list[_Deferred]) -> PublishReport:
+    def _publish_all(self, wanted: list[Deferred]) -> PublishReport:
         if self._batches.depth:
             self._deferred().extend(wanted)
             return PublishReport(deferred=True)
@@ -323,7 +323,7 @@ class NamedRepository(OpenRepository):
         }
         return self._report(made, along)
 
-    def _publish_now(self, one: _Deferred) -> Committed:
+    def _publish_now(self, one: Deferred) -> Committed:
         self._make_durable(one.offer)
         user = self.settings.user_name
         return self._publisher.publish(one.name, one.offer, user=user, as_next=one.as_next)
@@ -397,9 +397,9 @@ class NamedRepository(OpenRepository):
         return found
 
 
-def _joined(wanted: Iterable[_Deferred]) -> list[_Deferred]:
+def _joined(wanted: Iterable[Deferred]) -> list[Deferred]:
     """Publications with those of one thing under one name made one; the last words count."""
-    found: list[_Deferred] = []
+    found: list[Deferred] = []
     for one in wanted:
         earlier = [n for n, other in enumerate(found) if other.name == one.name]
         before = found[earlier[-1]] if earlier else None
@@ -415,5 +415,5 @@ def _joined(wanted: Iterable[_Deferred]) -> list[_Deferred]:
             licence=theirs.licence or ours.licence,
             citation=theirs.citation or ours.citation,
         )
-        found[earlier[-1]] = _Deferred(one.name, offer, before.as_next or one.as_next)
+        found[earlier[-1]] = Deferred(one.name, offer, before.as_next or one.as_next)
     return found

@@ -22,11 +22,14 @@ class StatusReport(_Report):
         episodes: How many are listed.
         artifacts: How many are listed.
         steps: The steps of all listed episodes.
-        hidden: How many records were removed here, and can be restored.
+        hidden: How many records were removed here, and can be restored, from the trash too.
         pending: How many records lack something they link: a copy is under way, or was cut off.
         packs: Sealed packs.
         journals: Journals: writers at work, or that died.
         size_bytes: The size of all files under the root.
+        trash_bytes: The part of that which is in the trash, and freed in time.
+        mergeable_packs: How many small packs would be merged.
+        pending_names: How many names have revisions of which something is not here.
         unpublished_benchmarks: How many of the listed are published in no group.
         unpublished_episodes: The same of the episodes.
         unpublished_artifacts: The same of the artifacts.
@@ -44,6 +47,9 @@ class StatusReport(_Report):
     packs: int
     journals: int
     size_bytes: int
+    trash_bytes: int = 0
+    mergeable_packs: int = 0
+    pending_names: int = 0
     unpublished_benchmarks: int = 0
     unpublished_episodes: int = 0
     unpublished_artifacts: int = 0
