@@ -43,7 +43,7 @@ def stride_of(scenario: Scenario, stride: int) -> int:
 def test_a_fault_at_a_step_of_a_verb_costs_nothing_acknowledged(
     scenario: Scenario, fault: str, first: int
 ) -> None:
-    found = fail_at_each(scenario, fault, stride=stride_of(scenario, 43), first=first, use_each=0)
+    found = fail_at_each(scenario, fault, stride=stride_of(scenario, 61), first=first, use_each=0)
     assert not found.violations, found.example
     assert found.n_steps
 
@@ -51,7 +51,7 @@ def test_a_fault_at_a_step_of_a_verb_costs_nothing_acknowledged(
 @each_short
 def test_a_read_that_fails_costs_nothing_acknowledged(scenario: Scenario) -> None:
     found = fail_at_each(
-        scenario, "EIO", on_read=True, stride=stride_of(scenario, 331), first=7, use_each=0
+        scenario, "EIO", on_read=True, stride=stride_of(scenario, 499), first=7, use_each=0
     )
     assert not found.violations, found.example
 

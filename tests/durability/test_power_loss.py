@@ -15,7 +15,7 @@ from tupli_repo.odb.files import Scratch
 
 BY_NAME = {one.name: one for one in SCENARIOS}
 each_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda one: one.name)
-SAMPLE, DEEP = 24, 3_000
+SAMPLE, DEEP = 12, 3_000
 
 
 @each_scenario
