@@ -21,14 +21,11 @@ from tupli_repo.odb.objects import Kind, ObjectId
 from tupli_repo.odb.trashed import directory_of
 from tupli_repo.repository import location
 from tupli_repo.repository.cloning import CloningRepository
-from tupli_repo.repository.exchange import OnPlan
 from tupli_repo.repository.naming import Deferred
 from tupli_repo.repository.sharing.remotes import local_path
-from tupli_repo.repository.sharing.transfers import OnProgress
 from tupli_repo.repository.shelf import matching
 from tupli_repo.schema.cleaning import GcReport
 from tupli_repo.schema.reports import PublishReport, StatusReport
-from tupli_repo.schema.transfers import TransferReport
 
 _REMOVABLE = (Kind.BENCHMARK, Kind.ARTIFACT, Kind.EPISODE)
 
@@ -208,30 +205,10 @@ class CleaningRepository(CloningRepository):
             yield
         self._tidy(self._files)
 
-    def push(
-        self,
-        remote: str | None = None,
-        names: Iterable[str] = (),
-        *,
-        prune: bool = False,
-        dry_run: bool = False,
-        on_plan: OnPlan | None = None,
-        on_progress: OnProgress | None = None,
-    ) -> TransferReport:
-        """Bring what is published here to a remote; see `SharingRepository.push`."""
-        report = super().push(
-            remote,
-            names,
-            prune=prune,
-            dry_run=dry_run,
-            on_plan=on_plan,
-            on_progress=on_progress,
-        )
-        if not dry_run:
-            with suppress(TupliError):  # a bundle, for one
-                root = location.find(local_path(report.url), fs=self._files.fs)
-                self._tidy(RepositoryFiles(root, self._files.fs))
-        return report
+    def _after_push(self, url: str) -> None:
+        with suppress(TupliError):  # a bundle, for one
+            root = location.find(local_path(url), fs=self._files.fs)
+            self._tidy(RepositoryFiles(root, self._files.fs))
 
     def _publish_all(self, wanted: list[Deferred]) -> PublishReport:
         report = super()._publish_all(wanted)

@@ -174,7 +174,8 @@ class SharingRepository(NamedRepository):
                 return report
             written = push.run(on_progress)
             pruned = len(prune_there(other.side, drop)) if prune else 0
-            return report.model_copy(update={"bytes_written": written, "n_pruned": pruned})
+        self._after_push(report.url)
+        return report.model_copy(update={"bytes_written": written, "n_pruned": pruned})
 
     def sync(
         self,
@@ -260,6 +261,9 @@ class SharingRepository(NamedRepository):
             if name.group != LOCAL and len({h.subject for h in self._releases.heads(name)}) > 1:
                 diverged.append(str(name))
         return report.model_copy(update={"bytes_written": written, "diverged": tuple(diverged)})
+
+    def _after_push(self, url: str) -> None:
+        """Do what is to be done where something was pushed to: nothing, on this floor."""
 
     def _side(self) -> Side:
         return Side(RemoteObjects(DirectoryTransport(self._files), fs=self._files.fs), self._refs)
