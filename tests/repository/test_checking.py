@@ -461,3 +461,20 @@ def test_a_repair_that_stops_anywhere_loses_nothing_and_the_next_completes_it(
     world: _World, fault: Callable[[], BaseException]
 ):
     stop_everywhere(world, fault)
+
+
+def test_a_pack_of_which_nothing_is_left_is_fetched_by_its_name(tmp_path: Path):
+    with person(tmp_path / "lab") as lab:
+        ids = record(lab, benchmark(lab), 3)  # nobody has published them: no name leads to them
+    shutil.copytree(tmp_path / "lab", tmp_path / "copy")
+    shutil.rmtree(tmp_path / "lab" / ".tupli" / "trash")
+    (pack,) = (tmp_path / "lab" / ".tupli" / "packs").glob("*.pack")
+    before = pack.read_bytes()
+    overwrite(pack, b"")
+    with Repository(tmp_path / "lab") as lab:
+        assert not lab.fsck("data").is_clean
+        report = lab.repair(remotes=[str(tmp_path / "copy")])
+        assert not report.lost
+        assert {header.id for header in lab.list_episodes()} == set(ids)
+        assert lab.fsck("deep").is_clean
+    assert pack.read_bytes() == before

@@ -37,6 +37,9 @@ class Source(Protocol):
     def read_encoded(self, ids: Iterable[ObjectId]) -> Iterator[Encoded]:
         """Iterate over those of some objects that can be read, verified."""
 
+    def ids_in(self, name: str) -> list[ObjectId]:
+        """Return what a pack or journal of that file name holds there, as far as it is whole."""
+
 
 class TrashSource:
     """What was superseded in a repository and is still in its trash.
@@ -83,6 +86,11 @@ class TrashSource:
                     for item in file.read_encoded([oid]):
                         del left[oid]
                         yield item
+
+    def ids_in(self, name: str) -> list[ObjectId]:
+        """Return what a pack or journal of that file name holds there, as far as it is whole."""
+        found = [file for file in self._opened() if file.path.name == name]
+        return list(dict.fromkeys(oid for file in found for oid in file.directory.ids()))
 
     def _opened(self) -> list[BlockFile]:
         """The packs and journals there; what can be read of those that are damaged."""
@@ -160,3 +168,11 @@ class RemoteSource:
         for oid in list(left):  # what is beside the damage
             with suppress(CorruptObjectError, NotFoundError):
                 yield from self._objects.read_encoded([oid])
+
+    def ids_in(self, name: str) -> list[ObjectId]:
+        """Return what a pack or journal of that file name holds there, as far as it is whole."""
+        with suppress(*_FAILURES):
+            for file in self._objects.files():
+                if file.name == f"packs/{name}":
+                    return list(file.directory.ids())
+        return []

@@ -22,7 +22,7 @@ from tupli_repo.odb.maintenance.links import Cause
 from tupli_repo.odb.maintenance.names import Damage, relative
 from tupli_repo.odb.maintenance.sources import Encoded, Source
 from tupli_repo.odb.objects import Kind, ObjectId, decode
-from tupli_repo.odb.pack import BlockFile
+from tupli_repo.odb.pack import PACK_SUFFIX, BlockFile
 from tupli_repo.odb.refs import YANK_SUFFIX, RefName
 from tupli_repo.repository.health.checkup import FORMAT_FILE, SETTINGS_FILE, Checkup, name_of
 from tupli_repo.repository.health.others import Others
@@ -81,6 +81,11 @@ class Plan:
             elif self._checkup.is_lost(cause):
                 wanted[cause.missing] = None
                 self._linked_as[cause.missing] = set(cause.linked_as)
+        for damage in self._checkup.damage:
+            if _is_block_file(damage):  # whoever has one of this name knows what it held
+                held = [oid for one in self._sources for oid in one.ids_in(damage.path.name)]
+                wanted.update(dict.fromkeys(oid for oid in held if not self._is_here(oid)))
+                self._in_packs.update(held)
         taken_back = self._checkup.taken_back
         return [
             oid
@@ -209,7 +214,7 @@ class Mending:
         return len(self._bench.moved) + len(self._bench.replaced) + len(self._rebuilt)
 
     def _is_wanting(self, checkup: Checkup) -> bool:
-        return any(
+        return any(_is_block_file(damage) for damage in checkup.damage) or any(
             cause.held if cause.missing is None else checkup.is_lost(cause)
             for cause in checkup.links.causes
         )
@@ -400,6 +405,10 @@ class Mending:
 
 def _all_of(file: BlockFile, ids: Iterable[ObjectId]) -> Generator[Encoded, None, None]:
     yield from file.read_encoded(ids)
+
+
+def _is_block_file(damage: Damage) -> bool:
+    return damage.path.suffix in (PACK_SUFFIX, ".journal")
 
 
 def _note(damage: Damage) -> str:
