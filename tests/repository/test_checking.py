@@ -478,3 +478,22 @@ def test_a_pack_of_which_nothing_is_left_is_fetched_by_its_name(tmp_path: Path):
         assert {header.id for header in lab.list_episodes()} == set(ids)
         assert lab.fsck("deep").is_clean
     assert pack.read_bytes() == before
+
+
+def test_what_was_taken_back_and_pruned_is_not_lost_where_the_taking_back_was_damaged(
+    tmp_path: Path,
+):
+    hub = drive(tmp_path / "drive")
+    with person(tmp_path / "ada", hub) as ada:
+        walk = benchmark(ada)
+        record(ada, walk, 3)
+        ada.publish("walk", episodes=True)
+        ada.push()
+        ada.unpublish("walk", episodes=[min(published(ada))])
+        ada.push(prune=True)
+        (release,) = {item.release for item in ada.log("walk") if item.is_head}
+    shutil.copytree(hub, tmp_path / "copy")
+    overwrite(hub / ".tupli" / "objects" / release[:2] / release[2:], b"")
+    with opened(hub) as there:
+        assert not there.repair(remotes=[str(tmp_path / "copy")]).lost
+        assert there.fsck("data").is_clean

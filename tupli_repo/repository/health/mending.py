@@ -274,6 +274,8 @@ class Mending:
         self._lost.pop(oid, None)
 
     def _note_lost(self, checkup: Checkup, plan: Plan) -> None:
+        taken_back = {raw_id.hex() for raw_id in checkup.taken_back}  # as is known by now
+        self._lost = {oid: one for oid, one in self._lost.items() if oid not in taken_back}
         for cause in checkup.links.causes:
             for oid, kind in self._gone(checkup, cause):
                 if oid in self._restored or (oid in plan.kinds and self._dry_run):
