@@ -9,6 +9,7 @@ Invariant: a file under its final name holds all its bytes, on disk, or does not
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ from tupli_repo.odb.filesystem import FileStatus as FileStatus
 from tupli_repo.odb.filesystem import FileSystem as FileSystem
 from tupli_repo.odb.modes import PRIVATE, Modes, modes_below
 
+_BLOCK_FILE_NAME = re.compile(r"[0-9a-f]{64}\.pack|[0-9a-f]{32}\.journal")
 _FOLDERS = ("objects", "packs", "refs", "staging", "trash", "damaged", "locks")
 
 
@@ -383,6 +385,11 @@ class RepositoryFiles:
         if folder is not None:
             with suppress(OSError):
                 self.fs.remove_folder(folder)
+
+
+def is_block_file_name(name: str) -> bool:
+    """Return whether a file of that name is a pack or journal; another belongs to somebody else."""
+    return _BLOCK_FILE_NAME.fullmatch(name) is not None
 
 
 def replace_file(path: Path, data: bytes, *, fs: FileSystem | None = None) -> None:

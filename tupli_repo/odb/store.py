@@ -18,7 +18,7 @@ from weakref import finalize
 from tupli_repo.errors import CorruptObjectError, InvalidInputError, NotFoundError, TupliError
 from tupli_repo.odb import frames, trashed
 from tupli_repo.odb.failures import ask_again, is_stale
-from tupli_repo.odb.files import RepositoryFiles, disk_errors
+from tupli_repo.odb.files import RepositoryFiles, disk_errors, is_block_file_name
 from tupli_repo.odb.journal import JournalFile
 from tupli_repo.odb.locks import ThreadLock
 from tupli_repo.odb.objects import (
@@ -33,7 +33,6 @@ from tupli_repo.odb.pack import PACK_SUFFIX, BlockFile
 from tupli_repo.odb.trashed import LastingJournal, LastingPack, loose_kind, read_loose
 from tupli_repo.odb.writer import Writer
 
-_BLOCK_FILE_NAME = re.compile(r"[0-9a-f]{64}\.pack|[0-9a-f]{32}\.journal")
 _FAN_OUT_NAME = re.compile(r"[0-9a-f]{2}")
 _TRIES = 5
 _LOOKS = 20
@@ -315,7 +314,7 @@ class ObjectStore:
         before, found = None, set[str]()
         for _ in range(_LOOKS):
             names = self._files.list_folder(self._files.packs)
-            found.update(filter(_BLOCK_FILE_NAME.fullmatch, names))
+            found.update(filter(is_block_file_name, names))
             if names == before:
                 break
             before = names

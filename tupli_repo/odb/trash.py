@@ -17,7 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
-from tupli_repo.odb.files import FileStatus, RepositoryFiles, disk_errors
+from tupli_repo.odb.files import FileStatus, RepositoryFiles, disk_errors, is_block_file_name
 
 SEALED = "sealed"
 """A journal whose objects are in a pack."""
@@ -31,7 +31,6 @@ _KEPT_ELSE = timedelta(days=14)
 _STAMP = "stamp"
 _MAX_STAMP_BYTES = 100
 _RUN_NAME = re.compile(r"[0-9a-f]{32}")
-_BLOCK_FILE_NAME = re.compile(r"[0-9a-f]{64}\.pack|[0-9a-f]{32}\.journal")
 _LOOSE_NAME = re.compile(r"[0-9a-f]{64}")
 
 
@@ -153,7 +152,7 @@ def find(files: RepositoryFiles, name: str) -> Iterator[Path]:
 
 def is_block_file(path: Path) -> bool:
     """Return whether a file in the trash is a pack or journal."""
-    return _BLOCK_FILE_NAME.fullmatch(path.name) is not None
+    return is_block_file_name(path.name)
 
 
 def is_loose(path: Path) -> bool:

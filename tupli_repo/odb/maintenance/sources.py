@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tupli_repo.errors import CorruptObjectError, NotFoundError, StorageIOError
-from tupli_repo.odb.files import RepositoryFiles
+from tupli_repo.odb.files import RepositoryFiles, is_block_file_name
 from tupli_repo.odb.journal import JournalFile
 from tupli_repo.odb.maintenance.check import read_loose
 from tupli_repo.odb.maintenance.salvage import scan
@@ -19,7 +19,6 @@ from tupli_repo.odb.objects import Kind, ObjectId
 from tupli_repo.odb.pack import PACK_SUFFIX, BlockFile, PackFile
 from tupli_repo.odb.remote import RemoteObjects
 
-_BLOCK_FILE = re.compile(r"[0-9a-f]{64}\.pack|[0-9a-f]{32}\.journal")
 _LOOSE = re.compile(r"(?:.*/)?([0-9a-f]{2})/?([0-9a-f]{62})")
 _FAILURES = (CorruptObjectError, NotFoundError, StorageIOError, FileNotFoundError)
 
@@ -104,7 +103,7 @@ class TrashSource:
     def _take(self, path: Path) -> None:
         assert self._block_files is not None
         loose = _LOOSE.fullmatch(path.relative_to(self._files.root).as_posix())
-        if _BLOCK_FILE.fullmatch(path.name):
+        if is_block_file_name(path.name):
             self._block_files.append(self._block_file(path))
         elif loose is not None:
             self._loose[ObjectId(loose[1] + loose[2])] = path
