@@ -40,6 +40,9 @@ def stack(
     if isinstance(samples, np.ndarray):
         dtype_name(samples.dtype, name=name)
         return samples.astype(samples.dtype.newbyteorder("<"), copy=False)
+    alike = _stack_alike(samples, prefer)
+    if alike is not None:
+        return alike
     arrays = [_as_array(sample, f"{name}[{i}]", prefer) for i, sample in enumerate(samples)]
     first = arrays[0]
     dtype = first.dtype
@@ -69,6 +72,44 @@ def are_joinable(one: np.dtype[Any], other: np.dtype[Any]) -> bool:
         return False
     joined = np.result_type(one, other)
     return all(_holds(joined, dtype) for dtype in (one, other))
+
+
+def _stack_alike(samples: Sequence[Any], prefer: str | None) -> NDArray[Any] | None:
+    """Return the same as `stack` where all samples are plainly alike, many times faster.
+
+    None where it takes a closer look.
+    """
+    first = samples[0]
+    kind = type(first)
+    if {*map(type, samples)} != {kind}:
+        return None
+    if kind is np.ndarray:
+        dtype, shape = first.dtype, first.shape
+        if dtype.kind not in "biuf" or dtype.char in "gG" or not dtype.isnative or not first.size:
+            return None
+        if {sample.dtype for sample in samples} != {dtype}:
+            return None
+        if {sample.shape for sample in samples} != {shape}:
+            return None
+        try:
+            joined = b"".join(samples)
+        except (BufferError, TypeError, ValueError):  # one does not lie in C order
+            return None
+        return np.frombuffer(joined, dtype).reshape(len(samples), *shape)
+    dtype = _PLAIN_DTYPES.get(kind)
+    if dtype is None or (not issubclass(kind, np.generic) and prefer not in (None, dtype.str)):
+        return None
+    try:
+        return np.array(samples, dtype)
+    except OverflowError:  # an integer beyond 64 bits
+        return None
+
+
+_PLAIN_DTYPES: dict[type, np.dtype[Any]] = {
+    kind: np.dtype(kind).newbyteorder("<")
+    for kind in (bool, float, np.bool_, np.float32, np.float64, np.uint8, np.int32, np.int64)
+} | {int: np.dtype("<i8")}
+"""Types whose values are exactly those of a dtype."""
 
 
 def _holds(wide: np.dtype[Any], narrow: np.dtype[Any]) -> bool:

@@ -13,6 +13,7 @@ Invariant: `decode` gives back what `encode` was given: values, dtypes, missing 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, SupportsFloat
 
 import numpy as np
@@ -30,7 +31,7 @@ from tupli_repo.codec.samples import (
     free_columns,
     samples_from_columns,
 )
-from tupli_repo.codec.spaces import Tree, build_space, tree_for
+from tupli_repo.codec.spaces import Described, Tree, build_space, described
 from tupli_repo.codec.values import dtype_name, dump_json, load_json, parse_dtype
 from tupli_repo.codec.views import View
 from tupli_repo.errors import CorruptObjectError, EncodingError, InvalidInputError
@@ -50,6 +51,7 @@ _DEFAULTS: dict[str, Any] = {
     "truncated": False,
 }
 """What a record's body leaves out; each is false."""
+_NUMBERS = {float, int, np.float32, np.float64, np.ndarray}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,11 +148,11 @@ def encode(
             infos, metadata and options is left out and reported in ``problems``.
     """
     n_steps = _check_lengths(steps)
-    observation = tree_for(observation_space, steps.observations[0])
-    action = tree_for(action_space, steps.actions[0])
-    columns = columns_from_samples(observation, steps.observations, "observations")
-    columns |= columns_from_samples(action, steps.actions, "actions")
-    columns["rewards"] = stack([_number(reward) for reward in steps.rewards], "rewards")
+    observation = described(observation_space, steps.observations[0])
+    action = described(action_space, steps.actions[0])
+    columns = columns_from_samples(observation.tree, steps.observations, "observations")
+    columns |= columns_from_samples(action.tree, steps.actions, "actions")
+    columns["rewards"] = stack(_numbers(steps.rewards), "rewards")
     columns["terminated"] = np.asarray(steps.terminated, dtype=bool)
     columns["truncated"] = np.asarray(steps.truncated, dtype=bool)
     problems: list[EncodingError] = []
@@ -175,21 +177,32 @@ def encode(
         "terminated": bool(columns["terminated"][-1]),
         "truncated": bool(columns["truncated"][-1]),
     }
-    layout = {
-        "action_space": action,
-        "columns": [
-            [name, dtype_name(column.dtype, name=name), list(column.shape[1:])]
-            for name, column in columns.items()
-        ],
-        "format": FORMAT,
-        "observation_space": observation,
-    }
+    specs = tuple(ColumnSpec(name, c.dtype, c.shape[1:]) for name, c in columns.items())
+    is_known = observation.is_known and action.is_known
+    layout = (_encode_layout if is_known else _encode_layout.__wrapped__)(
+        observation, action, specs
+    )
     return EncodedEpisode(
         record=storable_items(record, "episode", problems),
-        layout=dump_json(layout, name="layout"),
+        layout=layout,
         data=encode_columns(list(columns.values())),
         problems=problems,
     )
+
+
+@lru_cache(maxsize=64)  # the episodes of a benchmark share one
+def _encode_layout(
+    observation: Described, action: Described, specs: tuple[ColumnSpec, ...]
+) -> bytes:
+    layout = {
+        "action_space": action.tree,
+        "columns": [
+            [spec.name, dtype_name(spec.dtype, name=spec.name), list(spec.shape)] for spec in specs
+        ],
+        "format": FORMAT,
+        "observation_space": observation.tree,
+    }
+    return dump_json(layout, name="layout")
 
 
 def encode_record(record: Mapping[str, Any]) -> bytes:
@@ -398,10 +411,17 @@ def _check_lengths(steps: Steps) -> int:
     return n_steps
 
 
-def _number(reward: Any) -> Any:
-    """A reward; a Fraction or the like as the float that Gymnasium takes it for."""
-    known = isinstance(reward, (np.ndarray, np.generic, int, float, str))
-    return float(reward) if isinstance(reward, SupportsFloat) and not known else reward
+def _numbers(rewards: Items) -> Items:
+    """Rewards; a Fraction or the like as the float that Gymnasium takes it for."""
+    if isinstance(rewards, np.ndarray) or {*map(type, rewards)} <= _NUMBERS:
+        return rewards
+    known = (np.ndarray, np.generic, int, float, str)
+    return [
+        float(reward)
+        if not isinstance(reward, known) and isinstance(reward, SupportsFloat)
+        else reward
+        for reward in rewards
+    ]
 
 
 def _is_default(key: str, value: Any) -> bool:

@@ -35,6 +35,8 @@ def storable_items(value: Any, name: str, problems: list[EncodingError]) -> Any:
         problems.append(EncodingError(f"'{name}' is a '{kind}', where a dictionary is due"))
         return {}
     kept, sizes = dict(value), {}
+    if not kept:
+        return kept
     with suppress(EncodingError):
         dump_json(kept, name=name)
         return kept
@@ -64,16 +66,24 @@ def info_columns(infos: Sequence[Mapping[Any, Any]], problems: list[EncodingErro
         problems: Items that cannot be stored are left out and added here.
     """
     columns: Columns = {}
-    if any(not isinstance(info, Mapping) for info in infos):
+    if {*map(type, infos)} == {dict}:
+        if not any(infos):
+            return columns
+    elif any(not isinstance(info, Mapping) for info in infos):
         infos = [storable_items(x, f"infos[{i}]", problems) or {} for i, x in enumerate(infos)]
     for key in sorted(k for k in infos[0] if isinstance(k, str)):
         column = _typed_column([info.get(key) for info in infos])
         if column is not None:
             columns[f"{_INFO_PREFIX}{escape(key)}"] = column
     typed = {unescape(name.removeprefix(_INFO_PREFIX)) for name in columns}
+    if all(len(info) == len(typed) for info in infos):
+        return columns
     texts = []
     for i, info in enumerate(infos):
         rest = {key: value for key, value in info.items() if key not in typed}
+        if not rest:
+            texts.append(b"")
+            continue
         kept = storable_items(rest, f"infos[{i}]", problems)
         texts.append(dump_json(kept, name=f"infos[{i}]") if kept else b"")
     if any(texts):

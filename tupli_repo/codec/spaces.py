@@ -7,7 +7,7 @@ Invariant: `build_space(describe_space(space)) == space`.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from math import prod
 from typing import Any
 
@@ -101,6 +101,60 @@ def tree_for(space: Space[Any] | None, sample: Any) -> Tree:
         pairs = zip(space.spaces, sample, strict=True)
         return {"type": "Tuple", "spaces": [tree_for(part, value) for part, value in pairs]}
     return infer_tree(sample)
+
+
+class Described:
+    """A space's tree, and what tells quickly whether two spaces have the same.
+
+    Equal ones have equal trees; where that cannot be told quickly, each is equal to itself only.
+
+    Args:
+        tree: The tree.
+        key: What decides it; None where that is not known.
+    """
+
+    __slots__ = ("_key", "tree")
+
+    def __init__(self, tree: Tree, key: Hashable | None) -> None:
+        self.tree = tree
+        self._key = key
+
+    @property
+    def is_known(self) -> bool:
+        """Whether another space may be found to have the same tree."""
+        return self._key is not None
+
+    def __eq__(self, other: object) -> bool:
+        is_same = isinstance(other, Described) and self._key == other._key
+        return self is other or (self.is_known and is_same)
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+
+def described(space: Space[Any] | None, sample: Any) -> Described:
+    """Return what `tree_for` returns; it is kept for plain spaces, as episodes come in thousands.
+
+    A space that was changed meanwhile is described anew.
+    """
+    key: Hashable | None = None
+    if type(space) is spaces.Box:
+        bounds = (space.low.tobytes(), space.high.tobytes())
+        key = ("Box", space.dtype, space.shape, *bounds)
+    elif type(space) is spaces.Discrete:
+        key = ("Discrete", int(space.n), int(space.start), np.dtype(space.dtype))
+    if key is None:
+        return Described(tree_for(space, sample), None)
+    known = _KNOWN.get(key)
+    if known is None:
+        if len(_KNOWN) >= _MAX_KNOWN:
+            _KNOWN.clear()
+        known = _KNOWN[key] = Described(tree_for(space, sample), key)
+    return known
+
+
+_KNOWN: dict[Hashable, Described] = {}
+_MAX_KNOWN = 64
 
 
 def leaf_shape(tree: Tree) -> tuple[int, ...] | None:

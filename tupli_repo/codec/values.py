@@ -29,6 +29,9 @@ _INT64 = range(-(2**63), 2**63)
 _DTYPE_KINDS = frozenset("?biufcSUmM")
 _DTYPE_NAME = re.compile(r"[<|][b-zA-Z]\d+(\[\w+\])?")  # 'a' is an old alias: numpy warns
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
+_ENCODER = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+)
 _NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -46,7 +49,7 @@ def dump_json(value: Any, *, name: str = "value") -> bytes:
     >>> dump_json({"b": float("inf"), "a": 1})
     b'{"a":1,"b":{"#f":"inf"}}'
     """
-    tree = _to_tree(value, name, 1)
+    tree = value if _is_plain(value, 1) else _to_tree(value, name, 1)
     data = _canonical(tree)
     if len(data) > MAX_BODY_BYTES:
         raise EncodingError(
@@ -129,10 +132,29 @@ def _load_plain(data: bytes) -> Any:
 
 
 def _canonical(tree: Any) -> bytes:
-    text = json.dumps(
-        tree, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
-    return text.encode("utf-8", "surrogatepass")
+    return _ENCODER.encode(tree).encode("utf-8", "surrogatepass")
+
+
+def _is_plain(value: Any, depth: int) -> bool:
+    """Whether a value is its own tree, which is so of nearly all there are.
+
+    Types are compared exactly: a subclass, such as numpy's float64, may need a tag.
+    """
+    kind = type(value)
+    if kind is str:
+        return bool(value.isascii())
+    if kind is int:
+        return value in _INT64
+    if kind is float:
+        return math.isfinite(value)
+    if kind is dict and depth < MAX_DEPTH:
+        return all(
+            type(key) is str and key.isascii() and key[:1] != "#" and _is_plain(item, depth + 1)
+            for key, item in value.items()
+        )
+    if kind is list and depth < MAX_DEPTH:
+        return all(_is_plain(item, depth + 1) for item in value)
+    return value is None or kind is bool
 
 
 def _to_tree(value: Any, path: str, depth: int) -> Any:
