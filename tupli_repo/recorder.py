@@ -280,7 +280,7 @@ class EpisodeRecorder:
                 self._tell(recorded)
                 if len(buffer) < n_steps:
                     raise EncodingError(
-                        f"episode '{recorded.header.id[:12]}' was recorded as far as"
+                        f"episode '{recorded.id[:12]}' was recorded as far as"
                         f" '{rl_tuple_cls.__name__}.from_env_step' came, {len(buffer)} of {n_steps}"
                         " steps"
                     )
@@ -290,7 +290,7 @@ class EpisodeRecorder:
             if kept is not None:
                 recorded = self._record(kept, benchmark_id, known)
                 raise EncodingError(
-                    f"episode '{recorded.header.id[:12]}' was recorded as far as it can be stored,"
+                    f"episode '{recorded.id[:12]}' was recorded as far as it can be stored,"
                     f" {len(kept.actions)} of {len(steps.actions)} steps: {failure.message}",
                     hint=failure.hint,
                 ) from failure
@@ -305,7 +305,7 @@ class EpisodeRecorder:
         if recorded.problems:
             first, more = recorded.problems[0], len(recorded.problems) - 1
             raise EncodingError(
-                f"episode '{recorded.header.id[:12]}' was recorded, without what cannot be stored:"
+                f"episode '{recorded.id[:12]}' was recorded, without what cannot be stored:"
                 f" {first.message}" + (f", and {more} more" if more else ""),
                 hint=first.hint,
             )

@@ -9,7 +9,7 @@ nothing.
 Invariant: `decode_columns(specs, encode_columns(columns))` gives the same arrays, bit for bit.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple
@@ -70,50 +70,81 @@ def encode_columns(columns: Sequence[NDArray[Any]]) -> list[bytes]:
     return [b"".join(blobs[index]) for index in sorted(blobs)]
 
 
-class ColumnFiller:
-    """Fills the columns of one episode from its blobs, in any order.
+class Places:
+    """Where the columns of an episode lie in its blobs.
+
+    Episodes of one layout with as many rows have the same places.
 
     Args:
         specs: Every column of the layout, in order.
         rows: How many rows each has.
         n_blobs: How many blobs there are.
-        into: By name, the arrays to fill, of shape (rows, *item); others are passed over.
 
     Raises:
         CorruptObjectError: So many blobs cannot hold these columns; the caller knows the episode.
     """
 
-    def __init__(
-        self,
-        specs: Sequence[ColumnSpec],
-        rows: Sequence[int],
-        n_blobs: int,
-        into: Mapping[str, NDArray[Any]],
-    ) -> None:
-        check_rows(specs, rows, n_blobs)
-        self._targets = [into.get(spec.name) for spec in specs]
+    def __init__(self, specs: Sequence[ColumnSpec], rows: Sequence[int], n_blobs: int) -> None:
+        pieces = _checked_pieces(specs, rows, n_blobs)
+        self.rows = tuple(rows)
+        self._names = [spec.name for spec in specs]
         self._pieces: dict[int, list[_Piece]] = {}
-        for piece in _pieces(tuple(specs), tuple(rows)):
+        for piece in pieces:
             self._pieces.setdefault(piece.blob, []).append(piece)
 
-    def fill(self, number: int, blob: bytes) -> None:
-        """Fill what lies in one blob.
+    def blobs(self, only: Collection[str]) -> list[int]:
+        """Return the numbers of the blobs that hold some columns, in order."""
+        return [
+            number
+            for number, pieces in self._pieces.items()
+            if any(self._names[piece.column] in only for piece in pieces)
+        ]
+
+    def is_shared(self, number: int) -> bool:
+        """Whether a blob holds whole columns, so that those of many episodes are filled at once."""
+        return all(
+            piece.stop - piece.start == self.rows[piece.column] for piece in self._pieces[number]
+        )
+
+    def fill(self, number: int, bodies: Sequence[bytes], into: Mapping[str, NDArray[Any]]) -> None:
+        """Fill the columns of some episodes with what lies in one blob of each.
+
+        Args:
+            number: Which of an episode's blobs.
+            bodies: That blob of each episode; of several only where it `is_shared`.
+            into: By name, the arrays to fill, the episodes' rows end to end; others are passed
+                over.
 
         Raises:
-            CorruptObjectError: It is not a blob of these columns; the caller knows the episode.
+            CorruptObjectError: One is not a blob of these columns; the caller knows the episode.
         """
         pieces = self._pieces[number]
-        if len(blob) != pieces[-1].offset + pieces[-1].size:
+        size, n = pieces[-1].offset + pieces[-1].size, len(bodies)
+        if any(len(body) != size for body in bodies):
             raise CorruptObjectError("a blob has another size than its columns")
+        joined = bodies[0] if n == 1 else b"".join(bodies)
+        source = np.frombuffer(joined, np.uint8).reshape(n, size)
         for piece in pieces:
-            target = self._targets[piece.column]
-            if target is not None:
-                data = memoryview(blob)[piece.offset : piece.offset + piece.size]
-                _from_planes(data, target[piece.start : piece.stop])
+            target = into.get(self._names[piece.column])
+            if target is not None and piece.size:
+                rows = target if n > 1 else target[piece.start : piece.stop]
+                _from_planes(source[:, piece.offset : piece.offset + piece.size], rows)
+
+
+MakeArray = Callable[[str, tuple[int, ...], np.dtype[Any]], NDArray[Any]]
+"""Makes the array of a column, not filled yet, of its name, shape and dtype."""
+
+
+def make_array(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return an array in memory, not filled yet; its name does not matter."""
+    return np.empty(shape, dtype)
 
 
 def empty_columns(
-    specs: Sequence[ColumnSpec], rows: Sequence[int], only: Collection[str] | None = None
+    specs: Sequence[ColumnSpec],
+    rows: Sequence[int],
+    only: Collection[str] | None = None,
+    make: MakeArray = make_array,
 ) -> dict[str, NDArray[Any]]:
     """Return arrays for columns, not filled yet; all columns where ``only`` is None.
 
@@ -124,7 +155,7 @@ def empty_columns(
         (spec, n) for spec, n in zip(specs, rows, strict=True) if only is None or spec.name in only
     ]
     try:
-        return {spec.name: np.empty((n, *spec.shape), spec.dtype) for spec, n in wanted}
+        return {spec.name: make(spec.name, (n, *spec.shape), spec.dtype) for spec, n in wanted}
     except (MemoryError, ValueError):
         size = sum(spec.row_bytes * n for spec, n in wanted)
         raise InvalidInputError(
@@ -146,25 +177,17 @@ def decode_columns(
     Raises:
         CorruptObjectError: The blobs are not those of these columns; the caller knows the episode.
     """
-    check_rows(specs, rows, len(blobs))
+    places = Places(specs, rows, len(blobs))
     columns = empty_columns(specs, rows)
-    filler = ColumnFiller(specs, rows, len(blobs), columns)
     for number, blob in enumerate(blobs):
-        filler.fill(number, blob)
+        places.fill(number, [blob], columns)
     return columns
 
 
-def blobs_of(specs: Sequence[ColumnSpec], rows: Sequence[int], only: Collection[str]) -> set[int]:
-    """Return the numbers of the blobs that hold some columns."""
-    return {
-        piece.blob
-        for piece in _pieces(tuple(specs), tuple(rows))
-        if specs[piece.column].name in only
-    }
-
-
-def check_rows(specs: Sequence[ColumnSpec], rows: Sequence[int], n_blobs: int) -> None:
-    """Check that the columns can be what so many blobs hold, before memory is taken for them.
+def _checked_pieces(
+    specs: Sequence[ColumnSpec], rows: Sequence[int], n_blobs: int
+) -> tuple[_Piece, ...]:
+    """The pieces of columns that can be what so many blobs hold, before memory is taken for them.
 
     Raises:
         CorruptObjectError: They cannot.
@@ -178,9 +201,11 @@ def check_rows(specs: Sequence[ColumnSpec], rows: Sequence[int], n_blobs: int) -
         raise CorruptObjectError("a column has an impossible size")
     if sum(sizes) > n_blobs * MAX_BLOB_BYTES:
         raise CorruptObjectError("the columns are larger than their blobs can be")
-    needed = {piece.blob for piece in _pieces(tuple(specs), tuple(rows))}
+    pieces = _pieces(tuple(specs), tuple(rows))
+    needed = {piece.blob for piece in pieces}
     if needed != set(range(n_blobs)):
         raise CorruptObjectError(f"{n_blobs} blobs are there, {len(needed)} are due")
+    return pieces
 
 
 @lru_cache(maxsize=256)
@@ -209,15 +234,14 @@ def _to_planes(rows: NDArray[Any]) -> bytes:
     return rows.reshape(len(rows), -1).view(np.uint8).T.tobytes()
 
 
-def _from_planes(data: memoryview, into: NDArray[Any]) -> None:
-    if not into.size:
-        return
-    target = into.reshape(len(into), -1).view(np.uint8)
-    source = np.frombuffer(data, np.uint8)
+def _from_planes(source: NDArray[np.uint8], into: NDArray[Any]) -> None:
+    """Fill the rows of some episodes, end to end, from the bytes of each, shape (n, bytes)."""
+    n, row_bytes = len(source), into.nbytes // len(into)
+    target = into.reshape(len(into), -1).view(np.uint8).reshape(n, -1, row_bytes)
     if into.dtype.itemsize == 1:
         target[:] = source.reshape(target.shape)
     else:
-        target[:] = source.reshape(target.shape[::-1]).T
+        target[:] = source.reshape(n, row_bytes, -1).transpose(0, 2, 1)
 
 
 def concatenate(parts: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:

@@ -51,6 +51,22 @@ _DEFAULTS: dict[str, Any] = {
     "truncated": False,
 }
 """What a record's body leaves out; each is false."""
+_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "abandoned": bool,
+    "created_at": str,
+    "created_by": str,
+    "final_observation": bool,
+    "lengths": dict,
+    "metadata": dict,
+    "n_steps": int,
+    "options": (dict, type(None)),
+    "reset_info": dict,
+    "rng": (dict, type(None)),
+    "seed": (int, type(None)),
+    "terminated": bool,
+    "truncated": bool,
+}
+"""The types of a record's fields."""
 _NUMBERS = {float, int, np.float32, np.float64, np.ndarray}
 
 
@@ -221,22 +237,7 @@ def decode_record(body: bytes) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise CorruptObjectError("an episode's record is malformed")
     record = {**_DEFAULTS, **record}
-    expected: dict[str, type | tuple[type, ...]] = {
-        "abandoned": bool,
-        "created_at": str,
-        "created_by": str,
-        "final_observation": bool,
-        "lengths": dict,
-        "metadata": dict,
-        "n_steps": int,
-        "options": (dict, type(None)),
-        "reset_info": dict,
-        "rng": (dict, type(None)),
-        "seed": (int, type(None)),
-        "terminated": bool,
-        "truncated": bool,
-    }
-    for key, kind in expected.items():
+    for key, kind in _FIELDS.items():
         if key not in record or not isinstance(record[key], kind):
             raise CorruptObjectError(f"an episode's record has no proper '{key}'")
     is_text = all(_is_unicode(record[key]) for key in ("created_at", "created_by"))

@@ -9,6 +9,7 @@ Invariant: `decode(encode(obj)) == obj`, and two objects with one id are the sam
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from hashlib import sha256
 from typing import NewType
 
@@ -147,15 +148,18 @@ def decode_header(data: bytes | memoryview, start: int = 0) -> ObjectHeader:
     Raises:
         CorruptObjectError: No object begins there; the caller knows the file.
     """
-    match = _HEADER.match(data, start, min(len(data), start + _MAX_HEADER))
+    line, end, _ = bytes(data[start : start + _MAX_HEADER]).partition(b"\n")
+    return _parse_header(line + end)
+
+
+@lru_cache(maxsize=4096)  # the objects of a repository have few kinds and sizes
+def _parse_header(line: bytes) -> ObjectHeader:
+    match = _HEADER.fullmatch(line)
     kind = match and Kind.__members__.get(match[1].decode().upper())
     if match is None or kind is None:
         raise CorruptObjectError("it holds something that is not an object")
     header = ObjectHeader(
-        kind=kind,
-        links_start=match.end() - start,
-        n_links=int(match[2]),
-        body_size=int(match[3]),
+        kind=kind, links_start=len(line), n_links=int(match[2]), body_size=int(match[3])
     )
     if header.n_links > MAX_LINKS or header.size_bytes > MAX_OBJECT_BYTES:
         raise CorruptObjectError("it holds an object over the size limit")

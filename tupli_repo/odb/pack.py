@@ -9,14 +9,16 @@ object that is returned has the SHA-256 that was asked for.
 
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple, Self
 
 from tupli_repo.errors import CorruptObjectError, EncodingError
 from tupli_repo.odb import block, frames
+from tupli_repo.odb.ahead import in_order
 from tupli_repo.odb.block import MAX_STORED_BYTES, Block, Directory, Entry, FullBlock, Packer
 from tupli_repo.odb.files import RepositoryFiles, Scratch, disk_errors
 from tupli_repo.odb.objects import (
@@ -41,6 +43,9 @@ _COUNT = struct.Struct("<I")
 _BLOCK_ROW = struct.Struct("<QII")
 _OBJECT_ROW = struct.Struct("<32sBIII")
 _MAX_DIRECTORY_BYTES = 64 << 20
+_MUCH_BYTES = 1 << 20
+_MUCH_PER_BLOCK, _TOO_MUCH_PER_BLOCK = 16 << 10, 4 << 20
+_Read = tuple[list[tuple[ObjectId, Kind, bytes]], CorruptObjectError | None]
 
 
 class BlockFile(ABC):
@@ -77,16 +82,37 @@ class BlockFile(ABC):
             CorruptObjectError: A block or object is not what the directory says.
             FileNotFoundError: The file is gone: it was superseded by another.
         """
-        found = [(oid, entry) for oid in ids if (entry := self.directory.get(oid))]
-        found.sort(key=lambda item: (item[1].block, item[1].offset))
-        if not found:
+        blocks: dict[int, list[tuple[ObjectId, Entry]]] = {}
+        for oid in ids:
+            entry = self.directory.get(oid)
+            if entry is not None:
+                blocks.setdefault(entry.block, []).append((oid, entry))
+        if not blocks:
             return
         with self._open() as (descriptor, _):
-            current, raw = -1, b""
-            for oid, entry in found:
-                if entry.block != current:
-                    current, raw = entry.block, self._read_block(descriptor, entry)
-                yield oid, entry.kind, self._cut(oid, entry, raw)
+            read = partial(self._read_some, descriptor)
+            asked = [sorted(blocks[n], key=_offset) for n in sorted(blocks)]
+            for encoded, damage in self._at_once(list(blocks))(read, asked):
+                yield from encoded
+                if damage is not None:
+                    raise damage
+
+    def _at_once(self, blocks: Sequence[int]) -> Callable[..., Iterator[_Read]]:
+        """How blocks are read: one by one, or some ahead where they are many and not tiny."""
+        sizes = [self.directory.blocks[n].raw for n in blocks]
+        is_much = sum(sizes) >= max(_MUCH_BYTES, _MUCH_PER_BLOCK * len(sizes))
+        return in_order if is_much and max(sizes) <= _TOO_MUCH_PER_BLOCK else map
+
+    def _read_some(self, descriptor: int, asked: Sequence[tuple[ObjectId, Entry]]) -> _Read:
+        """Objects of one block, in order, up to the first that is damaged."""
+        raw = self._read_block(descriptor, asked[0][1])
+        found: list[tuple[ObjectId, Kind, bytes]] = []
+        for oid, entry in asked:
+            try:
+                found.append((oid, entry.kind, self._cut(oid, entry, raw)))
+            except CorruptObjectError as err:
+                return found, err
+        return found, None
 
     def _open(self) -> AbstractContextManager[tuple[int, int]]:
         """A descriptor, and the size of the file."""
@@ -126,6 +152,10 @@ class BlockFile(ABC):
 
     def _damaged(self, reason: str) -> CorruptObjectError:
         return block.in_file(self.path, CorruptObjectError(reason))
+
+
+def _offset(item: tuple[ObjectId, Entry]) -> int:
+    return item[1].offset
 
 
 class Finished(NamedTuple):

@@ -6,11 +6,11 @@ is appended to the writer's journal in one write.
 Invariant: an episode that is listed has everything it links.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from secrets import token_hex
-from sys import intern
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from gymnasium import Space
 
@@ -22,6 +22,7 @@ from tupli_repo.errors import CorruptObjectError, EncodingError, NotFoundError
 from tupli_repo.odb.objects import Kind, Object, ObjectId, encode, object_id
 from tupli_repo.odb.pack import BlockFile
 from tupli_repo.odb.store import ObjectStore
+from tupli_repo.repository.headers import header_of, row_of
 from tupli_repo.repository.loading import (
     LoadedEpisodes,
     StoredEpisode,
@@ -30,7 +31,6 @@ from tupli_repo.repository.loading import (
 )
 from tupli_repo.schema import BaseFilter, EpisodeHeader, EpisodeItem, utc_now
 
-_HEADER_FIELDS = set(EpisodeHeader.model_fields)  # one for all: there may be a million headers
 _FIRST_DATA_LINK = 2  # behind the benchmark and the layout
 _CHUNK = 256
 _TRIES = 5
@@ -41,11 +41,25 @@ class _PackGoneError(Exception):
     """A pack was superseded by another while it was to be read."""
 
 
-class Recorded(NamedTuple):
-    """What came of recording: the header, and items that could not be stored and were left out."""
+class Recorded:
+    """What came of recording.
 
-    header: EpisodeHeader
-    problems: list[EncodingError]
+    Args:
+        oid: The episode's id.
+        record: Its record.
+        problems: Items that could not be stored and were left out.
+    """
+
+    def __init__(self, oid: ObjectId, record: Object, problems: list[EncodingError]) -> None:
+        self.id = oid
+        self.problems = problems
+        self._record = record
+
+    @cached_property
+    def header(self) -> EpisodeHeader:
+        """The episode's header, as it will be listed."""
+        fields = codec.decode_record(self._record.body)
+        return header_of(row_of(self.id, self._record.links[0], fields))
 
 
 class Episodes:
@@ -102,8 +116,7 @@ class Episodes:
         body = codec.encode_record(fields)
         record = Object(kind=Kind.EPISODE, links=links, body=body)
         oid = self._store.append([*blobs, record])[-1]
-        header = _header(_row(oid, benchmark_id, codec.decode_record(body)))
-        return Recorded(header, encoded.problems)
+        return Recorded(oid, record, encoded.problems)
 
     def select(
         self,
@@ -129,7 +142,7 @@ class Episodes:
         def make(row: EpisodeRow) -> EpisodeHeader | None:
             if row.id in hidden or (only_published and not row.published_in):
                 return None
-            return _header(row) if is_complete(row) else None
+            return header_of(row) if is_complete(row) else None
 
         return self._select(chosen, make)
 
@@ -176,8 +189,8 @@ class Episodes:
             NotFoundError: One is not here.
         """
         published_in = self._catalog.published_in(ids, self._published())
-        rows = (_row(i, obj.links[0], _fields(i, obj)) for i, obj in self._store.read_many(ids))
-        found = [_header(row._replace(published_in=published_in[row.id])) for row in rows]
+        rows = (row_of(i, obj.links[0], _fields(i, obj)) for i, obj in self._store.read_many(ids))
+        found = [header_of(row._replace(published_in=published_in[row.id])) for row in rows]
         return sorted(found, key=lambda header: (header.created_at, header.id))
 
     def _stored(self, oid: ObjectId, obj: Object, published_in: tuple[str, ...]) -> StoredEpisode:
@@ -188,9 +201,8 @@ class Episodes:
             rows = codec.rows_of(fields, layout)
         except CorruptObjectError as err:
             raise in_episode(oid, err) from None
-        row = _row(oid, benchmark_id, fields)._replace(published_in=published_in)
-        header = _header(row)
-        return StoredEpisode(header, obj.body, layout_id, tuple(data), rows)
+        row = row_of(oid, benchmark_id, fields)._replace(published_in=published_in)
+        return StoredEpisode(row, obj.body, layout_id, tuple(data), rows)
 
     def _layout_of(self, oid: ObjectId) -> Layout:
         if oid not in self._layouts:
@@ -266,7 +278,7 @@ class Episodes:
 
     def _rows_in(self, file: BlockFile, ids: Iterable[ObjectId]) -> Iterator[EpisodeRow]:
         for oid, obj in file.read_many(ids):
-            row = _row(oid, obj.links[0], _fields(oid, obj))
+            row = row_of(oid, obj.links[0], _fields(oid, obj))
             missing = tuple(link for link in obj.links[1:] if link not in file.directory)
             yield row._replace(missing=missing)
 
@@ -290,35 +302,3 @@ def _fields(oid: ObjectId, obj: Object) -> dict[str, Any]:
         return codec.decode_record(obj.body)
     except CorruptObjectError as err:
         raise in_episode(oid, err) from None
-
-
-def _row(oid: ObjectId, benchmark_id: str, fields: Mapping[str, Any]) -> EpisodeRow:
-    return EpisodeRow(
-        id=oid,
-        benchmark_id=benchmark_id,
-        created_at=fields["created_at"],
-        created_by=fields["created_by"],
-        n_tuples=fields["n_steps"],
-        terminated=fields["terminated"],
-        timeout=fields["truncated"],
-        seed=fields["seed"],
-        metadata=fields["metadata"],
-        missing=(),
-    )
-
-
-def _header(row: EpisodeRow) -> EpisodeHeader:
-    """The header of a row; the row was checked, so that pydantic need not do it again."""
-    return EpisodeHeader.model_construct(
-        _HEADER_FIELDS,
-        id=row.id,
-        created_by=intern(row.created_by),
-        published_in=list(row.published_in),
-        created_at=row.created_at,
-        benchmark_id=intern(row.benchmark_id),
-        metadata=row.metadata,
-        n_tuples=row.n_tuples,
-        terminated=row.terminated,
-        timeout=row.timeout,
-        seed=row.seed,
-    )

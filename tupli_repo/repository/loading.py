@@ -8,42 +8,46 @@ Invariant: episodes are in the order asked for, and their views share the arrays
 """
 
 from collections.abc import Callable, Collection, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tupli_repo.catalog import EpisodeRow
 from tupli_repo.codec import episode as codec
 from tupli_repo.codec.arrays import are_joinable
 from tupli_repo.codec.columns import (
-    ColumnFiller,
-    blobs_of,
-    check_rows,
+    MakeArray,
+    Places,
     concatenate,
     empty_columns,
+    make_array,
 )
 from tupli_repo.codec.episode import EpisodeData, Layout
 from tupli_repo.codec.samples import OFFSETS
 from tupli_repo.errors import CorruptObjectError, InvalidInputError
 from tupli_repo.odb.objects import ObjectId
 from tupli_repo.odb.store import ObjectStore
+from tupli_repo.repository.headers import header_of
 from tupli_repo.schema import EpisodeHeader
 
 Columns = dict[str, NDArray[Any]]
+_RUN_BYTES = 128 << 10  # the more at once the better, as long as they stay in the processor's cache
 
 
 class StoredEpisode(NamedTuple):
     """An episode's record.
 
     Attributes:
-        header: What is listed of it.
+        row: What is listed of it.
         body: The record's body.
         layout: The id of its layout.
         data: The ids of its data blobs, in order.
         rows: How many rows each column of the layout has.
     """
 
-    header: EpisodeHeader
+    row: EpisodeRow
     body: bytes
     layout: ObjectId
     data: tuple[ObjectId, ...]
@@ -64,54 +68,82 @@ class _Group:
         names = [spec.name for spec in layout.columns]
         self.wanted = [name for name in names if only is None or _is_asked_for(name, only)]
         self.columns: Columns = {}
-        self._starts: dict[str, NDArray[np.int64]] = {}
+        self._starts: dict[str, list[int]] = {}
+        self._known: dict[tuple[int, ...], Places] = {}
+        self._places: list[Places] = []  # of each episode
+        self._blobs: dict[Places, list[int]] = {}
 
     def add(self, episode: StoredEpisode) -> int:
-        """Add an episode and return its number in the group."""
-        self._episodes.append(episode)
-        return len(self._episodes) - 1
-
-    def allocate(self) -> None:
-        """Make the arrays for all episodes that were added."""
-        counts = np.array([episode.rows for episode in self._episodes], dtype=np.int64)
-        ends = np.concatenate([np.zeros((1, counts.shape[1]), np.int64), counts.cumsum(axis=0)])
-        specs = self.layout.columns
-        self._starts = {spec.name: ends[:, i] for i, spec in enumerate(specs)}
-        self.columns = empty_columns(specs, ends[-1].tolist(), self.wanted)
-
-    def part(self, number: int) -> Columns:
-        """Return one episode's columns, as views."""
-        parts = {}
-        for name, column in self.columns.items():
-            start, stop = self._starts[name][number : number + 2]
-            parts[name] = column[start:stop]
-        return parts
-
-    def filler(self, number: int) -> ColumnFiller:
-        """Return what fills one episode's columns from its blobs."""
-        episode = self._episodes[number]
-        specs = self.layout.columns
-        return ColumnFiller(specs, episode.rows, len(episode.data), self.part(number))
-
-    def blobs(self, number: int) -> set[int]:
-        """Return the numbers of the blobs that hold the wanted columns of an episode.
+        """Add an episode and return its number in the group.
 
         Raises:
             CorruptObjectError: Its blobs cannot hold its columns.
         """
-        episode, specs = self._episodes[number], self.layout.columns
+        self._episodes.append(episode)
+        self._places.append(self._places_of(episode))
+        return len(self._episodes) - 1
+
+    def allocate(self, make: MakeArray) -> None:
+        """Make the arrays for all episodes that were added."""
+        counts = np.array([episode.rows for episode in self._episodes], dtype=np.int64)
+        ends = np.concatenate([np.zeros((1, counts.shape[1]), np.int64), counts.cumsum(axis=0)])
+        specs = self.layout.columns
+        self._starts = {spec.name: ends[:, i].tolist() for i, spec in enumerate(specs)}
+        self.columns = empty_columns(specs, ends[-1].tolist(), self.wanted, make)
+
+    def part(self, number: int) -> Columns:
+        """Return one episode's columns, as views."""
+        return self._rows(number, number + 1)
+
+    def blobs(self, number: int) -> list[int]:
+        """Return the numbers of the blobs that hold the wanted columns of an episode."""
+        return self._blobs[self._places[number]]
+
+    def goes_on(self, first: int, number: int, blob: int) -> bool:
+        """Whether one blob of two episodes can be filled in at once, where all between are, too."""
+        places = self._places[number]
+        return self._places[first] is places and places.is_shared(blob)
+
+    def fill(self, first: int, blob: int, bodies: Sequence[bytes]) -> None:
+        """Fill in one blob of each of some episodes that follow each other.
+
+        Raises:
+            CorruptObjectError: One is damaged.
+        """
+        rows = self._rows(first, first + len(bodies))
         try:
-            check_rows(specs, episode.rows, len(episode.data))
+            self._places[first].fill(blob, bodies, rows)
         except CorruptObjectError as err:
-            raise in_episode(episode.header.id, err) from None
-        return blobs_of(specs, episode.rows, self.wanted)
+            if len(bodies) == 1:
+                raise in_episode(self._episodes[first].row.id, err) from None
+            for number, body in enumerate(bodies, start=first):  # which of them is it?
+                self.fill(number, blob, [body])
+
+    def _places_of(self, episode: StoredEpisode) -> Places:
+        key = (*episode.rows, len(episode.data))
+        places = self._known.get(key)
+        if places is None:
+            try:
+                places = Places(self.layout.columns, episode.rows, len(episode.data))
+            except CorruptObjectError as err:
+                raise in_episode(episode.row.id, err) from None
+            self._known[key] = places
+            self._blobs[places] = places.blobs(self.wanted)
+        return places
+
+    def _rows(self, first: int, end: int) -> Columns:
+        """The rows of some episodes that follow each other, as views."""
+        parts = {}
+        for name, column in self.columns.items():
+            starts = self._starts[name]
+            parts[name] = column[starts[first] : starts[end]]
+        return parts
 
 
 class LoadedEpisodes(Sequence[tuple[EpisodeHeader, EpisodeData]]):
     """Episodes in memory: headers, and columns as views of arrays that span them all.
 
     Attributes:
-        headers: The episodes' headers.
         n_steps: The number of steps of each, shape (E,), int64.
     """
 
@@ -121,14 +153,19 @@ class LoadedEpisodes(Sequence[tuple[EpisodeHeader, EpisodeData]]):
         groups: Sequence[_Group],
         places: Sequence[tuple[int, int]],
     ) -> None:
-        self.headers = [episode.header for episode in episodes]
-        self.n_steps = np.array([header.n_tuples for header in self.headers], dtype=np.int64)
+        self.n_steps = np.array([episode.row.n_tuples for episode in episodes], dtype=np.int64)
+        self._rows = [episode.row for episode in episodes]
         self._bodies = [episode.body for episode in episodes]
         self._groups = groups
         self._places = places
 
+    @cached_property
+    def headers(self) -> list[EpisodeHeader]:
+        """The episodes' headers."""
+        return [header_of(row) for row in self._rows]
+
     def __len__(self) -> int:
-        return len(self.headers)
+        return len(self._rows)
 
     def __getitem__(self, index: Any) -> Any:  # noqa: ANN401 - an item or a list of them
         if isinstance(index, slice):
@@ -190,6 +227,7 @@ def load_episodes(
     layout_of: Callable[[ObjectId], Layout],
     *,
     only: Collection[str] | None = None,
+    make: MakeArray = make_array,
 ) -> LoadedEpisodes:
     """Return episodes with their columns.
 
@@ -198,6 +236,7 @@ def load_episodes(
         episodes: Which, in the order they shall have.
         layout_of: Gives a layout by its id.
         only: The columns that are wanted, or parents of them (``observations``); all where None.
+        make: Makes the array of a column, not filled yet.
 
     Raises:
         CorruptObjectError: An episode is damaged.
@@ -216,18 +255,56 @@ def load_episodes(
         for blob in groups[chosen].blobs(number):
             wanted.setdefault(episode.data[blob], []).append((index, blob))
     for group in groups:
-        group.allocate()
-    current, filler = -1, None
+        group.allocate(make)
+    run = _Run(groups)
     for oid, obj in store.read_many(wanted):
         for index, blob in wanted[oid]:
-            if index != current or filler is None:
-                group_index, number = places[index]
-                current, filler = index, groups[group_index].filler(number)
-            try:
-                filler.fill(blob, obj.body)
-            except CorruptObjectError as err:
-                raise in_episode(episodes[index].header.id, err) from None
+            run.add(*places[index], blob, obj.body)
+    run.fill()
     return LoadedEpisodes(episodes, groups, places)
+
+
+class _Run:
+    """One blob of each of some episodes that follow each other, to be filled in at once.
+
+    Args:
+        groups: What is filled.
+    """
+
+    def __init__(self, groups: Sequence[_Group]) -> None:
+        self._groups = groups
+        self._at = (-1, -1, -1)  # the group, its first episode, and which of the blobs
+        self._bodies: list[bytes] = []
+        self._size_bytes = 0
+
+    def add(self, group: int, number: int, blob: int, body: bytes) -> None:
+        """Add a blob; what does not go together with it is filled in.
+
+        Raises:
+            CorruptObjectError: An episode is damaged.
+        """
+        first = self._at[1]
+        is_next = self._at == (group, number - len(self._bodies), blob)
+        if not (
+            is_next
+            and self._size_bytes + len(body) <= _RUN_BYTES
+            and self._groups[group].goes_on(first, number, blob)
+        ):
+            self.fill()
+            self._at = (group, number, blob)
+        self._bodies.append(body)
+        self._size_bytes += len(body)
+
+    def fill(self) -> None:
+        """Fill in what was added.
+
+        Raises:
+            CorruptObjectError: An episode is damaged.
+        """
+        if self._bodies:
+            group, first, blob = self._at
+            self._groups[group].fill(first, blob, self._bodies)
+        self._bodies, self._size_bytes = [], 0
 
 
 def in_episode(oid: str, err: CorruptObjectError) -> CorruptObjectError:

@@ -7,7 +7,7 @@ take episodes back in nobody's name.
 
 from collections.abc import Callable, Collection, Mapping
 
-from tupli_repo.codec.columns import check_rows
+from tupli_repo.codec.columns import Places
 from tupli_repo.codec.episode import Layout, decode_layout, decode_record, rows_of
 from tupli_repo.codec.records import ArtifactBody, BenchmarkBody, ProvenanceBody, parse_body
 from tupli_repo.errors import CorruptObjectError
@@ -103,7 +103,7 @@ class _Look:
                 raise CorruptObjectError(f"it links the {self._kind_of(link)} '{link[:12]}'")
         layout = self._layout(layout_id)
         if layout is not None:
-            check_rows(layout.columns, rows_of(record, layout), len(blobs))
+            Places(layout.columns, rows_of(record, layout), len(blobs))  # or it raises
 
     def _layout(self, oid: ObjectId) -> Layout | None:
         if oid not in self._layouts:
