@@ -117,7 +117,7 @@ class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
         taken = snapshot(action)  # before the environment can change it
         observation, reward, terminated, truncated, info = self.env.step(action)
         buffer = self._recorder.append(
-            taken, observation, reward, (bool(terminated), bool(truncated)), info
+            taken, observation, reward, bool(terminated), bool(truncated), info
         )
         if buffer is not None:
             if self.rl_tuple_cls is not RLTuple and len(buffer.tuples) == len(buffer) - 1:

@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from secrets import token_hex
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from gymnasium import Env, Space
@@ -27,15 +27,8 @@ OnAbandoned = Literal["record", "drop"]
 _Spaces = tuple[Space[Any] | None, Space[Any] | None]
 
 
-class _Step(NamedTuple):
-    """What one step brought: the action, and what came after it."""
-
-    action: Any
-    observation: Any
-    reward: Any
-    terminated: bool
-    truncated: bool
-    info: dict[str, Any]
+_Step = tuple[Any, Any, Any, bool, bool, dict[str, Any]]
+"""What one step brought: the action, and the observation, reward, flags and info after it."""
 
 
 class EpisodeBuffer:
@@ -54,11 +47,25 @@ class EpisodeBuffer:
         return len(self._seen)
 
     def append(
-        self, action: Any, observation: Any, reward: Any, flags: tuple[bool, bool], info: Any
+        self,
+        action: Any,
+        observation: Any,
+        reward: Any,
+        terminated: bool,
+        truncated: bool,
+        info: Mapping[str, Any],
     ) -> None:
-        """Add a step, all of it or, when interrupted, nothing."""
-        values = (snapshot(value) for value in (action, observation, reward, *flags, info))
-        self._seen.append(_Step(*values))
+        """Add a step, all of it or, when interrupted, nothing; the action is a copy already."""
+        self._seen.append(
+            (
+                action,
+                snapshot(observation),
+                snapshot(reward),
+                terminated,
+                truncated,
+                snapshot(info) if info else {},
+            )
+        )
 
     @property
     def has_own_tuples(self) -> bool:
@@ -72,20 +79,15 @@ class EpisodeBuffer:
 
     def steps(self) -> Steps:
         """What was seen."""
-        seen = self._seen
+        actions, observations, rewards, terminated, truncated, infos = zip(*self._seen, strict=True)
         return self._steps(
-            [self._first, *(step.observation for step in seen)],
-            [step.action for step in seen],
-            [step.reward for step in seen],
-            [step.terminated for step in seen],
-            [step.truncated for step in seen],
-            [step.info for step in seen],
+            (self._first, *observations), actions, rewards, terminated, truncated, infos
         )
 
     def steps_of_tuples(self, rl_tuple_cls: type[RLTuple]) -> Steps:
         """What the caller's own tuples say happened; the last observation by the same hook."""
         tuples = self.tuples
-        last = self._tuple(rl_tuple_cls, self._seen[-1].observation)
+        last = self._tuple(rl_tuple_cls, self._seen[-1][1])
         return self._steps(
             [*(item.state for item in tuples), last.state],
             [item.action for item in tuples],
@@ -97,14 +99,12 @@ class EpisodeBuffer:
 
     def last_tuple(self, rl_tuple_cls: type[RLTuple]) -> RLTuple:
         """The tuple of the last step."""
-        before = self._seen[-2].observation if len(self) > 1 else self._first
+        before = self._seen[-2][1] if len(self) > 1 else self._first
         return self._tuple(rl_tuple_cls, before)
 
     def _tuple(self, rl_tuple_cls: type[RLTuple], observation: Any) -> RLTuple:
-        last = self._seen[-1]
-        return rl_tuple_cls.from_env_step(
-            observation, last.action, last.reward, last.terminated, last.truncated, last.info
-        )
+        action, _, reward, terminated, truncated, info = self._seen[-1]
+        return rl_tuple_cls.from_env_step(observation, action, reward, terminated, truncated, info)
 
     def _steps(
         self,
@@ -187,16 +187,17 @@ class EpisodeRecorder:
         action: Any,
         observation: Any,
         reward: Any,
-        flags: tuple[bool, bool],
+        terminated: bool,
+        truncated: bool,
         info: Mapping[str, Any],
     ) -> EpisodeBuffer | None:
-        """Add a step: the action, and what it brought; ``flags`` are terminated and truncated.
+        """Add a step: a copy of the action, and what it brought.
 
         Returns:
             The episode so far; None where none was begun, so that nothing was added.
         """
         if self._buffer is not None:
-            self._buffer.append(action, observation, reward, flags, info)
+            self._buffer.append(action, observation, reward, terminated, truncated, info)
         return self._buffer
 
     def end(self, benchmark_id: str | None, rl_tuple_cls: type[RLTuple]) -> None:
@@ -343,12 +344,22 @@ def _beginning(steps: Steps, n_steps: int) -> Steps:
     )
 
 
-def snapshot(value: Any, depth: int = 0) -> Any:
+def snapshot(value: Any) -> Any:
     """Return a copy of what an environment may change later: arrays and containers.
 
     What is nested too deeply to be stored (a dictionary that holds itself, say) is not copied:
     that it cannot be stored is told when the episode ends.
     """
+    kind = type(value)
+    if kind is np.ndarray:
+        return value.copy()
+    return value if kind in _UNCHANGING else _snapshot(value, 0)
+
+
+_UNCHANGING = frozenset({bool, int, float, str, np.float32, np.float64, np.int64, type(None)})
+
+
+def _snapshot(value: Any, depth: int) -> Any:
     if depth > MAX_DEPTH:
         return value
     if isinstance(value, (np.generic, str, bytes)):
@@ -358,11 +369,11 @@ def snapshot(value: Any, depth: int = 0) -> Any:
     if isinstance(value, bytearray):
         return bytes(value)
     if isinstance(value, Mapping):
-        return {key: snapshot(item, depth + 1) for key, item in value.items()}
+        return {key: _snapshot(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list):
-        return [snapshot(item, depth + 1) for item in value]
+        return [_snapshot(item, depth + 1) for item in value]
     if isinstance(value, tuple):
-        items = [snapshot(item, depth + 1) for item in value]
+        items = [_snapshot(item, depth + 1) for item in value]
         return type(value)._make(items) if hasattr(value, "_make") else tuple(items)
     if hasattr(value, "__array__") or isinstance(value, (array, memoryview)):
         return np.asarray(value).copy()  # a tensor, or another kind of array

@@ -199,11 +199,20 @@ def encode(
         observation, action, specs
     )
     return EncodedEpisode(
-        record=storable_items(record, "episode", problems),
+        record=_of_storable_size(record, problems),
         layout=layout,
         data=encode_columns(list(columns.values())),
         problems=problems,
     )
+
+
+def _of_storable_size(record: dict[str, Any], problems: list[EncodingError]) -> dict[str, Any]:
+    """The record without its largest parts where it is too large; each alone can be stored."""
+    parts = [record[name] for name in ("metadata", "options", "reset_info", "rng")]
+    if not any(parts):
+        return record
+    kept: dict[str, Any] = storable_items(record, "episode", problems)
+    return kept
 
 
 @lru_cache(maxsize=64)  # the episodes of a benchmark share one
@@ -385,7 +394,7 @@ def _is_format(fields: Mapping[str, Any]) -> bool:
 
 
 def _is_unicode(text: str) -> bool:
-    return not any("\ud800" <= char <= "\udfff" for char in text)
+    return text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _expected_rows(name: str, n_steps: int, *, final_observation: bool) -> int:

@@ -11,8 +11,8 @@ zeros that lie within a sector are damage, like anything else that does not pars
 Invariant: what `append` and then `sync` wrote is found by every later scan, by anyone.
 """
 
-from collections.abc import Collection, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
@@ -29,7 +29,11 @@ _SCAN_BYTES = 4 << 20
 _SECTOR_BYTES = 512
 _TORN_ZEROS = 4
 """Fewer zeros in one sector may be a damaged byte: a block that is whole ends in a CRC-32."""
-_MAX_BYTES = 4 << 30  # one is sealed at 64 MiB; what is longer would be scanned for hours
+MAX_BYTES = 4 << 30
+"""One is sealed at 64 MiB; what is longer than this would be scanned for hours."""
+
+
+Tell = Callable[[ObjectId, Kind, bytes], None]
 
 
 class JournalFile(BlockFile):
@@ -45,22 +49,25 @@ class JournalFile(BlockFile):
         """What the journal held at the last `refresh`."""
         return self._directory
 
-    def refresh(self) -> None:
+    def refresh(self, tell: Tell | None = None) -> None:
         """Scan what was appended since the last scan.
+
+        Args:
+            tell: Told of each object that is found: its id, kind and encoding.
 
         Raises:
             CorruptObjectError: A block that is whole is damaged, or it is larger than any journal.
             FileNotFoundError: The journal is gone: it was sealed.
         """
         with self._open() as (descriptor, size_bytes), disk_errors("read", self.path):
-            if size_bytes > _MAX_BYTES:
+            if size_bytes > MAX_BYTES:
                 raise self._damaged("it is larger than any journal")
             try:
-                self._scan(descriptor, size_bytes)
+                self._scan(descriptor, size_bytes, tell)
             except CorruptObjectError as err:
                 raise block.in_file(self.path, err) from None
 
-    def _scan(self, descriptor: int, size_bytes: int) -> None:
+    def _scan(self, descriptor: int, size_bytes: int, tell: Tell | None) -> None:
         read = self._files.fs.read
         if self._end == 0:
             magic = read(descriptor, len(FILE_MAGIC), 0)
@@ -87,6 +94,9 @@ class JournalFile(BlockFile):
             for oid, kind, offset, length in objects:
                 self.directory.add(bytes.fromhex(oid), kind, offset, length)
             self._end = self.directory.blocks[-1].end
+            if tell is not None:
+                for oid, kind, offset, length in objects:
+                    tell(oid, kind, raw[offset : offset + length])
 
     def _is_torn(self, descriptor: int, size_bytes: int) -> bool:
         """Whether what does not parse at the end is an append that a crash cut off.
@@ -271,22 +281,25 @@ def seal(files: RepositoryFiles, path: Path) -> list[Path]:
         FileNotFoundError: It is gone: somebody else sealed it.
     """
     journal = JournalFile(files, path)
-    journal.refresh()
-    packed = _pack(files, journal, set())
-    known = set(journal.directory.ids())
+    packed = _pack(files, journal)
     moved = move_to_trash(files, path, reason="sealed")
     if moved is not None:
         journal.path = moved
-        journal.refresh()
-        packed += _pack(files, journal, known)
+        packed += _pack(files, journal)
     return packed
 
 
-def _pack(files: RepositoryFiles, journal: JournalFile, known: set[ObjectId]) -> list[Path]:
-    new = [oid for oid in journal.directory.ids() if oid not in known]
-    if not new:
-        return []
-    with PackWriter(files) as writer:
-        for oid, kind, encoded in journal.read_encoded(new):
-            writer.add(oid, kind, encoded)
-        return [writer.commit()]
+def _pack(files: RepositoryFiles, journal: JournalFile) -> list[Path]:
+    """Pack what was appended to a journal since its last scan, each object read once."""
+    known = set(journal.directory.ids())
+    with ExitStack() as stack:
+        writers: list[PackWriter] = []
+
+        def add(oid: ObjectId, kind: Kind, encoded: bytes) -> None:
+            if oid not in known:
+                if not writers:
+                    writers.append(stack.enter_context(PackWriter(files)))
+                writers[0].add(oid, kind, encoded)
+
+        journal.refresh(add)
+        return [writer.commit() for writer in writers]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from hashlib import sha256
-from typing import NewType
+from typing import NamedTuple, NewType
 
 from tupli_repo.errors import CorruptObjectError, EncodingError, InvalidInputError
 
@@ -89,6 +89,14 @@ class ObjectHeader:
         return self.body_start + self.body_size
 
 
+class Named(NamedTuple):
+    """An encoded object and its name."""
+
+    id: ObjectId
+    kind: Kind
+    encoded: bytes
+
+
 def parse_object_id(text: str) -> ObjectId:
     """Check that ``text`` is a full object id; the only way one comes in from outside.
 
@@ -132,7 +140,7 @@ def encode(obj: Object) -> bytes:
     b'tupli blob 0 5\nhello'
     """
     header = b"tupli %s %d %d\n" % (obj.kind.encode(), len(obj.links), len(obj.body))
-    links = b"".join([bytes.fromhex(link) for link in obj.links])
+    links = bytes.fromhex("".join(obj.links))
     encoded = header + links + obj.body
     if len(encoded) > MAX_OBJECT_BYTES or len(obj.links) > MAX_LINKS:
         raise EncodingError(
@@ -140,6 +148,16 @@ def encode(obj: Object) -> bytes:
             hint=f"an object holds at most {MAX_OBJECT_BYTES >> 20} MiB and {MAX_LINKS} links",
         )
     return encoded
+
+
+def named(obj: Object) -> Named:
+    """Return an object encoded, with its id.
+
+    Raises:
+        EncodingError: The object is larger than the format allows.
+    """
+    encoded = encode(obj)
+    return Named(object_id(encoded), obj.kind, encoded)
 
 
 def decode_header(data: bytes | memoryview, start: int = 0) -> ObjectHeader:

@@ -23,9 +23,11 @@ from tupli_repo.odb.journal import JournalFile
 from tupli_repo.odb.locks import ThreadLock
 from tupli_repo.odb.objects import (
     Kind,
+    Named,
     Object,
     ObjectId,
     encode,
+    named,
     object_id,
     parse_object_id,
 )
@@ -106,10 +108,17 @@ class ObjectStore:
             EncodingError: One is too large; none is added.
             StorageIOError: The disk refused.
         """
-        encoded = [(obj.kind, encode(obj)) for obj in objects]
-        named = [(object_id(data), kind, data) for kind, data in encoded]
-        self._writer.append(named)
-        return [oid for oid, _, _ in named]
+        encoded = [named(obj) for obj in objects]
+        self.append_named(encoded)
+        return [one.id for one in encoded]
+
+    def append_named(self, objects: Sequence[Named]) -> None:
+        """Add objects, as `append` does, that are encoded already.
+
+        Raises:
+            StorageIOError: The disk refused.
+        """
+        self._writer.append(objects)
 
     def sync(self) -> None:
         """Return when everything appended by this process is on the disk itself."""
