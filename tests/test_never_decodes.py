@@ -1,93 +1,18 @@
 """Whoever lists, shows, compares or reads what is stored runs no code of what is stored.
 
-A benchmark names classes of a module that writes a file when it is imported. The module can be
-found, and is not imported. Python's own audit events are watched, in a process of its own.
+Their benchmarks name classes of a module that can be found, and is not imported.
 """
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-MODULE = """
-import pathlib
-from typing import Any
-import gymnasium
-import numpy as np
-from gymnasium import spaces
-from tupli_repo import TupliEnvWrapper
+from tests.watched import store_some, trace_in, watched
 
-with open(pathlib.Path(__file__).parent / "imported", "a") as trace:
-    trace.write("x")
-
-class Engine:
-    def __init__(self):
-        self.power = 3.5
-
-class Walk(gymnasium.Env):
-    def __init__(self, wind=1.0):
-        self.observation_space = spaces.Box(-9, 9, (2,), np.float32)
-        self.action_space = spaces.Discrete(2)
-        self.wind, self.engine, self.series = wind, Engine(), np.linspace(0, wind, 2000)
-        self.t = 0
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.t = 0
-        return np.zeros(2, np.float32), {}
-
-    def step(self, action):
-        self.t += 1
-        return np.full(2, self.t, np.float32), 1.0, self.t == 4, False, {"t": self.t}
-
-class Hooked(TupliEnvWrapper):
-    def _serialize(self, env):
-        return env, []
-
-    @classmethod
-    def _deserialize(cls, env, storage):
-        return env
-"""
-
-STORE = """
-import windy_lab
-from tupli_repo import FileStorage
-from tupli_repo.schema import ArtifactMetadata, BenchmarkMetadata, BenchmarkQuery
-storage = FileStorage("project")
-for wind in (1.0, 2.0):
-    env = windy_lab.Hooked(windy_lab.Walk(wind), storage)
-    print(env.store(f"walk-{wind}"))
-    for _ in range(2):
-        env.reset(seed=1)
-        while not env.step(0)[2]:
-            pass
-    env.flush()
-evil = '{"py/reduce":[{"py/type":"windy_lab.Engine"},{"py/tuple":[]}]}'
-query = BenchmarkQuery(hash="0" * 64, serialized=evil, metadata=BenchmarkMetadata(name="opaque"))
-print(storage.store_benchmark(query).id)
-print(storage.store_artifact(b"windy_lab", ArtifactMetadata(name="a")).id)
-storage.close()
-"""
-
-WATCHED = """
+PROGRAM = """
 import contextlib, io, json, os, sys
 one, two, opaque, artifact = sys.argv[1:]
-seen = []
-class Looking:
-    # sees what is looked for: importlib.import_module raises no audit event
-    def find_spec(self, name, path=None, target=None):
-        if name.startswith("windy_lab"):
-            seen.append(("import", name))
-sys.meta_path.insert(0, Looking())
-def hook(event, args):
-    if event.startswith(("pickle.", "subprocess.", "os.system", "os.exec")):
-        seen.append((event, str(args)[:99]))
-    if event == "open" and "windy_lab" in str(args[0]):
-        seen.append((event, str(args)[:99]))
-sys.addaudithook(hook)
 done = []
 def ran(name):
     done.append(name)
@@ -163,49 +88,26 @@ COMMANDS = [
 # fmt: on
 
 
-def run_python(program: str, folder: Path, user: str, *arguments: str) -> str:
-    path = os.pathsep.join([str(folder / "modules"), *(entry for entry in sys.path if entry)])
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program, *arguments],
-        cwd=folder,
-        env={
-            **os.environ,
-            "PYTHONPATH": path,
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "XDG_CONFIG_HOME": str(folder / user),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[list[str]]]:
+def looked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[list[str]]]:
     folder = tmp_path_factory.mktemp("lab")
-    (folder / "modules").mkdir()
-    (folder / "modules" / "windy_lab.py").write_text(MODULE)
-    ids = run_python(STORE, folder, "author").split()
-    (folder / "modules" / "imported").unlink()
-    return folder, json.loads(run_python(WATCHED, folder, "reader", *ids))
+    return folder, json.loads(watched(PROGRAM, folder, *store_some(folder)))
 
 
-def test_nothing_of_what_is_stored_is_imported_or_unpickled(watched):
-    _, (seen, done, _) = watched
+def test_nothing_of_what_is_stored_is_imported_or_unpickled(looked):
+    _, (seen, done, _) = looked
     assert seen == []
     assert {"list_benchmarks", "load_episodes", "dataset", "remove", "untrusted_names"} <= {*done}
 
 
-def test_every_command_did_its_work(watched):
-    _, (_, done, _) = watched
+def test_every_command_did_its_work(looked):
+    _, (_, done, _) = looked
     for command in COMMANDS:
         assert f"{command}: 0" in done
     assert "UntrustedCodeError" in done
 
 
-def test_the_watch_sees_an_environment_that_is_loaded(watched):
-    folder, (_, _, seen) = watched
+def test_the_watch_sees_an_environment_that_is_loaded(looked):
+    folder, (_, _, seen) = looked
     assert ["import", "windy_lab"] in seen
-    assert (folder / "modules" / "imported").read_text() == "x"
+    assert trace_in(folder).read_text() == "x"

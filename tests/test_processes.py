@@ -1,35 +1,17 @@
 """Many processes on one repository: real ones, each as a user would start it."""
 
 import os
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import pytest
 
 from tests.envs import Walk
+from tests.programs import finished, start
 from tupli_repo import FileStorage, Repository, TupliDataset, TupliEnvWrapper
 
-ROOT = Path(__file__).parent.parent
 WRITERS, EPISODES, READERS = 8, 200, 2
 SHORT_WRITERS = 64
-
-
-def finished(process: "subprocess.Popen[str]") -> str:
-    """What a process printed, once it has ended well."""
-    told, _ = process.communicate(timeout=300)
-    assert process.returncode == 0
-    return told
-
-
-def start(program: str, *arguments: object) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(program), *map(str, arguments)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
 
 
 WRITE = """

@@ -9,22 +9,10 @@ from tests.cli.calling import Tupli
 from tests.faults import HastyFileSystem
 from tests.odb.samples import overwrite
 from tests.repository.people import benchmark, drive, opened, person, record
-from tests.test_never_decodes import MODULE, STORE, run_python
+from tests.watched import store_some, trace_in, watched
 
-WATCHED = """
-import contextlib, io, json, pathlib, sys
-seen = []
-class Looking:
-    def find_spec(self, name, path=None, target=None):
-        if name.startswith("windy_lab"):
-            seen.append(("import", name))
-sys.meta_path.insert(0, Looking())
-def hook(event, args):
-    if event.startswith(("pickle.", "subprocess.", "os.system", "os.exec")):
-        seen.append((event, str(args)[:99]))
-    if event == "open" and "windy_lab" in str(args[0]):
-        seen.append((event, str(args)[:99]))
-sys.addaudithook(hook)
+PROGRAM = """
+import contextlib, io, json, pathlib
 from tupli_repo.cli import run
 (pack,) = pathlib.Path("project/.tupli/packs").glob("*.pack")
 statuses = []
@@ -142,11 +130,8 @@ def test_a_name_that_a_terminal_would_obey_is_escaped(tupli: Tupli, lab: Path):
 
 
 def test_nothing_that_is_stored_is_brought_to_life(tmp_path: Path):
-    (tmp_path / "modules").mkdir()
-    (tmp_path / "modules" / "windy_lab.py").write_text(MODULE)
-    run_python(STORE, tmp_path, "author")
-    (tmp_path / "modules" / "imported").unlink()
-    seen, statuses = json.loads(run_python(WATCHED, tmp_path, "reader"))
+    store_some(tmp_path)
+    seen, statuses = json.loads(watched(PROGRAM, tmp_path))
     assert seen == []
-    assert not (tmp_path / "modules" / "imported").exists()
+    assert not trace_in(tmp_path).exists()
     assert statuses == [0] * 4 + [3, 3, 0, 0]

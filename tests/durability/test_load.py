@@ -5,9 +5,7 @@
 
 import os
 import signal
-import subprocess
 import sys
-import textwrap
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -16,11 +14,11 @@ from typing import NamedTuple
 import pytest
 
 from tests.envs import Walk
+from tests.programs import finished, start
 from tests.repository.people import drive
 from tests.test_storage import episode
 from tupli_repo import FileStorage, Repository, TupliEnvWrapper
 
-ROOT = Path(__file__).parent.parent.parent
 AT_ONCE = timedelta(0)
 
 WRITE = """
@@ -112,22 +110,6 @@ def lab(tmp_path: Path) -> Lab:
     told = tmp_path / "told"
     told.mkdir()
     return Lab(tmp_path / "lab", drive(tmp_path / "drive"), benchmark, told, tmp_path / "end")
-
-
-def start(program: str, *arguments: object) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(program), *map(str, arguments)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finished(process: "subprocess.Popen[str]") -> str:
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    return out.strip()
 
 
 def acknowledged(lab: Lab, pattern: str = "writer*") -> set[str]:

@@ -22,6 +22,7 @@ import os
 from collections.abc import Callable, Container, Iterator
 from contextlib import suppress
 from functools import partial
+from mmap import mmap
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
@@ -29,7 +30,9 @@ from typing import Literal, NamedTuple, Self
 from tupli_repo.errors import StorageIOError
 from tupli_repo.odb.files import FileStatus, FileSystem
 
-_NEEDS_SPACE = frozenset({"create", "write", "copy_range", "fsync", "link", "make_folder"})
+_NEEDS_SPACE = frozenset(
+    {"create", "write", "allocate", "copy_range", "fsync", "link", "make_folder"}
+)
 _MOST_STEPS = 20_000
 
 
@@ -69,6 +72,9 @@ class HastyFileSystem(FileSystem):
 
     def fsync_folder(self, path: Path) -> None:
         os.stat(path)
+
+    def allocate(self, descriptor: int, size: int) -> None:
+        os.ftruncate(descriptor, size)
 
 
 class Call(NamedTuple):
@@ -177,6 +183,22 @@ class RecordingFileSystem(FileSystem):
     def copy_range(self, source: int, descriptor: int, size: int) -> None:
         self.before(Call("copy_range", self._paths[descriptor], True))
         self.inner.copy_range(source, descriptor, size)
+
+    def allocate(self, descriptor: int, size: int) -> None:
+        self.before(Call("allocate", self._paths[descriptor], True))
+        self.inner.allocate(descriptor, size)
+
+    def map_shared(self, descriptor: int, size: int) -> mmap:
+        self.before(Call("map_shared", self._paths[descriptor], True))
+        return self.inner.map_shared(descriptor, size)
+
+    def map_private(self, descriptor: int, size: int) -> mmap:
+        self.before(Call("map_private", self._paths[descriptor], False))
+        return self.inner.map_private(descriptor, size)
+
+    def touch(self, path: Path) -> None:
+        self.before(Call("touch", path, True))
+        self.inner.touch(path)
 
     def list_folder(self, path: Path) -> list[str]:
         self.before(Call("list_folder", path, False))

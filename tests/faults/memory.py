@@ -296,6 +296,7 @@ class MemoryFileSystem(FileSystem):
                 is_file=node.names is None,
                 is_folder=node.names is not None,
                 mode=node.mode,
+                links=node.n_links,
             )
 
     # ---- nodes

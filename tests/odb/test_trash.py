@@ -3,11 +3,19 @@
 import errno
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.faults import HastyFileSystem, Killed, MemoryFileSystem, PowerLoss, each_step
+from tests.faults import (
+    HastyFileSystem,
+    Killed,
+    MemoryFileSystem,
+    PowerLoss,
+    RecordingFileSystem,
+    each_step,
+)
 from tests.odb.samples import (
     abandon,
     blob,
@@ -24,9 +32,11 @@ from tests.odb.samples import (
 )
 from tupli_repo.errors import CorruptObjectError, NotFoundError, StorageIOError
 from tupli_repo.odb import trash
-from tupli_repo.odb.files import FileStatus, RepositoryFiles
+from tupli_repo.odb.files import FileStatus, FileSystem, RepositoryFiles
 from tupli_repo.odb.journal import seal
+from tupli_repo.odb.objects import Kind
 from tupli_repo.odb.store import ObjectStore
+from tupli_repo.odb.trashed import Held, TrashContents
 
 
 def files_of(root: Path) -> RepositoryFiles:
@@ -114,6 +124,132 @@ def test_death_on_the_way_there_or_back_never_loses_a_file(tmp_path: Path, has_l
                     trash.move_to_trash(files, path, reason="x")
             left = [path, *(root / ".tupli" / "trash").glob(f"*/{id_of(blob(1))}")]
             assert {one.read_bytes() for one in left if one.exists()} == {data}
+
+
+# ---- a file's other name
+
+
+class NumbersNames(HastyFileSystem):
+    """A network drive whose inodes are made up here, one for each name."""
+
+    def status(self, path: Path) -> FileStatus:
+        return replace(super().status(path), inode=hash(path) or 1)
+
+
+class NoInodes(HastyFileSystem):
+    """A drive that has none."""
+
+    def status(self, path: Path) -> FileStatus:
+        return replace(super().status(path), inode=0)
+
+
+def test_what_a_repair_puts_in_a_place_meanwhile_stays_there(tmp_path: Path):
+    path = loose_path(tmp_path, new_store(tmp_path).write(blob(1)))
+    data = path.read_bytes()
+    run = trash.NewRun(files_of(tmp_path), reason=trash.UNREACHABLE)
+    moved = run.move(path)
+    mended = path.with_name("mended")
+    mended.write_bytes(b"another file")
+    mended.replace(path)
+    run.settle()
+    assert path.read_bytes() == b"another file"
+    assert moved is not None
+    assert moved.read_bytes() == data
+
+
+def test_what_has_left_its_place_before_it_is_settled_is_no_error(tmp_path: Path):
+    path = loose_path(tmp_path, new_store(tmp_path).write(blob(1)))
+    run = trash.NewRun(files_of(tmp_path), reason=trash.UNREACHABLE)
+    moved = run.move(path)
+    path.unlink()
+    run.settle()
+    assert moved is not None
+    assert moved.exists()
+
+
+@pytest.mark.parametrize("fs", [HastyFileSystem, NumbersNames, NoInodes])
+def test_the_old_name_goes_whatever_inodes_tell(tmp_path: Path, fs: type[FileSystem]):
+    path = loose_path(tmp_path, new_store(tmp_path).write(blob(1)))
+    moved = trash.move_to_trash(RepositoryFiles(tmp_path / ".tupli", fs()), path, reason="x")
+    assert moved is not None
+    assert moved.exists()
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("fs", [HastyFileSystem(), MemoryFileSystem()])
+def test_only_what_has_no_other_name_is_freed(tmp_path: Path, fs: FileSystem):
+    root = Path("/lab") if isinstance(fs, MemoryFileSystem) else tmp_path
+    if isinstance(fs, MemoryFileSystem):
+        fs.make_folders(root)
+    files = RepositoryFiles(root / ".tupli", fs)
+    files.create_folders()
+    path = loose_path(root, ObjectStore(files).write(blob(1)))
+    size = fs.status(path).size_bytes
+    for has_died in (True, False):
+        trash.move_to_trash(files, path, reason="x")
+        (run,) = trash.runs(files)
+        if has_died:  # between the second name and the removal of the first, or on the way back
+            fs.link(run.files[0], path)
+        freed = trash.remove(files, run)
+        assert freed == run.stamp.size_bytes + (0 if has_died else size)
+
+
+# ---- what is remembered of it
+
+
+def test_what_a_file_holds_is_read_once_while_it_stays_as_it_is(tmp_path: Path):
+    store = new_store(tmp_path)
+    loose = store.write(blob(9))
+    store.append(episode(1))
+    store.seal()
+    moved = trash_all(tmp_path, [*names(tmp_path, ".pack"), loose_path(tmp_path, loose)])
+    ids = [{bytes.fromhex(oid) for oid in by_id(some)} for some in (episode(1), [blob(9)])]
+    for most_bytes in (1 << 20, 64, 0):
+        fs = RecordingFileSystem()
+        files = RepositoryFiles(tmp_path / ".tupli", fs)
+        contents = TrashContents(files, [Kind.EPISODE], most_bytes=most_bytes)
+        for _ in range(3):
+            held = [contents.of(path) for path in moved]
+            assert [set(one.of_all()) for one in held if one is not None] == ids
+            assert held[0] is not None
+            assert list(held[0].of_chosen()) == [bytes.fromhex(id_of(episode(1)[1]))]
+        n_reads = [sum(call[:2] == ("open_read", path) for call in fs.calls) for path in moved]
+        assert n_reads == {1 << 20: [1, 1], 64: [1, 3], 0: [3, 3]}[most_bytes]
+
+
+def test_what_grows_comes_back_or_goes_is_looked_at_again(tmp_path: Path):
+    store = new_store(tmp_path)
+    store.append(episode(1))
+    other = new_store(tmp_path / "other")
+    other.append(episode(2))
+    (path,) = trash_all(tmp_path, names(tmp_path, ".journal"))
+    contents = TrashContents(files_of(tmp_path), [])
+    first = {bytes.fromhex(oid) for oid in by_id(episode(1))}
+    both = first | {bytes.fromhex(oid) for oid in by_id(episode(2))}
+    held = contents.of(path)
+    assert held is not None
+    assert set(held.of_all()) == first
+    with path.open("ab") as late:  # its writer does not know yet that it was moved
+        late.write(names(tmp_path / "other", ".journal")[0].read_bytes()[8:])
+    held = contents.of(path)
+    assert held is not None
+    assert set(held.of_all()) == both
+    path.unlink()
+    assert contents.of(path) == Held()
+    abandon(store)
+    abandon(other)
+
+
+def test_of_what_is_damaged_or_not_ours_it_cannot_be_told_what_it_holds(tmp_path: Path):
+    store = new_store(tmp_path)
+    (moved,) = trash_all(tmp_path, [loose_path(tmp_path, store.write(blob(1)))])
+    overwrite(moved, moved.read_bytes()[:-1])
+    stranger = moved.with_name("note")
+    stranger.write_text("hello")
+    contents = TrashContents(files_of(tmp_path), [])
+    for _ in range(2):
+        assert contents.of(moved) is None
+        assert contents.of(stranger) is None
 
 
 # ---- readers

@@ -1,5 +1,6 @@
 """fsck and repair as people meet them: what is told, what is brought back, what is lost."""
 
+import os
 import shutil
 from collections.abc import Callable, Container
 from pathlib import Path
@@ -199,6 +200,19 @@ def test_the_role_and_id_of_a_damaged_format_are_kept(tmp_path: Path):
     hub = Repository.init(tmp_path / "hub", bare=True)
     path = hub.root / "format.json"
     overwrite(path, path.read_bytes()[:-3])
+    assert repair_folder(tmp_path / "hub").is_whole
+    again = opened(tmp_path / "hub")
+    assert (again.format.role, again.format.id) == ("bare", hub.format.id)
+
+
+def test_a_format_of_any_size_is_not_read_to_its_end(tmp_path: Path):
+    hub = Repository.init(tmp_path / "hub", bare=True)
+    path = hub.root / "format.json"
+    path.chmod(0o644)
+    os.truncate(path, 1 << 40)  # it takes no room, and no memory holds it
+    (finding,) = fsck_folder(tmp_path / "hub").findings
+    assert (finding.code, finding.path) == ("damaged", "format.json")
+    assert finding.message == "it is too long"
     assert repair_folder(tmp_path / "hub").is_whole
     again = opened(tmp_path / "hub")
     assert (again.format.role, again.format.id) == ("bare", hub.format.id)

@@ -577,7 +577,7 @@ def test_damage_stops_it_before_anything_is_moved(tmp_path: Path, where: str):
     before = {one for one in who.root.rglob("*/*") if one.is_file() and "locks" not in one.parts}
     with pytest.raises(CorruptObjectError, match="damaged") as err:
         opened(tmp_path / "ada").gc(grace=NOW)
-    assert "tupli fsck" in err.value.hint
+    assert "tupli fsck --repair" in err.value.hint
     after = {one for one in who.root.rglob("*/*") if one.is_file() and "locks" not in one.parts}
     assert after == before
 

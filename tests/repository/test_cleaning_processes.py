@@ -1,16 +1,12 @@
 """Cleaning beside everything else: real processes on one repository, with no grace at all."""
 
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import pytest
 
+from tests.programs import finished, start
 from tests.repository.people import artifact, benchmark, opened, person, published, record
 from tupli_repo.repository import Repository
-
-ROOT = Path(__file__).parent.parent.parent
 
 WRITE = """
     import sys
@@ -62,22 +58,6 @@ READ = """
         seen, n = now, n + 1
     print(n)
 """
-
-
-def start(program: str, *arguments: object) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(program), *map(str, arguments)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finished(process: "subprocess.Popen[str]") -> str:
-    told, errors = process.communicate(timeout=900)
-    assert process.returncode == 0, errors
-    return told
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,8 @@ from tupli_repo.odb.objects import (
 MAGIC = b"BLK1"
 TARGET_BYTES = 128 << 10
 """A block holds at most this much raw; a larger object has a block of its own."""
+REPACK_RAW_BYTES = TARGET_BYTES // 2
+"""The objects of a block of fewer raw bytes are compressed anew, together with others."""
 _HEADER = struct.Struct("<4sBII")
 _CRC = struct.Struct("<I")
 HEADER_BYTES = _HEADER.size + _CRC.size

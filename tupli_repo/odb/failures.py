@@ -16,13 +16,14 @@ _CANNOT_CHMOD = frozenset({errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.ENOSY
 _CANNOT_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EBADF})
 _STALE_TRIES = 5
 _Answer = TypeVar("_Answer")
+_FORBIDDEN = "check the permissions there, or ask whoever owns it; 'tupli doctor' tells more"
 _HINTS = {
     errno.ENOSPC: "free some space and try again; nothing half-written was left",
-    errno.EDQUOT: "your quota is used up; free some space and try again",
-    errno.EACCES: "check the permissions of the folder",
-    errno.EPERM: "check the permissions of the folder",
-    errno.EROFS: "the file system is read-only",
-    errno.EMFILE: "too many files are open in this process",
+    errno.EDQUOT: "free some space or have your quota raised, and try again; 'quota' tells it",
+    errno.EACCES: _FORBIDDEN,
+    errno.EPERM: _FORBIDDEN,
+    errno.EROFS: "mount it for writing, or use another drive ('tupli clone' copies to there)",
+    errno.EMFILE: "raise the limit ('ulimit -n 4096'), or open fewer repositories at once",
 }
 
 

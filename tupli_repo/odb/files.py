@@ -23,7 +23,8 @@ from tupli_repo.odb.filesystem import FileStatus as FileStatus
 from tupli_repo.odb.filesystem import FileSystem as FileSystem
 from tupli_repo.odb.modes import PRIVATE, Modes, modes_below
 
-_BLOCK_FILE_NAME = re.compile(r"[0-9a-f]{64}\.pack|[0-9a-f]{32}\.journal")
+_PACK_NAME = re.compile(r"[0-9a-f]{64}\.pack")
+_JOURNAL_NAME = re.compile(r"[0-9a-f]{32}\.journal")
 _FOLDERS = ("objects", "packs", "refs", "staging", "trash", "damaged", "locks")
 
 
@@ -262,6 +263,20 @@ class RepositoryFiles:
             scratch.write(data)
             scratch.commit(final, replace=False)
 
+    def link(self, path: Path, target: Path) -> bool:
+        """Give a file a second name; returns whether that is possible here.
+
+        Raises:
+            FileNotFoundError: The file is gone.
+        """
+        try:
+            self.fs.link(path, target)
+        except FileNotFoundError:
+            raise
+        except OSError:  # no hard links, or the file is somebody else's
+            return False
+        return True
+
     def settle(self, path: Path) -> None:
         """Make an existing file durable, so that it can be relied on.
 
@@ -389,7 +404,17 @@ class RepositoryFiles:
 
 def is_block_file_name(name: str) -> bool:
     """Return whether a file of that name is a pack or journal; another belongs to somebody else."""
-    return _BLOCK_FILE_NAME.fullmatch(name) is not None
+    return is_pack_name(name) or is_journal_name(name)
+
+
+def is_pack_name(name: str) -> bool:
+    """Return whether a file of that name is a pack."""
+    return _PACK_NAME.fullmatch(name) is not None
+
+
+def is_journal_name(name: str) -> bool:
+    """Return whether a file of that name is a journal."""
+    return _JOURNAL_NAME.fullmatch(name) is not None
 
 
 def replace_file(path: Path, data: bytes, *, fs: FileSystem | None = None) -> None:

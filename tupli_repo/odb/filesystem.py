@@ -5,7 +5,9 @@ fault can be injected.
 """
 
 import errno
+import mmap
 import os
+import platform
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,11 +18,17 @@ from tupli_repo.odb.failures import is_sync_unsupported
 
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_ZEROS = bytes(1 << 20)
+_LINUX_NO_RESERVE = 0x4000 if platform.machine() in ("x86_64", "AMD64", "aarch64") else 0
+_NO_RESERVE: int = getattr(mmap, "MAP_NORESERVE", _LINUX_NO_RESERVE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileStatus:
-    """What the file system says of one name; sizes in bytes, times in nanoseconds."""
+    """What the file system says of one name; sizes in bytes, times in nanoseconds.
+
+    ``inode`` is 0 where it has none; ``links`` is under how many names the file is, as far as told.
+    """
 
     size_bytes: int
     mtime_ns: int
@@ -29,6 +37,7 @@ class FileStatus:
     is_file: bool
     is_folder: bool
     mode: int = 0
+    links: int = 1
 
 
 class FileSystem:
@@ -136,6 +145,33 @@ class FileSystem:
                 raise OSError(errno.EIO, "the file is shorter than it was")
             done += copied
 
+    def allocate(self, descriptor: int, size: int) -> None:
+        """Give a new file ``size`` bytes of the disk: a full one says so now, not in a mapping."""
+        if sys.platform == "linux":
+            os.posix_fallocate(descriptor, 0, size)
+        else:
+            for at in range(0, size, len(_ZEROS)):
+                self.write(descriptor, _ZEROS[: size - at])
+
+    def map_shared(self, descriptor: int, size: int) -> mmap.mmap:
+        """Return a new file's first ``size`` bytes as memory: what is written there is in it."""
+        return mmap.mmap(descriptor, size)
+
+    def map_private(self, descriptor: int, size: int) -> mmap.mmap:
+        """Return a file's first ``size`` bytes as memory; what is written there stays there.
+
+        The file may be larger than the memory there is.
+        """
+        if sys.platform == "win32":
+            return mmap.mmap(descriptor, size, access=mmap.ACCESS_COPY)
+        else:  # noqa: RET505 - type checkers see one of the two
+            flags = mmap.MAP_PRIVATE | _NO_RESERVE  # or Linux wants memory for all of it
+            return mmap.mmap(descriptor, size, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+
+    def touch(self, path: Path) -> None:
+        """Let a file have been changed just now."""
+        os.utime(path)
+
     def list_folder(self, path: Path) -> list[str]:
         """Return the names in a folder, sorted."""
         return sorted(os.listdir(path))
@@ -151,6 +187,7 @@ class FileSystem:
             is_file=S_ISREG(found.st_mode),
             is_folder=S_ISDIR(found.st_mode),
             mode=S_IMODE(found.st_mode),
+            links=found.st_nlink,
         )
 
 

@@ -19,7 +19,14 @@ from uuid import uuid4
 
 from tupli_repo.errors import CorruptObjectError
 from tupli_repo.odb import block
-from tupli_repo.odb.block import HEADER_BYTES, Block, Directory, FullBlock, Packer
+from tupli_repo.odb.block import (
+    HEADER_BYTES,
+    REPACK_RAW_BYTES,
+    Block,
+    Directory,
+    FullBlock,
+    Packer,
+)
 from tupli_repo.odb.files import RepositoryFiles, disk_errors
 from tupli_repo.odb.objects import Kind, ObjectId
 from tupli_repo.odb.pack import FILE_MAGIC, BlockFile, PackWriter, check_file_magic
@@ -33,7 +40,7 @@ MAX_BYTES = 4 << 30
 """One is sealed at 64 MiB; what is longer than this would be scanned for hours."""
 
 
-Tell = Callable[[ObjectId, Kind, bytes], None]
+Tell = Callable[[FullBlock, bytes, bool], None]
 
 
 class JournalFile(BlockFile):
@@ -53,7 +60,7 @@ class JournalFile(BlockFile):
         """Scan what was appended since the last scan.
 
         Args:
-            tell: Told of each object that is found: its id, kind and encoding.
+            tell: Told of each block that is found, its raw bytes, and whether it holds records.
 
         Raises:
             CorruptObjectError: A block that is whole is damaged, or it is larger than any journal.
@@ -84,7 +91,8 @@ class JournalFile(BlockFile):
                 header = block.decode_block_header(head)
                 if HEADER_BYTES + header.stored > rest:
                     return  # torn: the rest of the block was never written
-                raw = block.decode(read(descriptor, HEADER_BYTES + header.stored, self._end))
+                data = read(descriptor, HEADER_BYTES + header.stored, self._end)
+                raw = block.decode(data)
             except CorruptObjectError:
                 if self._is_torn(descriptor, size_bytes):
                     return
@@ -95,8 +103,7 @@ class JournalFile(BlockFile):
                 self.directory.add(bytes.fromhex(oid), kind, offset, length)
             self._end = self.directory.blocks[-1].end
             if tell is not None:
-                for oid, kind, offset, length in objects:
-                    tell(oid, kind, raw[offset : offset + length])
+                tell(FullBlock(data, len(raw), objects), raw, header.records)
 
     def _is_torn(self, descriptor: int, size_bytes: int) -> bool:
         """Whether what does not parse at the end is an append that a crash cut off.
@@ -290,16 +297,27 @@ def seal(files: RepositoryFiles, path: Path) -> list[Path]:
 
 
 def _pack(files: RepositoryFiles, journal: JournalFile) -> list[Path]:
-    """Pack what was appended to a journal since its last scan, each object read once."""
+    """Pack what was appended to a journal since its last scan, each block read once.
+
+    A large block goes over byte for byte; the objects of small ones are compressed together.
+    """
     known = set(journal.directory.ids())
     with ExitStack() as stack:
         writers: list[PackWriter] = []
 
-        def add(oid: ObjectId, kind: Kind, encoded: bytes) -> None:
-            if oid not in known:
-                if not writers:
-                    writers.append(stack.enter_context(PackWriter(files)))
-                writers[0].add(oid, kind, encoded)
+        def add(full: FullBlock, raw: bytes, records: bool) -> None:  # noqa: FBT001 - private
+            new = {place[0]: place for place in full.places if place[0] not in known}
+            if not new:
+                return
+            if not writers:
+                writers.append(stack.enter_context(PackWriter(files)))
+            builder = writers[0].builder
+            is_whole = len(new) == len(full.places) and not any(oid in builder for oid in new)
+            if is_whole and full.raw >= REPACK_RAW_BYTES:
+                builder.add_block(full, records=records)
+            else:
+                for oid, kind, offset, length in new.values():
+                    builder.add(oid, kind, raw[offset : offset + length])
 
         journal.refresh(add)
         return [writer.commit() for writer in writers]

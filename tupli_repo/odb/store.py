@@ -62,6 +62,7 @@ class ObjectStore:
         self._lock = ThreadLock()
         self._block_files: dict[str, BlockFile] = {}
         self._loose: dict[ObjectId, Kind] = {}
+        self._fan_out: dict[str, Path] = {}  # 256 of them, looked into again and again
         self._close = finalize(
             self, _close_at_last, self._writer, files
         )  # also at interpreter exit
@@ -348,11 +349,14 @@ class ObjectStore:
 
     def _loose_ids(self) -> Iterator[ObjectId]:
         """The ids of the loose files; a name that is none belongs to somebody else."""
-        for folder in self._files.list_folder(self._files.objects):
-            if _FAN_OUT_NAME.fullmatch(folder):
-                for rest in self._files.list_folder(self._files.objects / folder):
+        for name in self._files.list_folder(self._files.objects):
+            if _FAN_OUT_NAME.fullmatch(name):
+                folder = self._fan_out.get(name)
+                if folder is None:
+                    folder = self._fan_out[name] = self._files.objects / name
+                for rest in self._files.list_folder(folder):
                     with suppress(InvalidInputError):
-                        yield parse_object_id(folder + rest)
+                        yield parse_object_id(name + rest)
 
     def _loose_kind(self, oid: ObjectId) -> Kind | None:
         """The kind of a loose object, found without reading the whole of a large blob."""

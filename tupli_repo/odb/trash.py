@@ -3,7 +3,7 @@
 A run is a folder ``trash/<run>/`` with what was moved out together, and a stamp that says why and,
 by its times, since when. Packs and journals keep their names, a loose object has its whole id.
 What is moved has its new name, durably, before it loses the old one: after a power failure it may
-have both, never none.
+have both, never none. What somebody else put under the old name meanwhile is not ours to remove.
 
 Invariant: what is in the trash was whole where it lay; it can be read and moved back until its run
 is removed, and only `remove` removes anything.
@@ -30,6 +30,7 @@ _KEPT = {SEALED: timedelta(hours=24), SUPERSEDED: timedelta(hours=24)}
 _KEPT_ELSE = timedelta(days=14)
 _STAMP = "stamp"
 _MAX_STAMP_BYTES = 100
+_NO_INODE = 0
 _RUN_NAME = re.compile(r"[0-9a-f]{32}")
 _LOOSE_NAME = re.compile(r"[0-9a-f]{64}")
 
@@ -69,7 +70,7 @@ class NewRun:
         self._files = files
         self._reason = reason
         self._is_made = False
-        self._linked: list[Path] = []  # they still have their old names
+        self._linked: dict[Path, int] = {}  # what still has its old name, and its inode
         self._left: dict[Path, None] = {}  # the folders that files were moved out of
 
     def move(self, path: Path) -> Path | None:
@@ -81,9 +82,10 @@ class NewRun:
         with disk_errors("move to the trash", path):
             self._make()
             moved = self.path / _name_in_trash(self._files, path)
+            inode = self._inode(path)
             try:
-                if _linked(self._files, path, moved):
-                    self._linked.append(path)
+                if self._files.link(path, moved):  # some drives number names, not files
+                    self._linked[path] = inode if inode == self._inode(moved) else _NO_INODE
                 else:
                     self._files.fs.rename(path, moved)
             except FileNotFoundError:
@@ -98,13 +100,19 @@ class NewRun:
         fs = self._files.fs
         with disk_errors("move to the trash", self.path):
             fs.fsync_folder(self.path)
-            for path in self._linked:
-                with suppress(FileNotFoundError):
-                    fs.remove(path)
+            for path, inode in self._linked.items():
+                # else a repair has put a new file there
+                if inode in (_NO_INODE, self._inode(path)):
+                    with suppress(FileNotFoundError):
+                        fs.remove(path)
             for folder in self._left:
                 fs.fsync_folder(folder)
         self._linked.clear()
         self._left.clear()
+
+    def _inode(self, path: Path) -> int:
+        status = self._files.status(path)
+        return _NO_INODE if status is None else status.inode
 
     def _make(self) -> None:
         if not self._is_made:
@@ -178,7 +186,7 @@ def move_back(files: RepositoryFiles, path: Path) -> Path | None:
             return None
         _ensure_folder(files, home.parent)
         try:
-            if not _linked(files, path, home):
+            if not files.link(path, home):
                 files.fs.rename(path, home)
         except FileNotFoundError:
             return None
@@ -190,7 +198,7 @@ def move_back(files: RepositoryFiles, path: Path) -> Path | None:
 
 
 def remove(files: RepositoryFiles, run: Run) -> int:
-    """Remove a run for good, its stamp last; returns the size of what went, in bytes.
+    """Remove a run for good, its stamp last; returns how many bytes that freed.
 
     What somebody else removes meanwhile is no error.
     """
@@ -201,32 +209,22 @@ def remove(files: RepositoryFiles, run: Run) -> int:
             if status is not None:
                 with suppress(FileNotFoundError):
                     files.fs.remove(path)
-                    freed += status.size_bytes
+                    freed += freed_by(status)
         with suppress(OSError):  # something has been added: it stays, and is told by a listing
             files.fs.remove_folder(run.path)
         files.fs.fsync_folder(run.path.parent)
     return freed
 
 
+def freed_by(status: FileStatus) -> int:
+    """Return how many bytes the removal of a file frees: none while it has another name."""
+    return status.size_bytes if status.links <= 1 else 0
+
+
 def _ensure_folder(files: RepositoryFiles, path: Path) -> None:
     """Make a folder that a copy of the repository may lack, durably."""
     if files.ensure_folder(path):
         files.fs.fsync_folder(path.parent)
-
-
-def _linked(files: RepositoryFiles, path: Path, target: Path) -> bool:
-    """Give a file a second name; whether that is possible here.
-
-    Raises:
-        FileNotFoundError: The file is gone.
-    """
-    try:
-        files.fs.link(path, target)
-    except FileNotFoundError:
-        raise
-    except OSError:  # no hard links, or the file is somebody else's
-        return False
-    return True
 
 
 def _name_in_trash(files: RepositoryFiles, path: Path) -> str:

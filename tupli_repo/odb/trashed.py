@@ -11,12 +11,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from tupli_repo.errors import CorruptObjectError, StorageIOError
 from tupli_repo.odb import block, frames, trash
 from tupli_repo.odb.block import Block, Directory
 from tupli_repo.odb.failures import is_stale
-from tupli_repo.odb.files import RepositoryFiles
+from tupli_repo.odb.files import FileStatus, RepositoryFiles
 from tupli_repo.odb.journal import JournalFile
 from tupli_repo.odb.objects import (
     MAX_OBJECT_BYTES,
@@ -31,6 +32,8 @@ from tupli_repo.odb.pack import PACK_SUFFIX, BlockFile, PackFile
 
 _PEEK_BYTES = 64
 _HEAD_BYTES = 256 << 10  # the first block of any zstd frame is shorter
+_ID_BYTES = 32
+_MOST_REMEMBERED_BYTES = 64 << 20  # two million objects
 
 
 class LastingPack(PackFile):
@@ -64,6 +67,85 @@ def directory_of(files: RepositoryFiles, path: Path) -> Directory:
     return found
 
 
+class Held(NamedTuple):
+    """The ids of what a file in the trash holds: raw, 32 bytes each, one behind the other.
+
+    Attributes:
+        chosen: Of the objects of some kinds.
+        rest: Of the others.
+    """
+
+    chosen: bytes = b""
+    rest: bytes = b""
+
+    def of_chosen(self) -> Iterator[bytes]:
+        """Iterate over the ids of the objects of these kinds."""
+        return _cut(self.chosen)
+
+    def of_all(self) -> Iterator[bytes]:
+        """Iterate over the ids of all objects."""
+        return chain(_cut(self.chosen), _cut(self.rest))
+
+
+class TrashContents:
+    """What the files in the trash hold, each read once while it stays as it is.
+
+    A file there stays as it is, but for a journal whose writer does not know yet that it was moved.
+
+    Args:
+        files: The repository's files.
+        kinds: The kinds whose objects are told apart.
+        most_bytes: How much is remembered; a file that goes beyond is read again each time.
+    """
+
+    def __init__(
+        self,
+        files: RepositoryFiles,
+        kinds: Iterable[Kind],
+        *,
+        most_bytes: int = _MOST_REMEMBERED_BYTES,
+    ) -> None:
+        self._files = files
+        self._kinds = tuple(kinds)
+        self._left_bytes = most_bytes
+        self._known: dict[Path, tuple[FileStatus, Held | None]] = {}
+
+    def of(self, path: Path) -> Held | None:
+        """Return what a file holds, nothing where it is gone.
+
+        Returns:
+            None where that cannot be told: it is damaged, or not ours.
+        """
+        status = self._files.status(path)
+        if status is None:
+            return Held()
+        known = self._known.get(path)
+        if known is not None and known[0] == status:
+            return known[1]
+        try:
+            held = self._read(path)
+        except FileNotFoundError:
+            return Held()
+        size_bytes = 0 if held is None else len(held.chosen) + len(held.rest)
+        if size_bytes <= self._left_bytes:
+            self._left_bytes -= size_bytes
+            self._known[path] = (status, held)
+        return held
+
+    def _read(self, path: Path) -> Held | None:
+        try:
+            directory = directory_of(self._files, path)
+        except CorruptObjectError:
+            return None
+        chosen = {bytes.fromhex(oid) for oid in directory.ids(*self._kinds)}
+        return Held(b"".join(chosen), b"".join(directory.raw_ids() - chosen))
+
+
+def _cut(raw_ids: bytes) -> Iterator[bytes]:
+    for at in range(0, len(raw_ids), _ID_BYTES):
+        yield raw_ids[at : at + _ID_BYTES]
+
+
 def read_many(files: RepositoryFiles, ids: Iterable[ObjectId]) -> Iterator[tuple[ObjectId, Object]]:
     """Read objects from the trash, verified, each once; what is not there is left out.
 
@@ -81,7 +163,16 @@ def read_many(files: RepositoryFiles, ids: Iterable[ObjectId]) -> Iterator[tuple
 
 
 def read_loose(files: RepositoryFiles, path: Path, oid: ObjectId) -> Object:
-    """Return a loose object, verified.
+    """Return a loose object, verified; see `read_loose_encoded`."""
+    encoded = read_loose_encoded(files, path, oid)
+    try:
+        return decode(encoded)
+    except CorruptObjectError as err:
+        raise _loose_damage(path, err) from None
+
+
+def read_loose_encoded(files: RepositoryFiles, path: Path, oid: ObjectId) -> bytes:
+    """Return the encoding of a loose object, verified.
 
     Args:
         files: The repository's files.
@@ -93,12 +184,12 @@ def read_loose(files: RepositoryFiles, path: Path, oid: ObjectId) -> Object:
         CorruptObjectError: It is damaged.
     """
     try:
-        stored = files.read(path, max_bytes=block.MAX_STORED_BYTES)
+        stored = files.read(path, max_bytes=block.MAX_STORED_BYTES + 1)
         encoded = frames.decompress(stored, max_bytes=MAX_OBJECT_BYTES)
         check_id(oid, encoded)
-        return decode(encoded)
     except (CorruptObjectError, frames.FrameError) as err:
         raise _loose_damage(path, err) from None
+    return encoded
 
 
 def loose_kind(files: RepositoryFiles, path: Path, oid: ObjectId) -> Kind:

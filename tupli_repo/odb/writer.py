@@ -155,5 +155,5 @@ def _loss(journal: JournalWriter, found: Rescued) -> CorruptObjectError:
         f"{len(lost)} objects that this process had appended are lost; what they leave incomplete"
         f" begins with {told}",
         path=journal.path,
-        hint="record these episodes again; 'tupli fsck' tells what is incomplete",
+        hint="record these episodes again; 'tupli fsck --repair' sets aside what is damaged",
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 from tupli_repo.errors import CorruptObjectError, InvalidInputError, NotFoundError, TupliError
 from tupli_repo.odb import trash
 from tupli_repo.odb.block import Directory
-from tupli_repo.odb.files import RepositoryFiles
+from tupli_repo.odb.files import RepositoryFiles, is_journal_name
 from tupli_repo.odb.maintenance.compact import count_mergeable, merge_small
 from tupli_repo.odb.maintenance.gc import DEFAULT_GRACE, OnCleaning, collect, trash_bytes
 from tupli_repo.odb.maintenance.reach import Roots
@@ -61,32 +61,13 @@ class CleaningRepository(CloningRepository):
             raise InvalidInputError(f"'{grace}' is no grace", hint="0 or more")
         if not dry_run:
             self.flush()
-        found = collect(
+        return collect(
             self._files,
             self._store,
             self._roots,
             grace=grace,
             dry_run=dry_run,
             on_progress=on_progress,
-        )
-        packs = found.packs
-        return GcReport(
-            dry_run=dry_run,
-            grace_hours=grace / timedelta(hours=1),
-            unreachable=found.unreachable,
-            unreachable_bytes=found.unreachable_bytes,
-            lacking=found.lacking,
-            journals_sealed=found.journals_sealed,
-            staging_removed=found.staging_removed,
-            packs_merged=packs.merged,
-            packs_written=packs.written,
-            bytes_written=packs.bytes_written,
-            files_trashed=found.files_trashed + packs.merged - packs.rescued,
-            bytes_trashed=found.bytes_trashed + packs.bytes_trashed,
-            rescued=found.rescued + packs.rescued,
-            trash_removed=found.trash_removed,
-            bytes_freed=found.bytes_freed,
-            bytes_in_trash=found.bytes_in_trash,
         )
 
     def _roots(self) -> Roots:
@@ -192,7 +173,7 @@ class CleaningRepository(CloningRepository):
     def _trashed(self) -> Iterator[tuple[Path, Directory]]:
         """The files in the trash and what they hold; journals last: packs have the same."""
         paths = [path for run in trash.runs(self._files) for path in run.files]
-        for path in sorted(paths, key=lambda path: path.suffix == ".journal"):
+        for path in sorted(paths, key=lambda path: is_journal_name(path.name)):
             with suppress(FileNotFoundError, CorruptObjectError):
                 yield path, directory_of(self._files, path)
 

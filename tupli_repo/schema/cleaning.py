@@ -25,7 +25,7 @@ class GcReport(BaseModel):
         bytes_trashed: The size of these.
         rescued: How many files came back from the trash, as something leads to them again.
         trash_removed: How many parcels of the trash were old enough to be removed for good.
-        bytes_freed: The size of all that was removed for good.
+        bytes_freed: How much less the disk holds by what was removed for good.
         bytes_in_trash: The size of what is in the trash now.
     """
 

@@ -116,6 +116,24 @@ def test_the_parts_of_a_sample_are_all(root: Path):
     assert {one.path for one in everything.told.damage} == set(found)
 
 
+@pytest.mark.parametrize(
+    ("tail", "severity", "word"),
+    [(bytes(5000), "info", "zeros"), (b"BLK1\0", "warning", "no whole block")],
+)
+def test_what_a_crash_leaves_behind_a_journal_is_told_and_is_no_damage(
+    root: Path, tail: bytes, severity: str, word: str
+):
+    (journal,) = names(root, ".journal")
+    with journal.open("ab") as end:
+        end.write(tail)
+    found = surveyed(root)
+    assert found.told.damage == []
+    (one,) = [one for one in found.told.findings if one.code == "torn"]
+    assert one.severity == severity
+    assert f"its last {len(tail)} bytes are {word}" in one.message
+    assert len(found.present) == 7
+
+
 def test_strangers_are_told_and_never_opened(root: Path):
     folder = root / ".tupli"
     for name in (

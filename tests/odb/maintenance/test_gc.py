@@ -1,5 +1,6 @@
 """What is reachable, and what is left after cleaning: generated graphs, by the store alone."""
 
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -78,11 +79,15 @@ def graphs(draw: st.DrawFn) -> Graph:
     )
 
 
-def written(root: Path, graph: Graph) -> RepositoryFiles:
-    disk = MemoryFileSystem()
-    disk.make_folders(root)
-    files = RepositoryFiles(root / ".tupli", disk)
+def new_lab(disk: MemoryFileSystem) -> RepositoryFiles:
+    disk.make_folders("/lab")
+    files = RepositoryFiles(Path("/lab/.tupli"), disk)
     files.create_folders()
+    return files
+
+
+def written(graph: Graph) -> RepositoryFiles:
+    files = new_lab(MemoryFileSystem())
     store = ObjectStore(files)
     for obj, place in zip(graph.objects, graph.places, strict=True):
         if place == 0:
@@ -102,7 +107,7 @@ def found(graph: Graph, store: ObjectStore) -> Roots:
 @settings(max_examples=25)
 @given(graphs())
 def test_exactly_what_is_reachable_is_marked_and_stays(graph: Graph):
-    files = written(Path("/lab"), graph)
+    files = written(graph)
     store = ObjectStore(files)
     reach = Reach(store, lambda: found(graph, store))
     reach.look()
@@ -129,7 +134,7 @@ def test_exactly_what_is_reachable_is_marked_and_stays(graph: Graph):
 def test_what_is_reachable_again_comes_back_and_the_rest_is_gone_in_the_end(
     graph: Graph, other: Graph
 ):
-    files = written(Path("/lab"), graph)
+    files = written(graph)
     disk = files.fs
     assert isinstance(disk, MemoryFileSystem)
     store = ObjectStore(files)
@@ -206,9 +211,7 @@ def test_what_is_written_after_the_first_look_is_not_touched(tmp_path: Path, is_
 
 def test_the_look_right_before_the_trash_is_emptied_counts():
     disk = MemoryFileSystem()
-    disk.make_folders("/lab")
-    files = RepositoryFiles(Path("/lab/.tupli"), disk)
-    files.create_folders()
+    files = new_lab(disk)
     store = ObjectStore(files)
     raw_id = bytes.fromhex(store.write(blob(7)))
     looks = 0
@@ -226,3 +229,65 @@ def test_the_look_right_before_the_trash_is_emptied_counts():
     report = collect(files, store, lambda: find(last=3), grace=NOW)
     assert (report.rescued, report.trash_removed) == (1, 0)
     assert id_of(blob(7)) in set(store.ids())
+
+
+class CountingDisk(MemoryFileSystem):
+    """Counts how often each file in the trash is opened."""
+
+    def __init__(self, **options: int) -> None:
+        super().__init__(**options)
+        self.n_opened = Counter[Path]()
+
+    def open_read(self, path: Path) -> int:
+        if "trash" in path.parts and path.name != "stamp":
+            self.n_opened[path] += 1
+        return super().open_read(path)
+
+
+def test_what_lies_in_the_trash_is_read_once_a_run_and_once_more_in_the_next():
+    disk = CountingDisk()
+    files = new_lab(disk)
+    store = ObjectStore(files)
+    for n in range(3):
+        write_pack(files, [x for k in range(4) for x in episode(10 * n + k)])
+    loose = record(99, kind=Kind.ARTIFACT)
+    store.write(loose)
+    hidden = {id_of(x) for n in range(3) for k in range(4) for x in episode(10 * n + k)}
+    roots = Roots(frozenset(), raw(frozenset({*hidden, id_of(loose)})))
+    gone = raw(frozenset([ABSENT]))
+
+    def find() -> Roots:  # and something is missing, so that each file is asked for it, too
+        store.refresh()
+        return roots._replace(named=gone)
+
+    assert collect(files, store, find, grace=NOW).files_trashed == 4
+    disk.n_opened.clear()
+    assert collect(files, store, find, grace=NOW).trash_removed == 0
+    assert sorted(disk.n_opened.values()) == [1] * 4
+    disk.now_ns += 15 * 24 * 3600 * 10**9
+    disk.n_opened.clear()
+    report = collect(files, store, find, grace=NOW)
+    assert sorted(disk.n_opened.values()) == [1] * 4
+    assert report.trash_removed == 2
+    assert report.bytes_freed > 0
+    assert trash.runs(files) == []
+
+
+def test_what_is_damaged_in_the_trash_stays_there_as_it_might_be_needed():
+    disk = MemoryFileSystem()
+    files = new_lab(disk)
+    store = ObjectStore(files)
+    write_pack(files, episode(1))
+
+    def find() -> Roots:
+        store.refresh()
+        return Roots(frozenset(), only_named=True)
+
+    collect(files, store, find, grace=NOW)
+    (run,) = trash.runs(files)
+    (path,) = run.files
+    disk.overwrite(path, files.read(path)[:-1])
+    disk.now_ns += 15 * 24 * 3600 * 10**9
+    report = collect(files, store, find, grace=NOW)
+    assert (report.trash_removed, report.bytes_freed) == (0, 0)
+    assert [one.files for one in trash.runs(files)] == [(path,)]

@@ -18,7 +18,8 @@ from tests.odb.test_shared_modes import open_folder as open_folder
 from tests.shared import masks
 from tupli_repo.errors import InvalidInputError
 from tupli_repo.odb.filesystem import FileSystem
-from tupli_repo.odb.maintenance.probe import probe
+from tupli_repo.odb.maintenance.probe import probe, surroundings
+from tupli_repo.odb.maintenance.probe.surroundings import Space, told_space
 from tupli_repo.repository.location import create
 from tupli_repo.schema.doctor import DoctorReport
 
@@ -70,6 +71,29 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "none", tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(InvalidInputError, match="there is no folder"):
             probe(path)
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no such file system here")
+def test_where_there_is_no_space_to_tell_of_none_is_to_be_freed() -> None:
+    report = probe(Path("/proc"))
+    assert told(report, "space") == ("ok", "how much there is cannot be told; ")
+    assert (report.free_bytes, report.free_inodes) == (None, None)
+    assert report.state == "unusable"
+    assert told(report, "writing")[0] == "unusable"
+
+
+@pytest.mark.parametrize(
+    ("space", "state"),
+    [
+        (Space(0, None), "unusable"),
+        (Space(1 << 30, 0), "unusable"),
+        (Space(1 << 20, None), "degraded"),
+        (Space(1 << 30, 100), "degraded"),
+        (Space(1 << 30, None), "ok"),
+    ],
+)
+def test_little_room_is_told(space: Space, state: str) -> None:
+    assert told_space(space).state == state
 
 
 LACKS: list[tuple[type[FileSystem], str, str, str]] = [
@@ -164,7 +188,7 @@ def test_locks_that_only_one_process_sees_are_told(
 def test_whatever_fails_at_any_step_nothing_is_left(
     tmp_path: Path, fault: Callable[[], BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tupli_repo.odb.maintenance.probe._in_another_process", lambda path: "held")
+    monkeypatch.setattr(surroundings, "_in_another_process", lambda path: "held")
     step, states = 0, set()
     while True:
         step += 1

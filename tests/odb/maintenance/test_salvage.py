@@ -1,5 +1,6 @@
 """What can be read of damaged packs and journals: every block that is whole."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,13 +12,14 @@ from tests.faults import HastyFileSystem
 from tests.odb.samples import blob, encoded, flipped, id_of, new_files, overwrite, record
 from tupli_repo.odb.block import HEADER_BYTES, TARGET_BYTES
 from tupli_repo.odb.files import RepositoryFiles
-from tupli_repo.odb.journal import JournalWriter
-from tupli_repo.odb.maintenance.salvage import scan
+from tupli_repo.odb.journal import MAX_BYTES, JournalWriter
+from tupli_repo.odb.maintenance.salvage import is_blank_from, scan
 from tupli_repo.odb.objects import Object
 from tupli_repo.odb.pack import PackFile, PackWriter
 
 BLOBS = [blob(n, TARGET_BYTES // 2 - 100) for n in range(6)]  # two fill a block
 RECORDS = [record(n, id_of(one)) for n, one in enumerate(BLOBS)]
+HUGE = 1 << 40
 EVERYTHING = {id_of(obj) for obj in (*BLOBS, *RECORDS)}
 
 
@@ -141,6 +143,50 @@ def test_each_flipped_byte_is_a_problem(
         found = scan(files, path)
         assert found.problems, at
         assert set(found.file.directory.ids()) <= known
+
+
+class Sparse(HastyFileSystem):
+    """A disk on which holes cost nothing; it notices who reads on and on, which would take days."""
+
+    def read(self, descriptor: int, size: int, offset: int) -> bytes:
+        assert offset + size < MAX_BYTES + (2 << 20) or offset > HUGE - 1000, offset
+        if 1 << 20 < offset < HUGE - 1000:
+            return bytes(size)
+        return super().read(descriptor, size, offset)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda files: journal_of(files, [BLOBS[0], RECORDS[0]]), "it is larger than any journal"),
+        (
+            lambda files: pack_of(files, [BLOBS[0], RECORDS[0]]),
+            "it does not end like a pack; it may be cut off",
+        ),
+    ],
+)
+def test_no_further_is_searched_than_a_journal_may_reach(
+    files: RepositoryFiles, make: Callable[[RepositoryFiles], Path], reason: str
+):
+    path = make(files)
+    path.chmod(0o644)
+    os.truncate(path, HUGE)
+    found = scan(RepositoryFiles(files.root, Sparse()), path)
+    assert found.problems == [f"{reason}: what is behind its first 4 GiB was not looked at"]
+    assert set(found.file.directory.ids()) == {id_of(BLOBS[0]), id_of(RECORDS[0])}
+    assert found.size_bytes == MAX_BYTES
+
+
+def test_zeros_to_the_end_are_told_from_anything_else(files: RepositoryFiles):
+    path = journal_of(files, [BLOBS[0], RECORDS[0]])
+    size = path.stat().st_size
+    assert is_blank_from(files, path, size)
+    os.truncate(path, size + (3 << 20))
+    assert is_blank_from(files, path, size)
+    assert not is_blank_from(files, path, size - 1)
+    with path.open("ab") as end:
+        end.write(b"x")
+    assert not is_blank_from(files, path, size)
 
 
 @given(data=st.binary(max_size=400), at=st.integers(0, 400))

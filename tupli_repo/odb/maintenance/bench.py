@@ -54,7 +54,7 @@ class Bench:
         fs = self._files.fs
         with disk_errors("set aside", path):
             try:
-                if status is not None and status.is_file and self._link(path, target):
+                if status is not None and status.is_file and self._files.link(path, target):
                     fs.fsync_folder(target.parent)  # else a power failure might leave neither name
                     fs.remove(path)
                 else:
@@ -137,7 +137,7 @@ class Bench:
         target = self._place(path, note)
         with disk_errors("set aside", path):
             try:
-                is_linked = self._link(path, target)
+                is_linked = self._files.link(path, target)
             except FileNotFoundError:  # gone meanwhile
                 return
             if is_linked:
@@ -145,20 +145,6 @@ class Bench:
             else:
                 self._copy(path, target)
         self.moved.append(relative(self._files.root, path))
-
-    def _link(self, path: Path, target: Path) -> bool:
-        """Give a file a second name; whether that is possible here.
-
-        Raises:
-            FileNotFoundError: The file is gone.
-        """
-        try:
-            self._files.fs.link(path, target)
-        except FileNotFoundError:
-            raise
-        except OSError:  # no hard links here
-            return False
-        return True
 
     def _copy(self, path: Path, target: Path) -> None:
         with self._files.open(path) as (descriptor, size), Scratch(self._files) as scratch:

@@ -19,17 +19,10 @@ from tupli_repo.odb.files import RepositoryFiles
 from tupli_repo.odb.journal import JournalFile
 from tupli_repo.odb.maintenance.check_refs import KnownRefs, check_generations, check_refs
 from tupli_repo.odb.maintenance.names import Damage, Told, look
-from tupli_repo.odb.maintenance.salvage import Scan, check_blocks, scan
-from tupli_repo.odb.objects import (
-    MAX_OBJECT_BYTES,
-    Kind,
-    Object,
-    ObjectId,
-    check_id,
-    decode,
-    decode_header,
-)
-from tupli_repo.odb.pack import BlockFile, PackFile
+from tupli_repo.odb.maintenance.salvage import Scan, check_blocks, is_blank_from, scan
+from tupli_repo.odb.objects import Kind, Object, ObjectId, decode, decode_header
+from tupli_repo.odb.pack import FILE_MAGIC, BlockFile, PackFile
+from tupli_repo.odb.trashed import read_loose_encoded
 
 _HEAD_BYTES = 256 << 10  # the first block of any zstd frame is shorter
 _PEEK_BYTES = 64
@@ -158,24 +151,33 @@ class Survey:
     def _look_at_journal(self, name: str, path: Path) -> None:
         journal = JournalFile(self._files, path)
         size = self.names.journals[name].size_bytes
-        self.bytes_read += size
         try:
             journal.refresh()
         except CorruptObjectError as err:
             self._give_up(name, err.reason)
             return
+        self.bytes_read += size
         self._keep(name, journal)
         blocks = journal.directory.blocks
-        torn = size - (blocks[-1].end if blocks else 8)
-        if torn > 0:
-            self.told.tell(
-                "warning",
-                "torn",
-                path,
-                f"its last {torn} bytes are no whole block: a writer is at work, or died, or the"
-                " file was cut off",
-                "what was acknowledged before is whole; 'tupli gc' tidies up after dead writers",
-            )
+        end = blocks[-1].end if blocks else len(FILE_MAGIC)
+        if size > end:
+            self._tell_torn(path, end, size - end)
+
+    def _tell_torn(self, path: Path, end: int, n_bytes: int) -> None:
+        """Tell what is behind the last block of a journal."""
+        is_blank = is_blank_from(self._files, path, end)
+        what = (
+            "zeros: nothing was written there, as a power loss leaves it"
+            if is_blank
+            else "no whole block: a writer is at work, or died, or the file was cut off"
+        )
+        self.told.tell(
+            "info" if is_blank else "warning",
+            "torn",
+            path,
+            f"its last {n_bytes} bytes are {what}",
+            "what was acknowledged before is whole; 'tupli gc' tidies up after dead writers",
+        )
 
     def _look_at_pack(self, name: str, path: Path) -> None:
         if self._choice.is_whole(name):
@@ -393,12 +395,7 @@ def read_loose(files: RepositoryFiles, oid: ObjectId, path: Path | None = None) 
         FileNotFoundError: It is gone.
         StorageIOError: The operating system refused.
     """
-    stored = files.read(path or loose_path(files, oid), max_bytes=block.MAX_STORED_BYTES + 1)
-    try:
-        encoded = frames.decompress(stored, max_bytes=MAX_OBJECT_BYTES)
-    except frames.FrameError as err:
-        raise CorruptObjectError(str(err)) from None
-    check_id(oid, encoded)
+    encoded = read_loose_encoded(files, path or loose_path(files, oid), oid)
     return LooseObject(decode(encoded).kind, encoded)
 
 

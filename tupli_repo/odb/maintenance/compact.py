@@ -30,7 +30,6 @@ MAX_BYTES = 2 * TARGET_BYTES
 MANY_PACKS = 64
 """As many packs are merged without being asked."""
 _FACTOR = 2
-_REPACK_RAW = block.TARGET_BYTES // 2
 _PART_BYTES = 4 << 20
 
 
@@ -184,7 +183,7 @@ class _Compaction:
             raise CorruptObjectError(
                 "it was written just now and reads back otherwise",
                 path=written,
-                hint="'tupli fsck'; nothing was removed",
+                hint="'tupli fsck --repair' sets it aside; nothing was removed",
             )
         self._move_away(written)
         self._look_again(written)
@@ -196,7 +195,7 @@ class _Compaction:
             for pack in self._packs:
                 entry = Entry(f"packs/{pack.name}", pack.size_bytes)
                 source = RemoteFile(transport, entry, None, self._files.fs)
-                source.copy_to(writer.builder, self._stays, repack_raw=_REPACK_RAW)
+                source.copy_to(writer.builder, self._stays, repack_raw=block.REPACK_RAW_BYTES)
             if not len(writer.builder):
                 return None
             path = writer.commit()

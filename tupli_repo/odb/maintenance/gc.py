@@ -18,7 +18,7 @@ place or in the trash, where readers find it, and the next run brings it back.
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -30,11 +30,12 @@ from tupli_repo.odb.maintenance import staging
 from tupli_repo.odb.maintenance.ages import Ages, is_full
 from tupli_repo.odb.maintenance.compact import Compacted, Pack, choose_small, compact, group
 from tupli_repo.odb.maintenance.lock import cleaning
-from tupli_repo.odb.maintenance.reach import FindRoots, Reach
+from tupli_repo.odb.maintenance.reach import LISTED, FindRoots, Reach
 from tupli_repo.odb.objects import Kind, ObjectId
 from tupli_repo.odb.pack import BlockFile
 from tupli_repo.odb.store import ObjectStore
-from tupli_repo.odb.trashed import directory_of
+from tupli_repo.odb.trashed import TrashContents
+from tupli_repo.schema.cleaning import GcReport
 
 DEFAULT_GRACE = timedelta(hours=24)
 _LONG_DEAD = timedelta(days=14)
@@ -53,30 +54,14 @@ OnCleaning = Callable[[CleaningProgress], None]
 
 
 @dataclass(slots=True, kw_only=True)
-class Collected:
-    """What was done, or would be; sizes in bytes.
-
-    Args:
-        unreachable: How many objects nothing leads to, of those older than the grace.
-        unreachable_bytes: About what they take.
-        lacking: How much is missing that names lead to; meanwhile nothing counts as unreachable.
-        journals_sealed: How many journals became packs.
-        staging_removed: How many private folders nobody will finish.
-        packs: What became of packs that were merged or rewritten.
-        files_trashed: How many files went to the trash whole, with nothing reachable in them.
-        bytes_trashed: Their size.
-        trash_removed: How many runs of the trash were removed for good.
-        rescued: How many files came back from the trash.
-        bytes_freed: The size of all that was removed for good.
-        bytes_in_trash: The size of what is in the trash now, and freed once it expires.
-    """
+class _Tally:
+    """What `GcReport` tells, while it is counted; of packs that are compacted, `Compacted` does."""
 
     unreachable: int = 0
     unreachable_bytes: int = 0
     lacking: int = 0
     journals_sealed: int = 0
     staging_removed: int = 0
-    packs: Compacted = field(default_factory=Compacted)
     files_trashed: int = 0
     bytes_trashed: int = 0
     trash_removed: int = 0
@@ -93,8 +78,8 @@ def collect(
     grace: timedelta = DEFAULT_GRACE,
     dry_run: bool = False,
     on_progress: OnCleaning | None = None,
-) -> Collected:
-    """Clean one repository.
+) -> GcReport:
+    """Clean one repository, and return what was done.
 
     Args:
         files: Its files.
@@ -117,7 +102,9 @@ def collect(
             return _Collection(files, store, find_roots, grace, on_progress, dry_run).run()
         except CorruptObjectError as err:
             raise CorruptObjectError(
-                err.reason, path=err.path, hint="'tupli fsck' tells more; nothing was lost"
+                err.reason,
+                path=err.path,
+                hint="'tupli fsck --repair' mends what it can; nothing was lost",
             ) from err
 
 
@@ -146,27 +133,44 @@ class _Collection:
         self._dry_run = dry_run
         self._reach = Reach(store, find_roots)
         self._ages = Ages(files, to_tell=dry_run)
-        self._report = Collected()
+        self._trashed = TrashContents(files, LISTED)
+        self._tally = _Tally()
+        self._compacted = Compacted()
 
-    def run(self) -> Collected:
+    def run(self) -> GcReport:
         try:
-            return self._run()
+            self._run()
         except StorageIOError as err:
             if self._dry_run or not (is_full(err) and self._make_room()):
                 raise
-        return self._run()
+            self._run()
+        return self._report()
+
+    def _report(self) -> GcReport:
+        tally, packs = self._tally, self._compacted
+        tally.files_trashed += packs.merged - packs.rescued
+        tally.bytes_trashed += packs.bytes_trashed
+        tally.rescued += packs.rescued
+        return GcReport(
+            dry_run=self._dry_run,
+            grace_hours=self._grace / timedelta(hours=1),
+            packs_merged=packs.merged,
+            packs_written=packs.written,
+            bytes_written=packs.bytes_written,
+            **asdict(tally),
+        )
 
     def _make_room(self) -> bool:
         """Remove what is old in the trash; whether that freed anything."""
-        freed = self._report.bytes_freed
+        freed = self._tally.bytes_freed
         expired = [run for run in trash.runs(self._files) if self._is_expired(run)]
         if expired:
             self._store.refresh()
             self._reach.look()
             self._empty_trash(expired, self._rescue(trash.runs(self._files)))
-        return self._report.bytes_freed > freed
+        return self._tally.bytes_freed > freed
 
-    def _run(self) -> Collected:
+    def _run(self) -> None:
         expired = [run for run in trash.runs(self._files) if self._is_expired(run)]
         self._remove_staging()
         self._seal_journals()
@@ -176,7 +180,7 @@ class _Collection:
         self._reach.look()  # it lists anew: whatever was listed before, it has seen
         if self._reach.lacking and not self._dry_run:  # whoever moved it may have been cut off
             self._rescue(trash.runs(self._files))
-        self._report.lacking = self._reach.lacking
+        self._tally.lacking = self._reach.lacking
         self._sweep_loose(loose)
         self._sweep_packs(packs)
         needed: set[Path] = set()
@@ -185,8 +189,7 @@ class _Collection:
             needed = self._rescue(trash.runs(self._files))
         self._empty_trash(expired, needed)
         self._store.refresh()
-        self._report.bytes_in_trash = trash_bytes(self._files)
-        return self._report
+        self._tally.bytes_in_trash = trash_bytes(self._files)
 
     def _tell(self, doing: str, done: int, of: int) -> None:
         if self._on_progress is not None:
@@ -211,7 +214,7 @@ class _Collection:
                 with suppress(FileNotFoundError):  # its writer, or another cleaner, was faster
                     if not self._dry_run:
                         journal.seal(self._files, found.path)
-                    self._report.journals_sealed += 1
+                    self._tally.journals_sealed += 1
 
     def _remove_staging(self) -> None:
         """Remove private folders; never before a day: even a slow writer must not lose its own."""
@@ -219,8 +222,8 @@ class _Collection:
         for found in list(staging.abandoned(self._files, self._ages, grace)):
             if not self._dry_run:
                 staging.remove(self._files, found)
-            self._report.staging_removed += 1
-            self._report.bytes_freed += found.size_bytes
+            self._tally.staging_removed += 1
+            self._tally.bytes_freed += found.size_bytes
 
     # ---- what nothing leads to
 
@@ -233,8 +236,8 @@ class _Collection:
                 path = self._files.objects / oid[:2] / oid[2:]
                 status = self._files.status(path)
                 if status is not None and self._is_old(status):
-                    self._report.unreachable += 1
-                    self._report.unreachable_bytes += status.size_bytes
+                    self._tally.unreachable += 1
+                    self._tally.unreachable_bytes += status.size_bytes
                     self._trash(run, path, status.size_bytes)
         finally:
             run.settle()
@@ -249,7 +252,7 @@ class _Collection:
             if name not in known or status is None:
                 continue
             is_old, directory = self._is_old(status), known[name].directory
-            dead = set() if self._report.lacking else directory.raw_ids() - self._reach.marked
+            dead = set() if self._tally.lacking else directory.raw_ids() - self._reach.marked
             pack = Pack(status.mtime_ns, name, status.size_bytes, loses=bool(dead))
             if not dead:
                 small.append(pack)
@@ -276,8 +279,8 @@ class _Collection:
                 place = directory.blocks[entry.block]
                 raw_size += entry.length
                 stored += place.stored * entry.length / max(1, place.raw)
-                self._report.unreachable += 1
-        self._report.unreachable_bytes += round(stored)
+                self._tally.unreachable += 1
+        self._tally.unreachable_bytes += round(stored)
         return raw_size / max(1, sum(place.raw for place in directory.blocks))
 
     def _is_worth_it(self, status: FileStatus, dead: set[bytes], share: float) -> bool:
@@ -286,20 +289,20 @@ class _Collection:
         return is_removed or share >= 0.5 or self._ages.of(status) >= _LONG_DEAD
 
     def _stays(self, oid: ObjectId) -> bool:
-        return bool(self._report.lacking) or bytes.fromhex(oid) in self._reach.marked
+        return bool(self._tally.lacking) or bytes.fromhex(oid) in self._reach.marked
 
     def _compact(self, packs: Sequence[Pack]) -> None:
         if self._dry_run:
-            self._report.packs.merged += len(packs)
-            self._report.packs.written += 1
-            self._report.packs.bytes_trashed += sum(pack.size_bytes for pack in packs)
+            self._compacted.merged += len(packs)
+            self._compacted.written += 1
+            self._compacted.bytes_trashed += sum(pack.size_bytes for pack in packs)
             return
-        compact(self._files, packs, self._stays, self._report.packs)
+        compact(self._files, packs, self._stays, self._compacted)
 
     def _trash(self, run: trash.NewRun, path: Path, size_bytes: int) -> None:
         if self._dry_run or run.move(path) is not None:
-            self._report.files_trashed += 1
-            self._report.bytes_trashed += size_bytes
+            self._tally.files_trashed += 1
+            self._tally.bytes_trashed += size_bytes
 
     # ---- what was in the trash
 
@@ -315,7 +318,7 @@ class _Collection:
                         n_moved += trash.move_back(self._files, path) is not None
             if not n_moved:
                 break
-            self._report.rescued += n_moved
+            self._tally.rescued += n_moved
             self._reach.look()
         return needed
 
@@ -325,42 +328,28 @@ class _Collection:
         In a work repository a record that is not hidden is reachable by itself.
         """
         reach, roots = self._reach, self._reach.roots
-        try:
-            directory = directory_of(self._files, path)
-        except (FileNotFoundError, CorruptObjectError):
+        held = self._trashed.of(path)
+        if held is None:
             return False
         lost = reach.unread - roots.gone if roots.only_named else reach.unread
-        if not lost.isdisjoint(directory.raw_ids()):
+        if lost and not lost.isdisjoint(held.of_all()):
             return True
-        records = () if roots.only_named else directory.ids(*roots.kinds)
-        return any(
-            raw not in reach.marked and raw not in roots.hidden
-            for raw in map(bytes.fromhex, records)
-        )
+        records = () if roots.only_named else held.of_chosen()
+        return any(raw not in reach.marked and raw not in roots.hidden for raw in records)
 
     def _empty_trash(self, expired: Sequence[trash.Run], needed: set[Path]) -> None:
         """Remove runs for good, after one more look; a run that was needed stays once more."""
         if expired and not self._dry_run:
             self._reach.look()
             needed |= self._rescue(expired)
-        is_unsure = bool(self._report.lacking or self._reach.lacking)
+        is_unsure = bool(self._tally.lacking or self._reach.lacking)
         for n, run in enumerate(expired):
             self._tell("emptying the trash", n, len(expired))
             if is_unsure and run.reason not in (trash.SEALED, trash.SUPERSEDED):
                 continue
-            if run.path in needed or any(map(self._is_unknown, run.files)):
-                continue
-            sizes = [s.size_bytes for path in run.files if (s := self._files.status(path))]
+            if run.path in needed or any(self._trashed.of(path) is None for path in run.files):
+                continue  # what cannot be told might be needed
+            sizes = [trash.freed_by(s) for path in run.files if (s := self._files.status(path))]
             freed = sum(sizes) if self._dry_run else trash.remove(self._files, run)
-            self._report.bytes_freed += freed
-            self._report.trash_removed += 1
-
-    def _is_unknown(self, path: Path) -> bool:
-        """Whether what a file in the trash holds cannot be told: it might be needed."""
-        try:
-            directory_of(self._files, path)
-        except CorruptObjectError:
-            return True
-        except FileNotFoundError:
-            return False
-        return False
+            self._tally.bytes_freed += freed
+            self._tally.trash_removed += 1

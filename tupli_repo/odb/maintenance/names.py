@@ -13,7 +13,12 @@ from pathlib import Path
 from unicodedata import normalize
 
 from tupli_repo.errors import StorageIOError
-from tupli_repo.odb.files import FileStatus, RepositoryFiles
+from tupli_repo.odb.files import (
+    FileStatus,
+    RepositoryFiles,
+    is_block_file_name,
+    is_pack_name,
+)
 from tupli_repo.odb.modes import SHARED
 from tupli_repo.odb.objects import Kind, ObjectId, shown
 from tupli_repo.odb.refs import (
@@ -31,8 +36,6 @@ FOLDERS = ("objects", "packs", "refs", "staging", "trash", "damaged", "locks")
 FILES = ("format.json", "config.toml", ".gitignore")
 _FAN_OUT = re.compile(r"[0-9a-f]{2}")
 _REST = re.compile(r"[0-9a-f]{62}")
-_PACK = re.compile(r"[0-9a-f]{64}\.pack")
-_JOURNAL = re.compile(r"[0-9a-f]{32}\.journal")
 _BESIDE = re.compile(r"\..+\.[0-9a-f]{32}")
 _GROUP_MAY_READ = 0o040
 
@@ -157,13 +160,13 @@ class _Look:
         if "packs" in folders:
             for name, status in self._entries(self._files.packs):
                 path = self._files.packs / name
-                is_pack = _PACK.fullmatch(name) is not None
-                if not is_pack and not _JOURNAL.fullmatch(name):
+                if not is_block_file_name(name):
                     self._stranger(path, status)
                 elif not status.is_file:
                     self._not_a_file(path)
                 else:
-                    (self._names.packs if is_pack else self._names.journals)[name] = status
+                    found = self._names.packs if is_pack_name(name) else self._names.journals
+                    found[name] = status
                     self._mode(path, status)
 
     def _refs(self) -> None:
@@ -251,8 +254,7 @@ class _Look:
         plain = normalize("NFC", name).casefold()
         if plain != name and (
             plain in known
-            or _PACK.fullmatch(plain)
-            or _JOURNAL.fullmatch(plain)
+            or is_block_file_name(plain)
             or _REST.fullmatch(plain)
             or _FAN_OUT.fullmatch(plain)
             or is_ref_word(plain, max_length=MAX_NAME)

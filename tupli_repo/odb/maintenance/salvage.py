@@ -2,6 +2,7 @@
 
 Where its directory is whole, that says where its blocks are; else they are searched for: each
 begins with a magic and a header that carries its checksum. One bad byte costs at most its block.
+A file may be far longer than what is in it: no further is searched than a journal may reach.
 
 Invariant: what a `SalvagedFile` lists was decompressed and hashed, and is what its id says.
 """
@@ -15,11 +16,12 @@ from tupli_repo.errors import CorruptObjectError
 from tupli_repo.odb import block
 from tupli_repo.odb.block import HEADER_BYTES, Block, BlockHeader, Directory
 from tupli_repo.odb.files import RepositoryFiles, disk_errors
-from tupli_repo.odb.journal import JournalFile
+from tupli_repo.odb.journal import MAX_BYTES, JournalFile
 from tupli_repo.odb.objects import Kind, ObjectId
 from tupli_repo.odb.pack import FILE_MAGIC, PACK_SUFFIX, BlockFile, PackFile
 
 _PART_BYTES = 1 << 20
+_BLANK = bytes(_PART_BYTES)
 _MAX_SHIFTS = 64  # each may mean to read a block that somebody made up
 _Read = Callable[[int, int], bytes]
 """Gives so many bytes from an offset."""
@@ -103,6 +105,21 @@ def check_blocks(files: RepositoryFiles, pack: PackFile, chosen: list[int]) -> i
     return done
 
 
+def is_blank_from(files: RepositoryFiles, path: Path, start: int) -> bool:
+    """Return whether a file holds nothing but zeros from some byte on.
+
+    Raises:
+        FileNotFoundError: It is gone.
+        StorageIOError: The operating system refused.
+    """
+    with files.open(path) as (descriptor, size), disk_errors("read", path):
+        for at in range(start, size, _PART_BYTES):
+            part = files.fs.read(descriptor, _PART_BYTES, at)
+            if part != _BLANK[: len(part)]:
+                return False
+        return True
+
+
 def _scan_pack(files: RepositoryFiles, path: Path) -> Scan:
     found = Scan(file=SalvagedFile(files, path))
     try:
@@ -116,6 +133,7 @@ def _scan_pack(files: RepositoryFiles, path: Path) -> Scan:
             return files.fs.read(descriptor, size, offset)
 
         if directory is None:
+            size = _searched(size, found)
             _search(read, size, found)
         else:
             digest = sha256(read(len(FILE_MAGIC), 0))
@@ -137,6 +155,7 @@ def _scan_journal(files: RepositoryFiles, path: Path) -> Scan:
     except CorruptObjectError as err:
         found.problems.append(err.reason)
     with files.open(path) as (descriptor, size), disk_errors("read", path):
+        size = _searched(size, found)
         _search(lambda size, offset: files.fs.read(descriptor, size, offset), size, found)
     found.size_bytes = size
     if not found.problems:
@@ -188,6 +207,14 @@ def _follow(
             found.problems.append("an object is not where its directory says")
 
 
+def _searched(size: int, found: Scan) -> int:
+    """How much of a file is searched for blocks; that there is more becomes a problem."""
+    if size > MAX_BYTES:
+        told = f"what is behind its first {MAX_BYTES >> 30} GiB was not looked at"
+        found.problems = [": ".join([*found.problems, told])]
+    return min(size, MAX_BYTES)
+
+
 def _search(read: _Read, size: int, found: Scan) -> None:
     """Read the blocks there are, wherever they begin."""
     at = len(FILE_MAGIC) if read(len(FILE_MAGIC), 0) == FILE_MAGIC else 0
@@ -222,7 +249,8 @@ def _next_magic(read: _Read, start: int, size: int) -> int:
     """Where the next block may begin; the end where there is none."""
     overlap = len(block.MAGIC) - 1
     for at in range(start, size, _PART_BYTES):
-        found = read(_PART_BYTES + overlap, at).find(block.MAGIC)
+        part = read(_PART_BYTES + overlap, at)
+        found = part.find(block.MAGIC) if block.MAGIC[:1] in part else -1  # at once for zeros
         if found >= 0:
             return at + found
     return size

@@ -12,12 +12,16 @@ from typing import NamedTuple
 
 from tupli_repo.odb.files import RepositoryFiles, disk_errors
 from tupli_repo.odb.maintenance.ages import Ages
+from tupli_repo.odb.trash import freed_by
 
 _NAME = re.compile(r"[0-9a-f]{32}")
 
 
 class Abandoned(NamedTuple):
-    """A private folder that nobody has touched for long: its files, and their size in bytes."""
+    """A private folder that nobody has touched for long: its files, and how many bytes they keep.
+
+    What was linked to its final name just before its writer died is kept by that.
+    """
 
     folder: Path
     files: tuple[Path, ...]
@@ -35,7 +39,7 @@ def abandoned(files: RepositoryFiles, ages: Ages, grace: timedelta) -> Iterator[
         inside = [folder / one for one in files.list_folder(folder)]
         found = [(path, status) for path in inside if (status := files.status(path)) is not None]
         if all(ages.of(status) >= grace for status in (own, *(status for _, status in found))):
-            size = sum(status.size_bytes for _, status in found)
+            size = sum(freed_by(status) for _, status in found)
             yield Abandoned(folder, tuple(path for path, _ in found), size)
 
 

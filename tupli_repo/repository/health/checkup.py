@@ -11,7 +11,13 @@ from pathlib import Path
 
 from tupli_repo.codec.records import ArtifactBody, BenchmarkBody, TombstoneBody, parse_body
 from tupli_repo.config import RepositoryFormat, SettingsFile
-from tupli_repo.errors import CorruptObjectError, InvalidInputError, NotFoundError, StorageIOError
+from tupli_repo.errors import (
+    CorruptObjectError,
+    InvalidInputError,
+    NotFoundError,
+    RepositoryNotFoundError,
+    StorageIOError,
+)
 from tupli_repo.odb.files import RepositoryFiles
 from tupli_repo.odb.maintenance.check import IN_ORDER, Choice, OnProgress, Survey
 from tupli_repo.odb.maintenance.check_refs import missing_parents
@@ -20,6 +26,7 @@ from tupli_repo.odb.maintenance.names import Damage, relative
 from tupli_repo.odb.objects import Kind, ObjectId
 from tupli_repo.odb.refs import RefName
 from tupli_repo.repository.health.decoding import Decoding
+from tupli_repo.repository.location import read_format
 from tupli_repo.repository.published.releases import Releases
 from tupli_repo.repository.records import in_force
 from tupli_repo.schema.checks import Finding, FsckReport, Level
@@ -82,16 +89,17 @@ class Checkup:
     def _read_format(self) -> RepositoryFormat | None:
         path = self._files.root / FORMAT_FILE
         try:
-            data = self._files.read(path)
-            found = RepositoryFormat.parse(data, path)
-        except FileNotFoundError:
+            found = read_format(self._files)
+            written = found.dump()
+            data = self._files.read(path, max_bytes=len(written) + 1)
+        except (RepositoryNotFoundError, FileNotFoundError):
             self.survey.told.damage.append(Damage(path=path, reason="it is missing"))
         except CorruptObjectError as err:
             self.survey.told.damage.append(Damage(path=path, reason=err.reason))
         except StorageIOError as err:
             self.survey.told.unreadable(path, err)
         else:
-            if found.dump() == data:
+            if data == written:
                 return found
             self.survey.told.damage.append(Damage(path=path, reason="it is not as it was written"))
         return None

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tupli_repo.codec import episode as codec
 from tupli_repo.errors import CorruptObjectError
-from tupli_repo.odb.files import RepositoryFiles
+from tupli_repo.odb.files import RepositoryFiles, is_block_file_name
 from tupli_repo.odb.maintenance.bench import Bench
 from tupli_repo.odb.maintenance.check import Choice, OnProgress, loose_path
 from tupli_repo.odb.maintenance.check_refs import missing_parents
@@ -22,7 +22,7 @@ from tupli_repo.odb.maintenance.links import Cause
 from tupli_repo.odb.maintenance.names import Damage, relative
 from tupli_repo.odb.maintenance.sources import Encoded, Source
 from tupli_repo.odb.objects import Kind, ObjectId, decode
-from tupli_repo.odb.pack import PACK_SUFFIX, BlockFile
+from tupli_repo.odb.pack import BlockFile
 from tupli_repo.odb.refs import YANK_SUFFIX, RefName
 from tupli_repo.repository.health.checkup import FORMAT_FILE, SETTINGS_FILE, Checkup, name_of
 from tupli_repo.repository.health.others import Others
@@ -34,6 +34,7 @@ _ROUNDS = 5
 _FIRST = (Kind.BLOB, Kind.PROVENANCE, Kind.TOMBSTONE, Kind.ARTIFACT, Kind.BENCHMARK)
 _LAST = (Kind.EPISODES, Kind.RELEASE)
 _PACKED = (Kind.BLOB, Kind.EPISODE)
+_MOST_SALVAGED_BYTES = 1 << 20  # what is longer is no settings of ours
 
 
 class Plan:
@@ -82,8 +83,9 @@ class Plan:
                 wanted[cause.missing] = None
                 self._linked_as[cause.missing] = set(cause.linked_as)
         for damage in self._checkup.damage:
-            if _is_block_file(damage):  # whoever has one of this name knows what it held
-                held = [oid for one in self._sources for oid in one.ids_in(damage.path.name)]
+            name = damage.path.name
+            if is_block_file_name(name):  # whoever has one of this name knows what it held
+                held = [oid for one in self._sources for oid in one.ids_in(name)]
                 wanted.update(dict.fromkeys(oid for oid in held if not self._is_here(oid)))
                 self._in_packs.update(held)
         taken_back = self._checkup.taken_back
@@ -214,7 +216,7 @@ class Mending:
         return len(self._bench.moved) + len(self._bench.replaced) + len(self._rebuilt)
 
     def _is_wanting(self, checkup: Checkup) -> bool:
-        return any(_is_block_file(damage) for damage in checkup.damage) or any(
+        return any(is_block_file_name(damage.path.name) for damage in checkup.damage) or any(
             cause.held if cause.missing is None else checkup.is_lost(cause)
             for cause in checkup.links.causes
         )
@@ -340,7 +342,7 @@ class Mending:
                 continue
             status = self._files.status(damage.path)
             is_file = status is not None and status.is_file
-            data = self._files.read(damage.path) if is_file else b""
+            data = self._files.read(damage.path, max_bytes=_MOST_SALVAGED_BYTES) if is_file else b""
             is_again = damage.path.name in self._rebuilt
             self._bench.replace(damage.path, make(b"" if is_again else data), _note(damage))
             self._rebuilt.append(damage.path.name)
@@ -407,10 +409,6 @@ class Mending:
 
 def _all_of(file: BlockFile, ids: Iterable[ObjectId]) -> Generator[Encoded, None, None]:
     yield from file.read_encoded(ids)
-
-
-def _is_block_file(damage: Damage) -> bool:
-    return damage.path.suffix in (PACK_SUFFIX, ".journal")
 
 
 def _note(damage: Damage) -> str:

@@ -4,10 +4,9 @@ Nothing that is cached of them counts: all is read anew.
 """
 
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import NamedTuple
 
-from tupli_repo.catalog import catalog_path
+from tupli_repo.catalog import catalog_path, remove_catalog
 from tupli_repo.config import RepositoryFormat, SettingsFile
 from tupli_repo.errors import TupliError
 from tupli_repo.odb.files import RepositoryFiles
@@ -16,8 +15,6 @@ from tupli_repo.odb.refs import YANK_SUFFIX, RefName
 from tupli_repo.odb.remote import RemoteObjects
 from tupli_repo.repository.sharing.remotes import OpenRemote, Remotes, open_remote
 from tupli_repo.schema.transfers import RemoteItem
-
-_CACHES = ("", "-journal", ".seal")
 
 
 class FoundFile(NamedTuple):
@@ -97,11 +94,7 @@ class Others:
         for _, remote in self._open or []:
             remote.side.objects.forget_directories()
         if known is not None:
-            catalog = catalog_path(self._files.root, known.id)
-            for suffix in _CACHES:
-                path = catalog.with_suffix(suffix) if suffix == ".seal" else None
-                with suppress(OSError):
-                    self._files.fs.remove(path or catalog.with_name(f"{catalog.name}{suffix}"))
+            remove_catalog(catalog_path(self._files.root, known.id))
 
     def close(self) -> None:
         """Let go of them."""
