@@ -87,10 +87,13 @@ SETTINGS = {
     for setting in (
         Setting("user.name", "who records and stores; else the login", str),
         Setting("record.sync_interval_s", "seconds between fsyncs while a wrapper records", float),
+        Setting("cache.enabled", "whether loaded datasets are kept: true or false", bool),
+        Setting("cache.max_bytes", "what kept datasets may take; yours (--user) counts", int),
     )
 }
 """Every key there is, beside ``remote.NAME.url``; the only ones that are accepted."""
 
+_BOOLS = {"true": True, "false": False}
 _REMOTE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -100,12 +103,16 @@ class Settings(BaseModel):
     Attributes:
         user_name: The author of what is recorded and stored.
         sync_interval_s: While a wrapper records, at most this many seconds pass between fsyncs.
+        cache_enabled: Whether loaded datasets are kept, and those that were kept are used.
+        cache_max_bytes: What kept datasets may take; None where the user has set no limit.
     """
 
     model_config = ConfigDict(frozen=True)
 
     user_name: str
     sync_interval_s: float = 1.0
+    cache_enabled: bool = True
+    cache_max_bytes: int | None = None
 
 
 class SettingsFile:
@@ -203,16 +210,22 @@ def user_settings_file() -> SettingsFile:
     return SettingsFile(user_config_path("tupli", appauthor=False) / "config.toml")
 
 
-def effective_settings(repository: SettingsFile) -> Settings:
-    """Return the settings in force in a repository.
+def effective_settings(repository: SettingsFile | None = None) -> Settings:
+    """Return the settings in force in a repository, or where there is none.
+
+    The cache is the user's: a repository may stay out of it, and has no say in its size.
 
     Raises:
         InvalidInputError: A settings file is malformed.
     """
-    values = {**user_settings_file().read(), **repository.read()}
+    own = user_settings_file().read()
+    here = {} if repository is None else repository.read()
+    values = {**own, **here}
     named = {
         "user_name": values.get("user.name") or _login(),
         "sync_interval_s": values.get("record.sync_interval_s", 1.0),
+        "cache_enabled": all(file.get("cache.enabled", True) for file in (own, here)),
+        "cache_max_bytes": own.get("cache.max_bytes"),
     }
     return Settings.model_validate(named)
 
@@ -269,8 +282,8 @@ def _known(key: str) -> Setting:
 def _convert(key: str, text: str) -> Any:  # noqa: ANN401 - of the key's type
     kind = _known(key).kind
     try:
-        return kind(text)
-    except ValueError:
+        return _BOOLS[text] if kind is bool else kind(text)
+    except (ValueError, KeyError):
         raise InvalidInputError(
             f"'{text}' is not a {kind.__name__}, which '{key}' takes", hint=_known(key).meaning
         ) from None
@@ -279,13 +292,16 @@ def _convert(key: str, text: str) -> Any:  # noqa: ANN401 - of the key's type
 def _toml(value: object) -> str:
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, bool):
+        return json.dumps(value)
     return repr(value)
 
 
 def _checked(key: str, value: object, where: str) -> object:
     kind = _known(key).kind
     number = kind is float and isinstance(value, int) and not isinstance(value, bool)
-    if not isinstance(value, kind) and not number:
+    is_of_kind = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+    if not is_of_kind and not number:
         raise InvalidInputError(
             f"{where} has a {type(value).__name__} for '{key}'", hint=_known(key).meaning
         )
@@ -293,7 +309,7 @@ def _checked(key: str, value: object, where: str) -> object:
         raise InvalidInputError(f"{where} for '{key}' is not Unicode text")
     if isinstance(value, str) and (not value.strip() or not value.isprintable()):
         raise InvalidInputError(f"{where} for '{key}' is empty or not one line")
-    if kind is float and not float(value) >= 0:  # type: ignore[arg-type]  # checked above
+    if kind in (float, int) and not float(value) >= 0:  # type: ignore[arg-type]  # checked above
         raise InvalidInputError(
             f"'{key}' is {value}, and must be 0 or more", hint=_known(key).meaning
         )

@@ -170,11 +170,14 @@ class TupliDataset:
     def load(self) -> None:
         """Read every episode, once.
 
+        A large dataset is kept in the user's cache: the next time, in any process, it is mapped
+        from there. 'tupli cache' tells what is kept.
+
         Raises:
             CorruptObjectError: One is damaged.
         """
         if self._data is None:
-            self._data = self.storage.load_episodes(header.id for header in self._headers)
+            self._data = self._read()
 
     @cached_property
     def benchmarks(self) -> list[BenchmarkHeader]:
@@ -264,8 +267,7 @@ class TupliDataset:
         if asked is None or self._data is not None:
             found = self._loaded().columns()
         else:
-            ids = (header.id for header in self._headers)
-            found = self.storage.load_episodes(ids, only=asked).columns()
+            found = self._read(asked).columns()
         if asked is None:
             return found
         chosen = {name: [c for c in found if _is_part(c, name)] for name in asked}
@@ -377,6 +379,11 @@ class TupliDataset:
             found = _repository(self.storage).episodes_of(self._revision)
             headers = _passing(self._episode_filter, found)
         return [header for header in headers if header.benchmark_id in ids]
+
+    def _read(self, only: Collection[str] | None = None) -> LoadedEpisodes:
+        if isinstance(self.storage, Repository):  # which keeps what it has loaded once
+            return self.storage.load_listed(self._headers, only=only)
+        return self.storage.load_episodes((header.id for header in self._headers), only=only)
 
     def _loaded(self) -> LoadedEpisodes:
         self.load()

@@ -196,9 +196,9 @@ class RecordingFileSystem(FileSystem):
         self.before(Call("map_private", self._paths[descriptor], False))
         return self.inner.map_private(descriptor, size)
 
-    def touch(self, path: Path) -> None:
-        self.before(Call("touch", path, True))
-        self.inner.touch(path)
+    def renew(self, path: Path) -> None:
+        self.before(Call("renew", path, True))
+        self.inner.renew(path)
 
     def list_folder(self, path: Path) -> list[str]:
         self.before(Call("list_folder", path, False))

@@ -307,7 +307,7 @@ def forget(places: list[Place]) -> None:
     for place in places:
         place.leave()
         root, number = place.repo.root, place.repo.format.id
-        catalog_path(root, number).unlink(missing_ok=True)
+        shutil.rmtree(catalog_path(root, number), ignore_errors=True)
         shutil.rmtree(_cache_folder(root, number), ignore_errors=True)
 
 

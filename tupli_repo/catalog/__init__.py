@@ -1,16 +1,28 @@
-"""The catalog: a derived listing of the episodes in sealed packs, so that nobody has to read them.
+"""The catalog: a derived listing of the episodes in packs, so that nobody has to read them.
 
 It also knows the members of what is published, so that a listing tells where an episode is.
 
 It lives outside the repository, in the user's cache, and may vanish or be damaged at any moment:
-it is made anew from the packs, and where SQLite cannot work it lives in memory.
+it is made anew from the packs, and where no file can be written it lives in memory.
 
-- `query`: a filter as SQL that may find too much, never too little.
-- `rows`: what is kept of an episode.
-- `database`: the SQLite file, checked before it is believed.
+- `rows`: what is kept of an episode. `columns`: the values under one path, compared all at once.
+- `segment`: the rows of a pack in one file. `members`: which episodes are in a set.
+- `query`: a filter over a segment. `found`: what it finds, in order, page by page.
+- `catalog`: the files, made when they are missed.
 """
 
-from tupli_repo.catalog.database import Catalog, Groups, catalog_path
+from tupli_repo.catalog.catalog import Catalog, Groups, OnProgress, catalog_path, remove_catalog
+from tupli_repo.catalog.found import Found, Tally, Wanted
 from tupli_repo.catalog.rows import EpisodeRow
 
-__all__ = ["Catalog", "EpisodeRow", "Groups", "catalog_path"]
+__all__ = [
+    "Catalog",
+    "EpisodeRow",
+    "Found",
+    "Groups",
+    "OnProgress",
+    "Tally",
+    "Wanted",
+    "catalog_path",
+    "remove_catalog",
+]

@@ -1,117 +1,145 @@
-"""A filter as SQL over the catalog.
+"""A filter over a segment: which of its rows it matches, which not, and which have to be looked at.
 
-Invariant: the condition holds for every episode that the filter matches; it may hold for more, and
-`BaseFilter.matches` decides.
+Invariant: a row that is said to match is one that `BaseFilter.matches`, and one that is said not to
+is not; of the others it decides.
 """
 
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import Protocol
 
-from tupli_repo.catalog.rows import ODD, is_text, number_of
+import numpy as np
+
+from tupli_repo.catalog.columns import Column, Mask, Truth
+from tupli_repo.catalog.members import Ids, are_members, ids_of
 from tupli_repo.schema import BaseFilter, FilterType
 from tupli_repo.schema.plain import ValueClass, value_class
 
-_ALL = "1"
-_NONE = "0"
-_OPERATORS = {
-    FilterType.EQ: "=",
-    FilterType.NE: "<>",
-    FilterType.LT: "<",
-    FilterType.LEQ: "<=",
-    FilterType.GT: ">",
-    FilterType.GEQ: ">=",
-}
-_TEXT_COLUMNS = frozenset({"created_at", "created_by"})
-_ID_COLUMNS = {"id": "id", "benchmark_id": "benchmark"}
-_MEMBERSHIP_KEY = "published_in"
-_IS_PUBLISHED = (
-    "EXISTS (SELECT 1 FROM members JOIN published USING (set_no)"
-    " WHERE members.episode = episodes.id AND group_name = ?)"
+_HEADER_KEYS = frozenset(
+    {
+        "benchmark_id",
+        "created_at",
+        "created_by",
+        "n_tuples",
+        "terminated",
+        "timeout",
+        "seed",
+    }
 )
-_MAX_VALUES = 200
+_METADATA = "metadata"
+_GROUPS = "published_in"
 _MAX_DEPTH = 50
 
-Condition = tuple[str, list[Any]]
+
+class Table(Protocol):
+    """Rows that can be asked; the catalog's segments, with their groups."""
+
+    is_complete: bool
+
+    def __len__(self) -> int: ...
+
+    def ids(self) -> Ids:
+        """Return their ids."""
+
+    def column(self, path: str) -> Column | None:
+        """Return the values under a path, None where no row is known to have one."""
+
+    def published_in(self, group: str) -> Mask:
+        """Return which rows are published in a group."""
 
 
-def condition_of(chosen: BaseFilter | None, depth: int = 0) -> Condition:
-    """Return a condition on the table ``episodes`` and its parameters.
+def evaluate(chosen: BaseFilter | None, table: Table, depth: int = 0) -> Truth:
+    """Return what is known of each row.
 
     Args:
         chosen: The filter; None matches all.
-        depth: How deeply it is nested in others.
+        table: The rows.
+        depth: How deeply the filter is nested in others.
     """
-    if chosen is None or depth > _MAX_DEPTH:
-        return _ALL, []
-    if chosen.type in (FilterType.AND, FilterType.OR):
-        return _joined(chosen, depth)
-    key, value = str(chosen.key), chosen.value
-    if chosen.type is FilterType.IN:
-        values = list(value) if isinstance(value, (list, tuple)) else []
-        if len(values) > _MAX_VALUES:
-            return _ALL, []
-        parts = [_comparison(key, FilterType.EQ, item) for item in values]
-        return _any(parts)
-    return _comparison(key, chosen.type, value)
+    n = len(table)
+    if chosen is None:
+        return Truth.known(np.ones(n, np.bool_))
+    if depth > _MAX_DEPTH:
+        return Truth.unknown(n)
+    match chosen.type:
+        case FilterType.AND:
+            return _all(chosen.filters or (), table, depth)
+        case FilterType.OR:
+            return _any(chosen.filters or (), table, depth)
+        case FilterType.IN:
+            values = chosen.value
+            if not isinstance(values, (list, tuple)):
+                return _no(table)
+            return _compare(chosen, FilterType.EQ, values, table)
+    return _compare(chosen, chosen.type, [chosen.value], table)
 
 
-def _joined(chosen: BaseFilter, depth: int) -> Condition:
-    parts = [condition_of(part, depth + 1) for part in (chosen.filters or [])]
-    if sum(len(values) for _, values in parts) > _MAX_VALUES:  # SQLite takes no more
-        return _ALL, []
-    if chosen.type is FilterType.OR:
-        return _any(parts)
-    texts = [f"({text})" for text, _ in parts] or [_ALL]
-    return " AND ".join(texts), [value for _, values in parts for value in values]
+def _all(parts: Sequence[BaseFilter], table: Table, depth: int) -> Truth:
+    may, must = (np.ones(len(table), np.bool_) for _ in range(2))
+    for part in parts:
+        truth = evaluate(part, table, depth + 1)
+        may, must = may & truth.may, must & truth.must
+        if not may.any():
+            break
+    return Truth(may, must)
 
 
-def _any(parts: list[Condition]) -> Condition:
-    if not parts:
-        return _NONE, []
-    texts = [f"({text})" for text, _ in parts]
-    return " OR ".join(texts), [value for _, values in parts for value in values]
+def _any(parts: Sequence[BaseFilter], table: Table, depth: int) -> Truth:
+    """One of several; those that ask whether the same key has one of several values, at once."""
+    may, must = (np.zeros(len(table), np.bool_) for _ in range(2))
+    equal: dict[str | None, list[BaseFilter]] = {}
+    for part in parts:
+        if part.type is FilterType.EQ:
+            equal.setdefault(part.key, []).append(part)
+            continue
+        truth = evaluate(part, table, depth + 1)
+        may, must = may | truth.may, must | truth.must
+    for some in equal.values():
+        truth = _compare(some[0], FilterType.EQ, [part.value for part in some], table)
+        may, must = may | truth.may, must | truth.must
+    return Truth(may, must)
 
 
-def _comparison(key: str, kind: FilterType, value: object) -> Condition:
-    operator = _OPERATORS[kind]
-    if key in _TEXT_COLUMNS and isinstance(value, str) and is_text(value):
-        return f"{key} {operator} ?", [value]
-    if key in _ID_COLUMNS and kind is FilterType.EQ and isinstance(value, str):
-        try:
-            return f"{_ID_COLUMNS[key]} = ?", [bytes.fromhex(value)]
-        except ValueError:
-            return _NONE, []
-    if key == _MEMBERSHIP_KEY and isinstance(value, str) and is_text(value):
-        return _membership(kind, value)
-    number = None if isinstance(value, bool) else number_of(value)
-    if key == "n_tuples" and number is not None:
-        return f"n_tuples {operator} ?", [number]
-    if (key == "seed" or key.startswith("metadata")) and is_text(key):
-        return _field(key, operator, value)
-    return _ALL, []
+def _compare(
+    chosen: BaseFilter, kind: FilterType, values: Collection[object], table: Table
+) -> Truth:
+    """Whether the value at the filter's key stands in a relation to one of some values."""
+    key = chosen.key
+    if key is None:
+        return _no(table)
+    if key == _GROUPS:
+        return _publication(kind, values, table)
+    if key == "id":
+        return _identity(kind, values, table)
+    if key == _METADATA:
+        containers = {ValueClass.LIST, ValueClass.OBJECT}
+        is_open = any(value_class(value) in containers for value in values)
+        return Truth.unknown(len(table)) if is_open else _no(table)
+    if key not in _HEADER_KEYS and not key.startswith(f"{_METADATA}."):
+        return _no(table)
+    column = table.column(key)
+    if column is not None:
+        return column.compare(kind, values)
+    is_known = key in _HEADER_KEYS or table.is_complete
+    return _no(table) if is_known else Truth.unknown(len(table))
 
 
-def _membership(kind: FilterType, group: str) -> Condition:
-    """A condition on the groups an episode is published in; they are asked for their members."""
-    if kind is FilterType.EQ:
-        return _IS_PUBLISHED, [group]
-    if kind is FilterType.NE:
-        return f"NOT {_IS_PUBLISHED}", [group]
-    return _NONE, []  # a list is neither below nor above a text
+def _publication(kind: FilterType, values: Collection[object], table: Table) -> Truth:
+    """The groups of an episode are asked for their members."""
+    must = np.zeros(len(table), np.bool_)
+    for value in values:
+        if kind not in (FilterType.EQ, FilterType.NE) or not isinstance(value, str):
+            return Truth.unknown(len(table))
+        is_in = table.published_in(value)
+        must |= is_in if kind is FilterType.EQ else ~is_in
+    return Truth.known(must)
 
 
-def _field(path: str, operator: str, value: object) -> Condition:
-    """A condition on the values under a path; any of them may match."""
-    kind = value_class(value)
-    test = "kind = ?"
-    values: list[Any] = [kind]
-    if kind in (ValueClass.NUMBER, ValueClass.BOOL):
-        number = number_of(value)
-        if number is not None:
-            test, values = f"kind = ? AND number {operator} ?", [kind, number]
-    elif kind is ValueClass.STRING and is_text(str(value)):
-        test, values = f"kind = ? AND text {operator} ?", [kind, str(value)]
-    where = f"path = ? AND ({test} OR kind = '{ODD}')"
-    return (
-        f"is_partial OR no IN (SELECT episode FROM fields WHERE {where})",  # noqa: S608 - parameters
-        [path, *values],
-    )
+def _identity(kind: FilterType, values: Collection[object], table: Table) -> Truth:
+    if kind is not FilterType.EQ:
+        return Truth.unknown(len(table))
+    wanted = ids_of(value for value in values if isinstance(value, str))
+    return Truth.known(are_members(table.ids(), wanted))
+
+
+def _no(table: Table) -> Truth:
+    return Truth.known(np.zeros(len(table), np.bool_))

@@ -31,6 +31,7 @@ class _Home(NamedTuple):
 
 _COMMANDS = {
     "bundle": _Home("exchange", "Put revisions into one file, to mail or to attach to a paper"),
+    "cache": _Home("cache", "Show, check or empty the cache of loaded datasets"),
     "cat": _Home("inspect", "Write an artifact's bytes, or any object's body, to stdout"),
     "clone": _Home("exchange", "Make a repository that has all another one publishes"),
     "completion": _Home("upkeep", "Print what makes a shell complete tupli's commands"),

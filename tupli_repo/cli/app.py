@@ -7,7 +7,8 @@ the result or the error.
 import json
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
@@ -62,16 +63,19 @@ class App:
             click.echo(printable(text))
 
     def emit_table(
-        self, document: object, columns: Sequence[str], rows: Sequence[Sequence[str]]
+        self, document: object, columns: Sequence[str], rows: Iterable[Sequence[str]]
     ) -> None:
-        """Print a table: aligned on a terminal, tab-separated in a pipe, or as JSON."""
-        cells = [[printable(" ".join(cell.split())) for cell in row] for row in rows]
+        """Print a table: aligned on a terminal, tab-separated in a pipe, or as JSON.
+
+        In a pipe a row is printed when it comes: there may be any number of them.
+        """
+        cells = ([printable(" ".join(cell.split())) for cell in row] for row in rows)
         if self.as_json:
             click.echo(_json(document))
         elif sys.stdout is not None and sys.stdout.isatty():
-            _print_rich(columns, cells)
+            _print_rich(columns, list(cells))
         else:
-            for row in [columns, *cells]:
+            for row in chain([columns], cells):
                 click.echo("\t".join(row))
 
     def fail(self, message: str, hint: str, exit_status: int) -> int:

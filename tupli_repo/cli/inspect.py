@@ -2,7 +2,6 @@
 
 import sys
 from base64 import b64encode
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -79,14 +78,14 @@ def _list_benchmarks(
     app: App, repository: Repository, chosen: BaseFilter | None, page: slice
 ) -> None:
     headers = repository.list_benchmarks(chosen)[page]
-    counts = Counter(header.benchmark_id for header in repository.episode_headers())
+    counts = repository.count_episodes()
     rows = [
         [
             header.id[:_ID_DIGITS],
             header.metadata.name,
             header.metadata.version or "",
             header.metadata.difficulty or "",
-            str(counts[header.id]),
+            str(counts.get(header.id, 0)),
             _groups(header),
             header.created_by,
             _minute(header.created_at),
@@ -119,8 +118,10 @@ def _list_artifacts(
 def _list_episodes(
     app: App, repository: Repository, chosen: BaseFilter | None, page: slice
 ) -> None:
-    headers = repository.episode_headers(chosen)[page]
-    rows = [
+    limit = None if page.stop is None else page.stop - page.start
+    headers = repository.iter_episodes(chosen, skip=page.start, limit=limit)
+    document = list(headers) if app.as_json else []
+    rows = (
         [
             header.id[:_ID_DIGITS],
             header.benchmark_id[:_ID_DIGITS],
@@ -132,9 +133,9 @@ def _list_episodes(
             _minute(header.created_at),
         ]
         for header in headers
-    ]
+    )
     app.emit_table(
-        headers, ["id", "benchmark", "steps", "end", "seed", "published", "by", "at"], rows
+        document, ["id", "benchmark", "steps", "end", "seed", "published", "by", "at"], rows
     )
 
 
@@ -214,7 +215,7 @@ def _fields(repository: Repository, uri: str, n_steps: int) -> dict[str, Any]:
         case Kind.BENCHMARK:
             fields: dict[str, Any] = repository.benchmark(oid).model_dump(mode="json")
             of_it = FilterEQ(key="benchmark_id", value=oid)
-            fields["episodes"] = len(repository.episode_headers(of_it))
+            fields["episodes"] = sum(repository.count_episodes(of_it).values())
             fields["provenance"] = _provenance(repository, oid)
         case Kind.ARTIFACT:
             fields = repository.artifact(oid).model_dump(mode="json")

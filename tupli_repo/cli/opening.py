@@ -1,6 +1,7 @@
 """The repository a command works on."""
 
 from tupli_repo.cli.app import App
+from tupli_repo.cli.progress import Indexing
 from tupli_repo.repository import Repository
 
 
@@ -12,4 +13,7 @@ def open_repository(app: App) -> Repository:
     """
     repository = Repository(app.repository_path)
     app.keep(repository)
+    indexing = Indexing(app)
+    app.keep(indexing)
+    repository.on_indexing(indexing.progress)
     return repository

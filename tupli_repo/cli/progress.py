@@ -97,6 +97,25 @@ class Showing(OnTerminal):
         return bar
 
 
+class Indexing(OnTerminal):
+    """Shows on stderr how many packs have been read for the catalog.
+
+    Args:
+        app: With ``--json`` nothing is shown.
+    """
+
+    def progress(self, done: int, of: int) -> None:
+        """Move the bar; it goes when all is done."""
+        if done == of:
+            self._stop()
+        elif of > 1 and self._is_shown(lambda: _indexing_bar(of)):
+            self._live.update(self._live.task_ids[0], completed=done)
+
+    def close(self) -> None:
+        """Take the bar away; also where reading failed."""
+        self._stop()
+
+
 def place(report: TransferReport) -> str:
     """Return the other side as it is shown: what it is called here, and where it is."""
     has_name = report.remote and report.verb != "clone"  # which has just given it one
@@ -121,6 +140,22 @@ def count(number: int, noun: str) -> str:
 def _name(one: NameTransfer) -> str:
     episodes = f", {count(one.n_episodes, 'episode')}" if one.n_episodes else ""
     return f"{one.group}/{one.name} ({one.kind}): {count(one.n_revisions, 'revision')}{episodes}"
+
+
+def _indexing_bar(of: int) -> Any:  # noqa: ANN401 - rich is imported when it is needed
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("packs"),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    bar.add_task("indexing", total=of)
+    return bar
 
 
 def _bar() -> Any:  # noqa: ANN401 - rich is imported when it is needed

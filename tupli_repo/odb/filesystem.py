@@ -168,7 +168,7 @@ class FileSystem:
             flags = mmap.MAP_PRIVATE | _NO_RESERVE  # or Linux wants memory for all of it
             return mmap.mmap(descriptor, size, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
 
-    def touch(self, path: Path) -> None:
+    def renew(self, path: Path) -> None:
         """Let a file have been changed just now."""
         os.utime(path)
 

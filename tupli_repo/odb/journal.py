@@ -11,6 +11,7 @@ zeros that lie within a sector are damage, like anything else that does not pars
 Invariant: what `append` and then `sync` wrote is found by every later scan, by anyone.
 """
 
+import errno
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
@@ -73,6 +74,16 @@ class JournalFile(BlockFile):
                 self._scan(descriptor, size_bytes, tell)
             except CorruptObjectError as err:
                 raise block.in_file(self.path, err) from None
+
+    def follow(self, writer: "JournalWriter") -> None:
+        """Know what this process has written to it itself, without reading it again.
+
+        Raises:
+            FileNotFoundError: The journal is gone: it was sealed.
+        """
+        if writer.is_gone():
+            raise FileNotFoundError(errno.ENOENT, "no such file", str(self.path))
+        self._directory, self._end = writer.directory, writer.size_bytes
 
     def _scan(self, descriptor: int, size_bytes: int, tell: Tell | None) -> None:
         read = self._files.fs.read
@@ -187,6 +198,11 @@ class JournalWriter:
         self._unsynced = self._is_named = False
         with disk_errors("write", self.path):
             self._descriptor: int | None = files.create(self.path, files.modes.growing)
+
+    @property
+    def directory(self) -> Directory:
+        """What was appended; it grows."""
+        return self._directory
 
     def append(self, objects: Sequence[tuple[ObjectId, Kind, bytes]]) -> None:
         """Add encoded objects in one write; one that is in this journal already is left out.

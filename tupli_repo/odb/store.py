@@ -11,6 +11,7 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from weakref import finalize
@@ -336,7 +337,8 @@ class ObjectStore:
         if path.suffix == PACK_SUFFIX:
             return file or LastingPack(self._files, path)
         journal = file if isinstance(file, JournalFile) else LastingJournal(self._files, path)
-        ask_again(journal.refresh)
+        own = self._writer.journal(name)
+        ask_again(journal.refresh if own is None else partial(journal.follow, own))
         return journal
 
     def _refresh_loose(self) -> None:

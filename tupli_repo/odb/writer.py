@@ -66,6 +66,13 @@ class Writer:
                 with suppress(StorageIOError):  # the objects are in: `sync` tries again, and tells
                     self.seal()
 
+    def journal(self, name: str) -> JournalWriter | None:
+        """Return the journal of that file name this process appends to; None where it does not."""
+        with self._lock:
+            self._disown_after_fork()
+            current = self._current
+            return current if current is not None and current.path.name == name else None
+
     def sync(self) -> None:
         """Return when everything appended is on the disk itself.
 

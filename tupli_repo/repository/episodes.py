@@ -7,19 +7,29 @@ Invariant: an episode that is listed has everything it links.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from functools import cached_property
+from copy import copy
+from functools import cached_property, lru_cache
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, TypeVar
+from typing import Any
 
 from gymnasium import Space
 
-from tupli_repo.catalog import Catalog, EpisodeRow, Groups
+from tupli_repo.catalog import (
+    Catalog,
+    EpisodeRow,
+    Found,
+    Groups,
+    OnProgress,
+    Tally,
+    Wanted,
+)
 from tupli_repo.codec import episode as codec
+from tupli_repo.codec.columns import MakeArray, make_array
 from tupli_repo.codec.episode import EpisodeData, Layout, Steps
 from tupli_repo.codec.tuples import final_state_of, tuples_from_steps
 from tupli_repo.errors import CorruptObjectError, EncodingError, NotFoundError
-from tupli_repo.odb.objects import Kind, Object, ObjectId, encode, object_id
+from tupli_repo.odb.objects import Kind, Named, Object, ObjectId, named
 from tupli_repo.odb.pack import BlockFile
 from tupli_repo.odb.store import ObjectStore
 from tupli_repo.repository.headers import header_of, row_of
@@ -28,13 +38,14 @@ from tupli_repo.repository.loading import (
     StoredEpisode,
     in_episode,
     load_episodes,
+    size_of,
 )
 from tupli_repo.schema import BaseFilter, EpisodeHeader, EpisodeItem, utc_now
 
 _FIRST_DATA_LINK = 2  # behind the benchmark and the layout
 _CHUNK = 256
 _TRIES = 5
-_Made = TypeVar("_Made")
+_TAG, _ESCAPE = b'"#', b"\\u"  # without them, JSON means what it says
 
 
 class _PackGoneError(Exception):
@@ -67,16 +78,16 @@ class Episodes:
 
     Args:
         store: Where they are.
-        catalog_file: Where the catalog of sealed packs is kept; it may vanish.
+        catalog_folder: Where the catalog is kept; it may vanish.
         published: Tells which episode sets are published in each group.
     """
 
     def __init__(
-        self, store: ObjectStore, catalog_file: Path, published: Callable[[], Groups] = dict
+        self, store: ObjectStore, catalog_folder: Path, published: Callable[[], Groups] = dict
     ) -> None:
         self._store = store
         self._published = published
-        self._catalog = Catalog(catalog_file, self._rows_of_pack, self._members_of_set)
+        self._catalog = Catalog(catalog_folder, self._rows_of_pack, self._members_of_set)
         self._layouts: dict[ObjectId, Layout] = {}
         self._journals: dict[str, dict[ObjectId, EpisodeRow]] = {}
 
@@ -105,18 +116,19 @@ class Episodes:
         )
         if strict and encoded.problems:
             raise encoded.problems[0]
-        blobs = [Object(kind=Kind.BLOB, body=body) for body in (encoded.layout, *encoded.data)]
+        blobs = [_layout_blob(encoded.layout), *map(_blob, encoded.data)]
         fields = {
             **encoded.record,
             "created_at": steps.created_at or utc_now(),
             "created_by": user,
             "nonce": steps.nonce or token_hex(8),
         }
-        links = (benchmark_id, *(object_id(encode(blob)) for blob in blobs))
+        links = (benchmark_id, *(blob.id for blob in blobs))
         body = codec.encode_record(fields)
         record = Object(kind=Kind.EPISODE, links=links, body=body)
-        oid = self._store.append([*blobs, record])[-1]
-        return Recorded(oid, record, encoded.problems)
+        last = named(record)
+        self._store.append_named([*blobs, last])
+        return Recorded(last.id, record, encoded.problems)
 
     def select(
         self,
@@ -124,41 +136,71 @@ class Episodes:
         *,
         hidden: Collection[str] = (),
         only_published: bool = False,
-    ) -> list[EpisodeHeader]:
-        """Return the headers of the complete episodes that match, by time and id.
+        skip: int = 0,
+        limit: int | None = None,
+    ) -> Iterator[EpisodeHeader]:
+        """Iterate over the headers of the complete episodes that match, by time and id.
 
-        As of the store's last refresh.
+        As of the store's last refresh. Which they are is known when this returns; the headers are
+        read while one goes on.
 
         Args:
             chosen: The filter; all match where None.
             hidden: Ids to leave out.
             only_published: Whether to leave out what is published in no group.
+            skip: How many to leave out first.
+            limit: At most so many; all where None.
 
         Raises:
             CorruptObjectError: One is malformed.
         """
-        is_complete = self._completeness()
+        found = self._find(self._wanted(chosen, hidden, only_published=only_published))
+        return _headers(found.rows(skip=skip, limit=limit))
 
-        def make(row: EpisodeRow) -> EpisodeHeader | None:
-            if row.id in hidden or (only_published and not row.published_in):
-                return None
-            return header_of(row) if is_complete(row) else None
+    def ids(
+        self,
+        chosen: BaseFilter | None,
+        *,
+        hidden: Collection[str] = (),
+        only_published: bool = False,
+    ) -> list[ObjectId]:
+        """Return the ids of what `select` finds, in no order."""
+        found = self._find(self._wanted(chosen, hidden, only_published=only_published))
+        return [ObjectId(oid) for oid in found.ids()]
 
-        return self._select(chosen, make)
+    def tally(
+        self,
+        chosen: BaseFilter | None,
+        *,
+        hidden: Collection[str] = (),
+        only_published: bool = False,
+    ) -> Tally:
+        """Return how many `select` finds."""
+        return self._find(self._wanted(chosen, hidden, only_published=only_published)).tally()
+
+    def on_indexing(self, tell: OnProgress | None) -> None:
+        """Have somebody told how many packs of how many are read for the catalog."""
+        self._catalog.on_progress = tell
 
     def count_pending(self) -> int:
         """Return how many episodes lack something they link, as of the store's last refresh."""
-        is_complete = self._completeness()
-        return len(self._select(None, lambda row: None if is_complete(row) else row.id))
+        wanted = self._wanted(None)
+        pending = self._find(wanted._replace(pending=True)).ids()
+        return len(set(pending).difference(self._find(wanted).ids())) if pending else 0
 
     def load(
-        self, ids: Sequence[ObjectId], *, only: Collection[str] | None = None
+        self,
+        ids: Sequence[ObjectId],
+        *,
+        only: Collection[str] | None = None,
+        keep: Callable[[int], MakeArray] | None = None,
     ) -> LoadedEpisodes:
         """Return episodes with their columns, in the order of ``ids``.
 
         Args:
             ids: Ids of episodes that are here.
             only: The columns that are wanted, or parents of them; all where None.
+            keep: Told about how many bytes the columns take, gives what makes their arrays.
 
         Raises:
             CorruptObjectError: One is damaged.
@@ -169,7 +211,18 @@ class Episodes:
             oid: self._stored(oid, obj, published_in[oid])
             for oid, obj in self._store.read_many(ids)
         }
-        return load_episodes(self._store, [found[oid] for oid in ids], self._layout_of, only=only)
+        episodes = [found[oid] for oid in ids]
+        make = keep(size_of(episodes, self._layout_of, only)) if keep else make_array
+        return load_episodes(self._store, episodes, self._layout_of, only=only, make=make)
+
+    def layout_body(self, oid: ObjectId) -> bytes:
+        """Return the body of a layout.
+
+        Raises:
+            CorruptObjectError: It is damaged.
+            NotFoundError: It is not here.
+        """
+        return self._store.read(oid).body
 
     def read(
         self, ids: Sequence[ObjectId], *, only: Collection[str] | None = None
@@ -213,37 +266,30 @@ class Episodes:
                 raise CorruptObjectError(f"layout '{oid[:12]}' is damaged: {err.reason}") from None
         return self._layouts[oid]
 
-    def _completeness(self) -> Callable[[EpisodeRow], bool]:
-        """A test that looks for each benchmark once."""
-        here: dict[str, bool] = {}
+    def _wanted(
+        self,
+        chosen: BaseFilter | None,
+        hidden: Collection[str] = (),
+        *,
+        only_published: bool = False,
+    ) -> Wanted:
+        return Wanted(
+            chosen,
+            hidden=hidden,
+            only_published=only_published,
+            is_here=lambda oid: self._store.contains(ObjectId(oid)),
+        )
 
-        def is_complete(row: EpisodeRow) -> bool:
-            if row.benchmark_id not in here:
-                here[row.benchmark_id] = self._store.contains(ObjectId(row.benchmark_id))
-            return here[row.benchmark_id] and all(
-                self._store.contains(ObjectId(link)) for link in row.missing
-            )
-
-        return is_complete
-
-    def _select(
-        self, chosen: BaseFilter | None, make: Callable[[EpisodeRow], _Made | None]
-    ) -> list[_Made]:
+    def _find(self, wanted: Wanted) -> Found:
         # Journals first: one that is sealed from here on is in the packs that are looked at next.
         fresh, groups = self._rows_of_journals(), self._published()
-
-        def select() -> list[_Made]:
-            names = self._store.pack_names()
-            return self._catalog.select(names, chosen, make, groups=groups, fresh=fresh)
-
         for _ in range(_TRIES):
             try:
-                return select()
+                names = self._store.pack_names()
+                return self._catalog.find(names, wanted, groups=groups, fresh=fresh)
             except _PackGoneError:  # superseded since the last refresh
                 self._store.refresh()
-        raise NotFoundError(
-            "the packs here are replaced faster than they can be read", hint="try again"
-        )
+        raise _too_fast()
 
     def _members_of_set(self, oid: str) -> Iterator[bytes]:
         found = self._store.read(ObjectId(oid))
@@ -255,12 +301,12 @@ class Episodes:
 
     def _rows_of_pack(self, name: str) -> Iterator[EpisodeRow]:
         try:
-            file = self._store.pack(name)
+            file = copy(self._store.pack(name))  # its directory is forgotten afterwards
             yield from self._rows_in(file, file.directory.ids(Kind.EPISODE))
         except (FileNotFoundError, KeyError):
             raise _PackGoneError(name) from None
 
-    def _rows_of_journals(self) -> list[EpisodeRow]:
+    def _rows_of_journals(self) -> dict[str, list[EpisodeRow]]:
         """The rows of all journals; what was read before is not read again."""
         while True:
             try:
@@ -269,7 +315,7 @@ class Episodes:
                 self._store.refresh()
                 continue
             self._journals = present
-            return [row for rows in present.values() for row in rows.values()]
+            return {name: list(rows.values()) for name, rows in present.items()}
 
     def _rows_of(self, journal: BlockFile) -> dict[ObjectId, EpisodeRow]:
         rows = self._journals.get(journal.path.name, {})
@@ -277,10 +323,21 @@ class Episodes:
         return rows | {ObjectId(row.id): row for row in self._rows_in(journal, new)}
 
     def _rows_in(self, file: BlockFile, ids: Iterable[ObjectId]) -> Iterator[EpisodeRow]:
+        held = file.directory.raw_ids()
         for oid, obj in file.read_many(ids):
-            row = row_of(oid, obj.links[0], _fields(oid, obj))
-            missing = tuple(link for link in obj.links[1:] if link not in file.directory)
-            yield row._replace(missing=missing)
+            links = obj.links
+            missing = [link for link in links[1:] if bytes.fromhex(link) not in held]
+            is_plain = _TAG not in obj.body and _ESCAPE not in obj.body
+            yield row_of(
+                oid, links[0], _fields(oid, obj), missing=tuple(missing), is_plain=is_plain
+            )
+
+
+def _blob(body: bytes) -> Named:
+    return named(Object(kind=Kind.BLOB, body=body))
+
+
+_layout_blob = lru_cache(maxsize=64)(_blob)  # the episodes of a benchmark share one
 
 
 def episode_item(header: EpisodeHeader, data: EpisodeData) -> EpisodeItem:
@@ -302,3 +359,16 @@ def _fields(oid: ObjectId, obj: Object) -> dict[str, Any]:
         return codec.decode_record(obj.body)
     except CorruptObjectError as err:
         raise in_episode(oid, err) from None
+
+
+def _headers(rows: Iterable[EpisodeRow]) -> Iterator[EpisodeHeader]:
+    try:
+        yield from map(header_of, rows)
+    except _PackGoneError:  # the catalog is damaged, and what it was made of is gone
+        raise _too_fast() from None
+
+
+def _too_fast() -> NotFoundError:
+    return NotFoundError(
+        "the packs here are replaced faster than they can be read", hint="try again"
+    )

@@ -4,7 +4,7 @@ Invariant: a verb that stores has made it durable when it returns (`record` alon
 `flush`); a listing shows exactly what is complete and not hidden, or raises.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from gymnasium import Space
@@ -22,6 +22,7 @@ from tupli_repo.odb.objects import (
 from tupli_repo.repository.artifacts import Content, read_pieces, store_pieces
 from tupli_repo.repository.checking import CheckingRepository
 from tupli_repo.repository.episodes import Recorded, episode_item
+from tupli_repo.repository.headers import listed
 from tupli_repo.repository.loading import LoadedEpisodes
 from tupli_repo.repository.shelf import (
     artifact_item,
@@ -295,17 +296,22 @@ class Repository(CheckingRepository):
         self,
         filter: BaseFilter | None = None,
         include_tuples: bool = False,
+        *,
+        skip: int = 0,
+        limit: int | None = None,
     ) -> list[EpisodeHeader] | list[EpisodeItem]:
         """Return the episodes that match, by time and id.
 
         Args:
             filter: Which; all where None.
             include_tuples: Whether to load their tuples too.
+            skip: How many to leave out first.
+            limit: At most so many; all where None.
 
         Raises:
             CorruptObjectError: One is damaged.
         """
-        headers = self.episode_headers(filter)
+        headers = listed(self.iter_episodes(filter, skip=skip, limit=limit))
         if not include_tuples:
             return headers
         return [episode_item(*found) for found in self.read_episodes(h.id for h in headers)]
@@ -316,8 +322,34 @@ class Repository(CheckingRepository):
         Raises:
             CorruptObjectError: One is damaged.
         """
+        return listed(self.iter_episodes(filter))
+
+    def iter_episodes(
+        self, filter: BaseFilter | None = None, *, skip: int = 0, limit: int | None = None
+    ) -> Iterator[EpisodeHeader]:
+        """Iterate over the headers of the episodes that match, by time and id.
+
+        Which they are is known when this returns, and stays so; there may be any number of them.
+
+        Args:
+            filter: Which; all where None.
+            skip: How many to leave out first.
+            limit: At most so many; all where None.
+
+        Raises:
+            CorruptObjectError: One is damaged.
+        """
         self._releases.refresh()
-        return self._shelf.episode_headers(filter)
+        return self._shelf.iter_episodes(filter, skip=skip, limit=limit)
+
+    def count_episodes(self, filter: BaseFilter | None = None) -> dict[str, int]:
+        """Return how many episodes match, by the id of their benchmark; none has no entry.
+
+        Raises:
+            CorruptObjectError: One is damaged.
+        """
+        self._releases.refresh()
+        return self._shelf.tally(filter).episodes
 
     def read_episodes(
         self, uris: Iterable[str], *, only: Collection[str] | None = None
@@ -349,6 +381,27 @@ class Repository(CheckingRepository):
             CorruptObjectError: One is damaged.
         """
         return self._episodes.load([parse_object_id(uri) for uri in uris], only=only)
+
+    def load_listed(
+        self, headers: Sequence[EpisodeHeader], *, only: Collection[str] | None = None
+    ) -> LoadedEpisodes:
+        """Return episodes that have just been listed, as `load_episodes` does, but keep them.
+
+        The second time, in any process of this user, their arrays are mapped from the user's cache:
+        nothing is read before it is looked at, and they may be larger than the memory there is.
+        The arrays are the caller's. Small datasets are not kept; the settings ``cache.enabled`` and
+        ``cache.max_bytes`` have a say.
+
+        Args:
+            headers: Their headers, in the order the episodes shall have.
+            only: The columns that are wanted, or parents of them (``observations``); all where
+                None.
+
+        Raises:
+            NotFoundError: One is not here.
+            CorruptObjectError: One is damaged, and was not kept.
+        """
+        return self._keeping.load(headers, only=only)
 
     def load_episode(self, uri: str) -> EpisodeItem:
         """Return one episode with its tuples, by id or unique prefix.

@@ -7,7 +7,7 @@ size.
 Invariant: episodes are in the order asked for, and their views share the arrays' memory.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -54,6 +54,26 @@ class StoredEpisode(NamedTuple):
     rows: list[int]
 
 
+class Span(NamedTuple):
+    """The episodes that share a layout, in arrays that span them.
+
+    Attributes:
+        layout_id: The id of the layout.
+        layout: The layout.
+        columns: The arrays, by name.
+        starts: By name, at which row each episode begins; at last, how many rows there are.
+    """
+
+    layout_id: ObjectId
+    layout: Layout
+    columns: Columns
+    starts: Mapping[str, Sequence[int] | NDArray[np.int64]]
+
+    def part(self, number: int) -> Columns:
+        """Return one episode's columns, as views."""
+        return rows_between(self.columns, self.starts, number, number + 1)
+
+
 class _Group:
     """The episodes that share a layout, and the arrays that span them.
 
@@ -66,7 +86,7 @@ class _Group:
         self.layout = layout
         self._episodes: list[StoredEpisode] = []
         names = [spec.name for spec in layout.columns]
-        self.wanted = [name for name in names if only is None or _is_asked_for(name, only)]
+        self.wanted = [name for name in names if is_asked_for(name, only)]
         self.columns: Columns = {}
         self._starts: dict[str, list[int]] = {}
         self._known: dict[tuple[int, ...], Places] = {}
@@ -91,9 +111,9 @@ class _Group:
         self._starts = {spec.name: ends[:, i].tolist() for i, spec in enumerate(specs)}
         self.columns = empty_columns(specs, ends[-1].tolist(), self.wanted, make)
 
-    def part(self, number: int) -> Columns:
-        """Return one episode's columns, as views."""
-        return self._rows(number, number + 1)
+    def span(self, layout_id: ObjectId) -> Span:
+        """Return the arrays, and which rows of them are whose."""
+        return Span(layout_id, self.layout, self.columns, self._starts)
 
     def blobs(self, number: int) -> list[int]:
         """Return the numbers of the blobs that hold the wanted columns of an episode."""
@@ -110,7 +130,7 @@ class _Group:
         Raises:
             CorruptObjectError: One is damaged.
         """
-        rows = self._rows(first, first + len(bodies))
+        rows = rows_between(self.columns, self._starts, first, first + len(bodies))
         try:
             self._places[first].fill(blob, bodies, rows)
         except CorruptObjectError as err:
@@ -131,17 +151,16 @@ class _Group:
             self._blobs[places] = places.blobs(self.wanted)
         return places
 
-    def _rows(self, first: int, end: int) -> Columns:
-        """The rows of some episodes that follow each other, as views."""
-        parts = {}
-        for name, column in self.columns.items():
-            starts = self._starts[name]
-            parts[name] = column[starts[first] : starts[end]]
-        return parts
-
 
 class LoadedEpisodes(Sequence[tuple[EpisodeHeader, EpisodeData]]):
     """Episodes in memory: headers, and columns as views of arrays that span them all.
+
+    Args:
+        headers: Makes the episodes' headers, when they are first asked for.
+        n_steps: The number of steps of each, shape (E,), int64.
+        bodies: The bodies of their records.
+        spans: The arrays of those that share a layout.
+        places: Of each episode, the number of its span and its number there.
 
     Attributes:
         n_steps: The number of steps of each, shape (E,), int64.
@@ -149,30 +168,31 @@ class LoadedEpisodes(Sequence[tuple[EpisodeHeader, EpisodeData]]):
 
     def __init__(
         self,
-        episodes: Sequence[StoredEpisode],
-        groups: Sequence[_Group],
+        headers: Callable[[], list[EpisodeHeader]],
+        n_steps: NDArray[np.int64],
+        *,
+        bodies: Sequence[bytes],
+        spans: Sequence[Span],
         places: Sequence[tuple[int, int]],
     ) -> None:
-        self.n_steps = np.array([episode.row.n_tuples for episode in episodes], dtype=np.int64)
-        self._rows = [episode.row for episode in episodes]
-        self._bodies = [episode.body for episode in episodes]
-        self._groups = groups
-        self._places = places
+        self.n_steps = n_steps
+        self.bodies, self.spans, self.places = bodies, spans, places
+        self._make_headers = headers
 
     @cached_property
     def headers(self) -> list[EpisodeHeader]:
         """The episodes' headers."""
-        return [header_of(row) for row in self._rows]
+        return self._make_headers()
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.places)
 
     def __getitem__(self, index: Any) -> Any:  # noqa: ANN401 - an item or a list of them
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        group, number = self._places[index]
-        record = codec.decode_record(self._bodies[index])
-        found = self._groups[group]
+        span, number = self.places[index]
+        record = codec.decode_record(self.bodies[index])
+        found = self.spans[span]
         return self.headers[index], EpisodeData(record, found.layout, found.part(number))
 
     def columns(self) -> Columns:
@@ -181,22 +201,22 @@ class LoadedEpisodes(Sequence[tuple[EpisodeHeader, EpisodeData]]):
         Raises:
             InvalidInputError: Episodes have other columns than others, or other shapes.
         """
-        if len(self._groups) == 1:
-            return self._spanning(self._groups[0])
-        parts = [self._groups[group].part(number) for group, number in self._places]
+        if len(self.spans) == 1:
+            return self._spanning(self.spans[0])
+        parts = [self.spans[span].part(number) for span, number in self.places]
         for header, part in zip(self.headers, parts, strict=True):
             self._check_alike(parts[0], header, part)
         return concatenate(parts)
 
-    def _spanning(self, group: _Group) -> Columns:
-        """The group's own arrays, but for offsets, which have to go on counting."""
-        if not any(name.endswith(OFFSETS) for name in group.columns):
-            return dict(group.columns)
+    def _spanning(self, span: Span) -> Columns:
+        """The span's own arrays, but for offsets, which have to go on counting."""
+        if not any(name.endswith(OFFSETS) for name in span.columns):
+            return dict(span.columns)
         ragged = [
-            {k: v for k, v in group.part(number).items() if k.endswith(OFFSETS)}
-            for _, number in self._places
+            {k: v for k, v in span.part(number).items() if k.endswith(OFFSETS)}
+            for _, number in self.places
         ]
-        return {**group.columns, **concatenate(ragged)}
+        return {**span.columns, **concatenate(ragged)}
 
     def _check_alike(self, first: Columns, header: EpisodeHeader, part: Columns) -> None:
         one, other = self.headers[0].id[:12], header.id[:12]
@@ -256,12 +276,19 @@ def load_episodes(
             wanted.setdefault(episode.data[blob], []).append((index, blob))
     for group in groups:
         group.allocate(make)
+    rows = [episode.row for episode in episodes]
     run = _Run(groups)
     for oid, obj in store.read_many(wanted):
         for index, blob in wanted[oid]:
             run.add(*places[index], blob, obj.body)
     run.fill()
-    return LoadedEpisodes(episodes, groups, places)
+    return LoadedEpisodes(
+        lambda: [header_of(row) for row in rows],
+        np.array([row.n_tuples for row in rows], dtype=np.int64),
+        bodies=[episode.body for episode in episodes],
+        spans=[group.span(oid) for oid, group in zip(by_layout, groups, strict=True)],
+        places=places,
+    )
 
 
 class _Run:
@@ -312,5 +339,46 @@ def in_episode(oid: str, err: CorruptObjectError) -> CorruptObjectError:
     return CorruptObjectError(f"episode '{oid[:12]}' is damaged: {err.reason}")
 
 
-def _is_asked_for(name: str, only: Collection[str]) -> bool:
-    return name in only or any(name.startswith((f"{asked}/", f"{asked}#")) for asked in only)
+def size_of(
+    episodes: Sequence[StoredEpisode],
+    layout_of: Callable[[ObjectId], Layout],
+    only: Collection[str] | None = None,
+) -> int:
+    """Return about how many bytes the columns of episodes take, as if each had a row per step."""
+    steps: dict[ObjectId, int] = {}
+    for episode in episodes:
+        steps[episode.layout] = steps.get(episode.layout, 0) + episode.row.n_tuples
+    return sum(
+        n * spec.row_bytes
+        for layout, n in steps.items()
+        for spec in layout_of(layout).columns
+        if is_asked_for(spec.name, only)
+    )
+
+
+def rows_between(
+    columns: Columns,
+    starts: Mapping[str, Sequence[int] | NDArray[np.int64]],
+    first: int,
+    end: int,
+) -> Columns:
+    """Return the rows of some episodes that follow each other, as views.
+
+    Args:
+        columns: The arrays that span them all.
+        starts: By name, at which row each episode begins; at last, how many rows there are.
+        first: The number of the first of them.
+        end: The number of the one behind the last.
+    """
+    parts = {}
+    for name, column in columns.items():
+        at = starts[name]
+        parts[name] = column[at[first] : at[end]]
+    return parts
+
+
+def is_asked_for(name: str, only: Collection[str] | None) -> bool:
+    """Return whether a column, or a parent of it, is among those wanted; all are where None."""
+    if only is None or name in only:
+        return True
+    return any(name.startswith((f"{asked}/", f"{asked}#")) for asked in only)

@@ -4,7 +4,7 @@ Invariant: after `flush`, and after leaving `batch`, what was recorded is on the
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import local
@@ -13,6 +13,7 @@ from typing import Any, Self
 from tupli_repo.catalog import catalog_path
 from tupli_repo.codec.trust import TrustPolicy
 from tupli_repo.config import RepositoryFormat, Settings, SettingsFile, effective_settings
+from tupli_repo.errors import CorruptObjectError
 from tupli_repo.grants import Grants, check_import_path
 from tupli_repo.odb.files import FileSystem, RepositoryFiles
 from tupli_repo.odb.objects import (
@@ -25,6 +26,7 @@ from tupli_repo.odb.store import ObjectStore
 from tupli_repo.repository import location, upkeep
 from tupli_repo.repository.benchmarks import Benchmarks
 from tupli_repo.repository.episodes import Episodes
+from tupli_repo.repository.keeping import Keeping, user_cache
 from tupli_repo.repository.published.publishing import Publisher
 from tupli_repo.repository.published.releases import Releases
 from tupli_repo.repository.published.revisions import Revisions
@@ -88,6 +90,8 @@ class OpenRepository:
         self._grants = Grants(root, self._format.id)
         self.settings_file = SettingsFile(root / "config.toml", fs=self._files.fs)
         self.settings: Settings = effective_settings(self.settings_file)
+        cache = user_cache(self.settings, fs=self._files.fs)
+        self._keeping = Keeping(self._episodes, cache, self._name_of_benchmark)
 
     @classmethod
     def init(
@@ -170,6 +174,15 @@ class OpenRepository:
             StorageIOError: The disk refused; what was recorded stays readable.
         """
         self._store.close()
+
+    def on_indexing(self, tell: Callable[[int, int], None] | None) -> None:
+        """Have somebody told while packs are read for the first time, before they are listed.
+
+        Args:
+            tell: Called with how many packs have been read, and how many are to be; None for
+                nobody.
+        """
+        self._episodes.on_indexing(tell)
 
     # ---- trust
 
@@ -303,6 +316,13 @@ class OpenRepository:
         )
         kind_of = visible | {oid: kind for kind, oid in named.values()}
         return [(kind_of[oid], oid) for oid in chosen]
+
+    def _name_of_benchmark(self, oid: str) -> str:
+        """A benchmark's name, the beginning of its id where that is not known."""
+        try:
+            return self._shelf.benchmarks.all()[ObjectId(oid)].body.name
+        except (KeyError, CorruptObjectError):
+            return oid[:12]
 
     def read_object(self, uri: str) -> tuple[ObjectId, Object]:
         """Return any object by id or unique prefix, verified; what a revision is of by its name.

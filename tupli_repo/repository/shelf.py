@@ -6,11 +6,13 @@ the shelf needs is on it too.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from tupli_repo.catalog import Tally
 from tupli_repo.codec.records import ArtifactBody, BenchmarkBody, ProvenanceBody
 from tupli_repo.errors import AmbiguousNameError, InvalidInputError, NotFoundError
 from tupli_repo.odb.objects import Kind, ObjectId, is_id_prefix, shown
 from tupli_repo.odb.store import ObjectStore
 from tupli_repo.repository.episodes import Episodes
+from tupli_repo.repository.headers import listed
 from tupli_repo.repository.published.releases import Releases
 from tupli_repo.repository.published.revisions import FORCED_ID, Revisions
 from tupli_repo.repository.records import Provenances, Record, Records, Tombstones
@@ -20,6 +22,7 @@ from tupli_repo.schema import (
     BenchmarkHeader,
     BenchmarkMetadata,
     EpisodeHeader,
+    FilterIN,
 )
 
 Groups = Mapping[ObjectId, Sequence[str]]
@@ -98,7 +101,9 @@ class Shelf:
             return [oid for oid, _ in self._visible_benchmarks()]
         if kind is Kind.ARTIFACT:
             return [oid for oid, _ in self._visible_artifacts()]
-        return [ObjectId(header.id) for header in self.episode_headers()]
+        return self._episodes.ids(
+            None, hidden=self.tombstones.hidden(), only_published=self._only_published
+        )
 
     def episode_headers(self, chosen: BaseFilter | None = None) -> list[EpisodeHeader]:
         """Return the headers of the visible episodes that match, by time and id.
@@ -106,7 +111,36 @@ class Shelf:
         Raises:
             CorruptObjectError: One is malformed.
         """
+        return listed(self.iter_episodes(chosen))
+
+    def iter_episodes(
+        self, chosen: BaseFilter | None = None, *, skip: int = 0, limit: int | None = None
+    ) -> Iterator[EpisodeHeader]:
+        """Iterate over the headers of the visible episodes that match, by time and id.
+
+        Args:
+            chosen: The filter; all match where None.
+            skip: How many to leave out first.
+            limit: At most so many; all where None.
+
+        Raises:
+            CorruptObjectError: One is malformed.
+        """
         return self._episodes.select(
+            chosen,
+            hidden=self.tombstones.hidden(),
+            only_published=self._only_published,
+            skip=skip,
+            limit=limit,
+        )
+
+    def tally(self, chosen: BaseFilter | None = None) -> Tally:
+        """Return how many episodes are visible and match.
+
+        Raises:
+            CorruptObjectError: One is malformed.
+        """
+        return self._episodes.tally(
             chosen, hidden=self.tombstones.hidden(), only_published=self._only_published
         )
 
@@ -118,7 +152,7 @@ class Shelf:
         """Return what was removed here and can be brought back: kind and id."""
         hidden = self.tombstones.hidden()
         shown = {oid for oid, _ in self._visible_artifacts()}
-        episodes = [ObjectId(header.id) for header in self._episodes.select(None)]
+        episodes = self._episodes.ids(FilterIN(key="id", value=sorted(hidden)))
         present = {
             Kind.BENCHMARK: list(self.benchmarks.all()),
             Kind.ARTIFACT: list(self.artifacts.all()),

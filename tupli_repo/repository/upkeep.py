@@ -19,22 +19,22 @@ def status(
     Raises:
         CorruptObjectError: A record is damaged.
     """
-    headers = shelf.episode_headers()
+    tally = shelf.tally()
     benchmarks, artifacts = list(shelf.benchmark_headers()), list(shelf.artifact_items())
     return StatusReport(
         root=str(files.root),
         role=role,
         benchmarks=len(benchmarks),
-        episodes=len(headers),
+        episodes=sum(tally.episodes.values()),
         artifacts=len(artifacts),
-        steps=sum(header.n_tuples for header in headers),
+        steps=tally.steps,
         hidden=len(shelf.removed()),
         pending=episodes.count_pending() + shelf.count_pending(),
         packs=len(store.pack_names()),
         journals=len(store.journals()),
         size_bytes=files.size_bytes(),
         unpublished_benchmarks=sum(not header.published_in for header in benchmarks),
-        unpublished_episodes=sum(not header.published_in for header in headers),
+        unpublished_episodes=tally.unpublished,
         unpublished_artifacts=sum(not item.published_in for item in artifacts),
     )
 

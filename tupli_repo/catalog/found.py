@@ -1,0 +1,254 @@
+"""What was found: which rows of which segments, told one after the other or all at once.
+
+Nothing but numbers is kept, so that a million episodes can be gone through in little memory; a page
+from the middle is read alone.
+
+Invariant: rows come by time and id, each episode once.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from heapq import merge
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tupli_repo.catalog.columns import Column, Mask
+from tupli_repo.catalog.members import Ids, are_members, ids_of, prefixes
+from tupli_repo.catalog.query import evaluate
+from tupli_repo.catalog.rows import EpisodeRow, canonical
+from tupli_repo.catalog.segment import Segment
+from tupli_repo.schema import BaseFilter
+
+Numbers = NDArray[np.int64]
+Members = Mapping[str, Sequence[Ids]]
+"""The members of the episode sets that are published in each group, sorted within each set."""
+_ID_DIGITS = 64
+
+
+class Wanted(NamedTuple):
+    """What is asked for.
+
+    Attributes:
+        chosen: The filter; all match where None.
+        hidden: Ids to leave out.
+        only_published: Whether to leave out what is published in no group.
+        is_here: Whether an object is in the repository; an episode that lacks one is left out.
+        pending: Whether to find those that lack something, and no others.
+    """
+
+    chosen: BaseFilter | None = None
+    hidden: Collection[str] = ()
+    only_published: bool = False
+    is_here: Callable[[str], bool] = lambda _: True
+    pending: bool = False
+
+
+class Tally(NamedTuple):
+    """How many episodes were found.
+
+    Attributes:
+        episodes: How many of each benchmark; those that have none are left out.
+        steps: How many steps they have together.
+        unpublished: How many are published in no group.
+    """
+
+    episodes: dict[str, int]
+    steps: int
+    unpublished: int
+
+
+class _Labelled:
+    """A segment, and where its rows are published.
+
+    Args:
+        segment: The segment.
+        members: What is published.
+    """
+
+    def __init__(self, segment: Segment, members: Members) -> None:
+        self.segment = segment
+        self.is_complete = segment.is_complete
+        self._members = members
+
+    def __len__(self) -> int:
+        return len(self.segment)
+
+    def ids(self) -> Ids:
+        return self.segment.ids()
+
+    def column(self, path: str) -> Column | None:
+        return self.segment.column(path)
+
+    def published_in(self, group: str) -> Mask:
+        return _are_in(self.ids(), self._members.get(group, ()))
+
+    def is_published(self) -> Mask:
+        """Which rows are published in any group."""
+        return _are_in(self.ids(), [ids for some in self._members.values() for ids in some])
+
+    def rows(self, numbers: Numbers) -> Iterator[EpisodeRow]:
+        """Iterate over some rows, in ascending order of their numbers."""
+        some = numbers.tolist()
+        return self.segment.rows(some, groups_of(self._ids_of(numbers), self._members))
+
+    def _ids_of(self, numbers: Numbers) -> Ids:
+        # where nothing is published nobody asks which they are
+        return self.ids()[numbers] if self._members else np.empty((len(numbers), 32), np.uint8)
+
+    def matching(self, wanted: Wanted) -> Numbers:
+        """The numbers of the rows that are wanted."""
+        truth = evaluate(wanted.chosen, self)
+        if not truth.may.any():
+            return np.flatnonzero(truth.may)
+        keep = self._kept(wanted)
+        sure = keep & truth.must
+        unsure = np.flatnonzero(keep & truth.may & ~truth.must)
+        if unsure.size and wanted.chosen is not None:
+            matches = wanted.chosen.matches
+            holds = [matches(row.record()) for row in self.rows(unsure)]
+            sure[unsure[np.array(holds, dtype=np.bool_)]] = True
+        return np.flatnonzero(sure)
+
+    def _kept(self, wanted: Wanted) -> Mask:
+        keep = self._whole(wanted.is_here)
+        if wanted.pending:
+            keep = ~keep
+        if wanted.hidden:
+            keep &= ~are_members(self.ids(), ids_of(wanted.hidden))
+        if wanted.only_published:
+            keep &= self.is_published()
+        return keep
+
+    def _whole(self, is_here: Callable[[str], bool]) -> Mask:
+        """Which rows have all they link."""
+        keep = np.ones(len(self), np.bool_)
+        if not all(map(is_here, self.segment.benchmarks)):
+            column = self.column("benchmark_id")
+            assert column is not None
+            here = np.array([is_here(benchmark) for benchmark in column.words], dtype=np.bool_)
+            keep = here[column.codes]
+        for row, links in self.segment.missing.items():
+            keep[row] &= all(map(is_here, links))
+        return keep
+
+
+class Found:
+    """The rows that were found.
+
+    Args:
+        segments: Where to look; of rows with one id, one counts.
+        members: What is published.
+        wanted: What is asked for.
+    """
+
+    def __init__(self, segments: Iterable[Segment], members: Members, wanted: Wanted) -> None:
+        places = [_Labelled(segment, members) for segment in segments if len(segment)]
+        places.sort(key=lambda place: place.segment.first)
+        picked = [(place, place.matching(wanted)) for place in places]
+        self._picked = _each_once([(place, numbers) for place, numbers in picked if numbers.size])
+
+    def __len__(self) -> int:
+        return sum(len(numbers) for _, numbers in self._picked)
+
+    def ids(self) -> list[str]:
+        """Return the ids of the rows, in no order."""
+        found: list[str] = []
+        for place, numbers in self._picked:
+            text = place.ids()[numbers].tobytes().hex()
+            found += [text[at : at + _ID_DIGITS] for at in range(0, len(text), _ID_DIGITS)]
+        return found
+
+    def tally(self) -> Tally:
+        """Return how many they are; no row is read for it."""
+        episodes: Counter[str] = Counter()
+        steps = unpublished = 0
+        for place, numbers in self._picked:
+            benchmarks, lengths = place.column("benchmark_id"), place.column("n_tuples")
+            assert benchmarks is not None
+            assert lengths is not None
+            counts = np.bincount(benchmarks.codes[numbers], minlength=len(benchmarks.words))
+            words = zip(benchmarks.words, counts.tolist(), strict=True)
+            episodes.update({benchmark: count for benchmark, count in words if count})
+            steps += int(lengths.numbers[numbers].sum())
+            unpublished += len(numbers) - int(place.is_published()[numbers].sum())
+        return Tally(dict(episodes), steps, unpublished)
+
+    def rows(self, *, skip: int = 0, limit: int | None = None) -> Iterator[EpisodeRow]:
+        """Iterate over the rows, by time and id.
+
+        Args:
+            skip: How many to leave out first.
+            limit: At most so many; all where None.
+        """
+        left = len(self) if limit is None else limit
+        for cluster in self._clusters():
+            size = sum(len(numbers) for _, numbers in cluster)
+            if left > 0 and skip < size:
+                taken = min(left, size - skip)
+                yield from _in_order(cluster, skip, skip + taken)
+                left -= taken
+            skip = max(0, skip - size)
+
+    def _clusters(self) -> Iterator[list[tuple[_Labelled, Numbers]]]:
+        """The segments that overlap in time, together."""
+        cluster: list[tuple[_Labelled, Numbers]] = []
+        last = ("", "")
+        for place, numbers in self._picked:
+            if cluster and place.segment.first > last:
+                yield cluster
+                cluster = []
+            cluster.append((place, numbers))
+            last = max(last, place.segment.last)
+        if cluster:
+            yield cluster
+
+
+def groups_of(ids: Ids, members: Members) -> list[tuple[str, ...]]:
+    """Return the groups, sorted, in which each of some episodes is published."""
+    names: list[tuple[str, ...]] = [()]
+    codes = np.zeros(len(ids), np.int64)
+    for group in sorted(members):
+        kinds, codes = np.unique(2 * codes + _are_in(ids, members[group]), return_inverse=True)
+        names = [(*names[kind // 2], group) if kind % 2 else names[kind // 2] for kind in kinds]
+    return [names[code] for code in codes.tolist()]
+
+
+def _are_in(ids: Ids, sets: Iterable[Ids]) -> Mask:
+    found = np.zeros(len(ids), np.bool_)
+    for members in sets:
+        found |= are_members(ids, members)
+    return found
+
+
+def _in_order(
+    cluster: list[tuple[_Labelled, Numbers]], start: int, stop: int
+) -> Iterator[EpisodeRow]:
+    if len(cluster) == 1:
+        ((place, numbers),) = cluster
+        return place.rows(numbers[start:stop])
+    rows = merge(*(place.rows(numbers) for place, numbers in cluster), key=canonical)
+    return islice(rows, start, stop)
+
+
+def _each_once(picked: list[tuple[_Labelled, Numbers]]) -> list[tuple[_Labelled, Numbers]]:
+    """Leave out what an earlier segment has: an episode may lie in several packs."""
+    if len(picked) < 2:
+        return picked
+    keys = np.sort(np.concatenate([prefixes(place.ids()[numbers]) for place, numbers in picked]))
+    twice = keys[:-1][keys[1:] == keys[:-1]]
+    if not twice.size:
+        return picked
+    seen: set[bytes] = set()
+    left = []
+    for place, numbers in picked:
+        ids = place.ids()[numbers]
+        keep = np.ones(len(numbers), np.bool_)
+        for at in np.flatnonzero(np.isin(prefixes(ids), twice)).tolist():
+            keep[at] = (raw := ids[at].tobytes()) not in seen
+            seen.add(raw)
+        if keep.any():
+            left.append((place, numbers[keep]))
+    return left

@@ -1,0 +1,206 @@
+"""Loading what was loaded before: datasets that are kept in the user's cache.
+
+A dataset's key stands for its episodes, in their order, and for the columns; the id of an episode
+stands for every byte of it. Beside the columns the records' bodies and the places of the episodes
+are kept, so that nothing of the repository is read. Headers are not: they are those of the listing
+that has just been made.
+
+Invariant: what is mapped is what would be decoded, bit for bit; which episodes there are, and that
+none of them was removed, the listing has decided.
+"""
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tupli_repo.codec.columns import MakeArray, make_array
+from tupli_repo.codec.episode import decode_layout
+from tupli_repo.codec.views import View
+from tupli_repo.config import Settings, effective_settings
+from tupli_repo.errors import CorruptObjectError
+from tupli_repo.materialised import DatasetCache, Entry, Making, datasets_folder
+from tupli_repo.odb.files import FileSystem
+from tupli_repo.odb.objects import ObjectId
+from tupli_repo.repository.episodes import Episodes
+from tupli_repo.repository.loading import LoadedEpisodes, Span, is_asked_for
+from tupli_repo.schema import EpisodeHeader
+
+_VERSION = b"tupli dataset 1\n"
+Starts = Mapping[str, Sequence[int] | NDArray[np.int64]]
+_MOST_NAMES = 3
+
+
+class Keeping:
+    """Loads episodes from the cache where they are there, else from the store, and keeps them.
+
+    Args:
+        episodes: The episodes of the repository.
+        cache: Where datasets are kept.
+        name_of: Gives the name of a benchmark, by its id.
+    """
+
+    def __init__(
+        self, episodes: Episodes, cache: DatasetCache, name_of: Callable[[str], str]
+    ) -> None:
+        self._episodes = episodes
+        self._cache = cache
+        self._name_of = name_of
+
+    def load(
+        self, headers: Sequence[EpisodeHeader], *, only: Collection[str] | None = None
+    ) -> LoadedEpisodes:
+        """Return episodes that were listed, with their columns, in the order of ``headers``.
+
+        Args:
+            headers: Their headers.
+            only: The columns that are wanted, or parents of them; all where None.
+
+        Raises:
+            CorruptObjectError: One is damaged.
+            NotFoundError: One, or a part of it, is not here.
+        """
+        ids = [ObjectId(header.id) for header in headers]
+        keys = [dataset_key(ids, names) for names in ([None] if only is None else [None, only])]
+        for key in keys:
+            found = self._mapped(key, headers, only)
+            if found is not None:
+                return found
+        making: list[Making] = []
+
+        def begin(size_bytes: int) -> MakeArray:
+            making.extend(filter(None, [self._cache.begin(keys[-1], size_bytes)]))
+            return making[0].make if making else make_array
+
+        try:
+            loaded = self._episodes.load(ids, only=only, keep=begin)
+            return self._kept(making[0], loaded, headers) if making else loaded
+        except BaseException:
+            for begun in making:
+                begun.discard()
+            raise
+
+    def _mapped(
+        self, key: str, headers: Sequence[EpisodeHeader], only: Collection[str] | None
+    ) -> LoadedEpisodes | None:
+        entry = self._cache.get(key)
+        if entry is None:
+            return None
+        try:
+            return _from_entry(entry, headers, only)
+        except (CorruptObjectError, KeyError, TypeError, ValueError, IndexError):
+            self._cache.remove(key)
+            return None
+
+    def _kept(
+        self, making: Making, loaded: LoadedEpisodes, headers: Sequence[EpisodeHeader]
+    ) -> LoadedEpisodes:
+        """The same episodes in arrays that are the user's own; the files are kept by and by."""
+        spans = [
+            span._replace(
+                columns={
+                    name: making.settle(array, f"{number}/{name}")
+                    for name, array in span.columns.items()
+                }
+            )
+            for number, span in enumerate(loaded.spans)
+        ]
+        layouts = [self._episodes.layout_body(span.layout_id) for span in spans]
+        notes = {
+            "columns": [list(span.columns) for span in spans],
+            "layouts": [body.decode("latin-1") for body in layouts],
+            "layout_ids": [span.layout_id for span in spans],
+        }
+        starts = [(list(span.columns), span.starts) for span in spans]
+        more = partial(_beside, loaded.bodies, loaded.places, starts)
+        self._cache.keep(making, title=self._title_of(headers), notes=notes, more=more)
+        return LoadedEpisodes(
+            partial(list, headers),
+            loaded.n_steps,
+            bodies=loaded.bodies,
+            spans=spans,
+            places=loaded.places,
+        )
+
+    def _title_of(self, headers: Sequence[EpisodeHeader]) -> str:
+        """What a dataset is, in a few words."""
+        ids = sorted({header.benchmark_id for header in headers})
+        names = [self._name_of(oid) for oid in ids[:_MOST_NAMES]] + ["…"] * (len(ids) > _MOST_NAMES)
+        steps = sum(header.n_tuples for header in headers)
+        return f"{', '.join(names)}: {len(headers)} episodes, {steps} steps"
+
+
+def user_cache(settings: Settings | None = None, *, fs: FileSystem | None = None) -> DatasetCache:
+    """Return the cache of this user's datasets.
+
+    Args:
+        settings: Those in force; the user's own where None.
+        fs: The primitives; other ones in tests.
+
+    Raises:
+        InvalidInputError: The user's settings are malformed.
+    """
+    chosen = settings or effective_settings()
+    return DatasetCache(
+        datasets_folder(),
+        max_bytes=chosen.cache_max_bytes,
+        is_enabled=chosen.cache_enabled,
+        fs=fs,
+    )
+
+
+def dataset_key(ids: Sequence[str], only: Collection[str] | None) -> str:
+    """Return what a dataset is kept under: 64 hex digits.
+
+    Args:
+        ids: Its episodes, in order.
+        only: The columns that are wanted, or parents of them; all where None.
+    """
+    names = json.dumps(None if only is None else sorted(set(only))).encode()
+    return sha256(b"%s%s\n%s" % (_VERSION, names, bytes.fromhex("".join(ids)))).hexdigest()
+
+
+def _beside(
+    bodies: Sequence[bytes],
+    places: Sequence[tuple[int, int]],
+    starts: Sequence[tuple[Sequence[str], Starts]],
+) -> dict[str, NDArray[Any]]:
+    """What is kept beside the columns, by label."""
+    found: dict[str, NDArray[Any]] = {
+        "bodies": np.frombuffer(b"".join(bodies), np.uint8),
+        "ends": np.cumsum([len(body) for body in bodies], dtype="<i8"),
+        "places": np.array(places, dtype="<i8"),
+    }
+    for number, (names, at) in enumerate(starts):
+        found[f"{number}#starts"] = np.array([at[name] for name in names], dtype="<i8")
+    return found
+
+
+def _from_entry(
+    entry: Entry, headers: Sequence[EpisodeHeader], only: Collection[str] | None
+) -> LoadedEpisodes:
+    """The episodes of an entry; raises where it does not fit them."""
+    notes, arrays, n = entry.manifest.notes, entry.arrays, len(headers)
+    text, ends, places = arrays["bodies"], arrays["ends"], arrays["places"]
+    if ends.shape != (n,) or places.shape != (n, 2) or ends[-1] != len(text):
+        raise ValueError(n)
+    spans: list[Span] = []
+    described = zip(notes["layout_ids"], notes["layouts"], notes["columns"], strict=True)
+    for number, (layout_id, body, names) in enumerate(described):
+        columns = {name: arrays[f"{number}/{name}"] for name in names}
+        starts = dict(zip(names, arrays[f"{number}#starts"], strict=True))
+        if any(starts[name][-1] != len(column) for name, column in columns.items()):
+            raise ValueError(names)
+        wanted = {name: column for name, column in columns.items() if is_asked_for(name, only)}
+        spans.append(Span(layout_id, decode_layout(body.encode("latin-1")), wanted, starts))
+    return LoadedEpisodes(
+        partial(list, headers),
+        np.array([header.n_tuples for header in headers], dtype=np.int64),
+        bodies=View(lambda i: text[ends[i - 1] if i else 0 : ends[i]].tobytes(), n),
+        spans=spans,
+        places=View(lambda i: (int(places[i, 0]), int(places[i, 1])), n),
+    )
