@@ -123,9 +123,11 @@ def test_listing_a_hundred_thousand_episodes_takes_little_memory(tmp_path: Path)
 
 
 RECORD = """
+    import signal
     import sys
     from tests.envs import Walk
     from tupli_repo import FileStorage, TupliEnvWrapper
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     storage = FileStorage(sys.argv[1])
     env = TupliEnvWrapper(Walk(), storage, sys.argv[2])
     seed = 0

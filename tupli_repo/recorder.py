@@ -59,11 +59,11 @@ class EpisodeBuffer:
         self._seen.append(
             (
                 action,
-                snapshot(observation),
-                snapshot(reward),
+                observation.copy() if type(observation) is np.ndarray else snapshot(observation),
+                reward if type(reward) in _UNCHANGING else snapshot(reward),
                 terminated,
                 truncated,
-                snapshot(info) if info else {},
+                {} if type(info) is dict and not info else snapshot(info),
             )
         )
 
