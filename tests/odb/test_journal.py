@@ -444,3 +444,37 @@ def test_death_is_final_in_these_tests(tmp_path: Path) -> None:
             JournalWriter(files)
     with pytest.raises(Killed):
         files.status(tmp_path)
+
+
+def test_large_blocks_go_into_the_pack_byte_for_byte_each_once(tmp_path: Path):
+    files = new_files(tmp_path)
+    writer = JournalWriter(files)
+    small, large = episode(1), episode(2, 100_000)
+    for some in (small, large):
+        writer.append([encoded(obj) for obj in some])
+    writer.close()
+    journal = JournalFile(files, writer.path)
+    journal.refresh()
+    entry = journal.directory.get(id_of(large[0]))
+    assert entry is not None
+    place = journal.directory.blocks[entry.block]
+    stored = writer.path.read_bytes()[place.offset : place.end]
+    with writer.path.open("ab") as file:
+        file.write(stored)  # as when somebody joins two journals by hand
+    (path,) = seal(files, writer.path)
+    assert path.read_bytes().count(stored) == 1
+    assert read_all(opened_pack(files, path)) == by_id([*small, *large])
+
+
+def test_a_process_knows_its_own_journal_until_somebody_seals_it(tmp_path: Path):
+    files = new_files(tmp_path)
+    writer = JournalWriter(files)
+    writer.append([encoded(obj) for obj in episode(1)])
+    journal = JournalFile(files, writer.path)
+    journal.follow(writer)
+    assert read_all(journal) == by_id(episode(1))
+    writer.append([encoded(obj) for obj in episode(2)])
+    assert read_all(journal) == by_id([*episode(1), *episode(2)])
+    seal(files, writer.path)
+    with pytest.raises(FileNotFoundError):
+        journal.follow(writer)
