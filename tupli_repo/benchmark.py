@@ -116,10 +116,9 @@ class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
         """
         taken = snapshot(action)  # before the environment can change it
         observation, reward, terminated, truncated, info = self.env.step(action)
-        buffer = self._recorder.append(
-            taken, observation, reward, bool(terminated), bool(truncated), info
-        )
+        buffer = self._recorder.buffer
         if buffer is not None:
+            buffer.append(taken, observation, reward, bool(terminated), bool(truncated), info)
             if self.rl_tuple_cls is not RLTuple and len(buffer.tuples) == len(buffer) - 1:
                 buffer.tuples.append(buffer.last_tuple(self.rl_tuple_cls))
             if self.metadata_callback is not None:

@@ -55,7 +55,16 @@ class EpisodeBuffer:
         truncated: bool,
         info: Mapping[str, Any],
     ) -> None:
-        """Add a step, all of it or, when interrupted, nothing; the action is a copy already."""
+        """Add a step, all of it or, when interrupted, nothing.
+
+        Args:
+            action: A copy of the action, made before the step.
+            observation: What the step returned; it is copied, as the others are.
+            reward: What the step returned.
+            terminated: What the step returned.
+            truncated: What the step returned.
+            info: What the step returned.
+        """
         self._seen.append(
             (
                 action,
@@ -141,6 +150,9 @@ class EpisodeRecorder:
         on_abandoned: Whether an episode that does not end by itself is recorded, as truncated, or
             dropped.
         sync_interval_s: At most this many seconds pass between two fsyncs while episodes come in.
+
+    Attributes:
+        buffer: The episode in the making; None where none was begun.
     """
 
     def __init__(
@@ -156,17 +168,17 @@ class EpisodeRecorder:
         self._on_abandoned = on_abandoned
         self._sync_interval_s = sync_interval_s
         self._synced_at = time.monotonic()
-        self._buffer: EpisodeBuffer | None = None
+        self.buffer: EpisodeBuffer | None = None
         self._unsaved: list[Callable[[], None]] = []
 
     @property
     def tuples(self) -> tuple[RLTuple, ...]:
         """The tuples of the episode in the making; the caller's own where it makes some."""
-        if self._buffer is None or not len(self._buffer):
+        if self.buffer is None or not len(self.buffer):
             return ()
-        if self._buffer.has_own_tuples:
-            return tuple(self._buffer.tuples)
-        return tuple(tuples_from_steps(self._buffer.steps()))
+        if self.buffer.has_own_tuples:
+            return tuple(self.buffer.tuples)
+        return tuple(tuples_from_steps(self.buffer.steps()))
 
     def begin(
         self,
@@ -178,27 +190,9 @@ class EpisodeRecorder:
         rng: Mapping[str, Any] | None = None,
     ) -> None:
         """Begin an episode with what ``reset`` returned."""
-        self._buffer = EpisodeBuffer(
+        self.buffer = EpisodeBuffer(
             observation, info, seed=seed, options=snapshot(options), rng=snapshot(rng)
         )
-
-    def append(
-        self,
-        action: Any,
-        observation: Any,
-        reward: Any,
-        terminated: bool,
-        truncated: bool,
-        info: Mapping[str, Any],
-    ) -> EpisodeBuffer | None:
-        """Add a step: a copy of the action, and what it brought.
-
-        Returns:
-            The episode so far; None where none was begun, so that nothing was added.
-        """
-        if self._buffer is not None:
-            self._buffer.append(action, observation, reward, terminated, truncated, info)
-        return self._buffer
 
     def end(self, benchmark_id: str | None, rl_tuple_cls: type[RLTuple]) -> None:
         """Record the episode.
@@ -209,7 +203,7 @@ class EpisodeRecorder:
                 recorded without it, and this says what was left out.
             StorageIOError: The disk refused; the episode is kept and tried again with the next.
         """
-        buffer, self._buffer = self._buffer, None
+        buffer, self.buffer = self.buffer, None
         if buffer is None or not len(buffer):
             return
         if benchmark_id is None:
@@ -225,11 +219,11 @@ class EpisodeRecorder:
 
     def abandon(self, benchmark_id: str | None, rl_tuple_cls: type[RLTuple]) -> None:
         """Close the episode in the making, which did not end by itself."""
-        buffer = self._buffer
+        buffer = self.buffer
         if buffer is None or not len(buffer) or self._on_abandoned == "drop":
-            self._buffer = None
+            self.buffer = None
         elif benchmark_id is None:
-            self._buffer = None
+            self.buffer = None
             warnings.warn(
                 f"{len(buffer)} steps were not recorded: the environment is not stored yet",
                 stacklevel=4,
