@@ -40,9 +40,9 @@ def test_a_contender_gives_back_what_it_was_given(
     contender.open()
     everything = contender.load_all()
     assert set(everything) == set(episodes.columns)
-    assert expected.wrong_in_episodes(everything, contender.order) == ""
+    assert expected.wrong_in_episodes(everything, contender.order()) == ""
     rewards = contender.load_column("rewards")
-    assert expected.wrong_in_episodes(rewards, contender.order) == ""
+    assert expected.wrong_in_episodes(rewards, contender.order()) == ""
 
     contender.ready()
     assert expected.wrong_in_episodes(contender.load_episodes([4, 1]), [4, 1]) == ""

@@ -40,7 +40,6 @@ class Contender(Protocol):
         kept: What it keeps of episodes that are written.
         kept_by_recorder: What its recorder keeps of them.
         max_episodes: More than these it cannot be asked to write.
-        order: The numbers of the episodes in the order in which the last `load_all` gave them.
     """
 
     packages: ClassVar[tuple[str, ...]] = ()
@@ -48,13 +47,16 @@ class Contender(Protocol):
     kept_by_recorder: ClassVar[Kept] = Kept()
     max_episodes: ClassVar[int] = 1 << 62
     folder: Path
-    order: Sequence[int]
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def create(self) -> None:
         """Make an empty store; not measured."""
+
+    def order(self) -> Sequence[int]:
+        """Return the numbers of the episodes, in the order in which the last `load_all` had them."""
+        raise NotOfferedError
 
     def recorder(self, env: Env[Any, Any]) -> Env[Any, Any]:
         """Return an environment that records what happens in it."""

@@ -157,7 +157,7 @@ def _record(m: Measurement) -> None:
     m.contender.open()
     expected = Expected(m.episodes, m.contender.kept_by_recorder)
     columns = m.contender.load_all()
-    m.measured.wrong = expected.wrong_in_episodes(columns, m.contender.order)
+    m.measured.wrong = expected.wrong_in_episodes(columns, m.contender.order())
 
 
 def _write(m: Measurement) -> None:
@@ -180,7 +180,7 @@ def _load(m: Measurement) -> None:
         _touch(columns)
     m.note(peak_bytes=_peak_bytes(), grown_bytes=_peak_bytes() - before)
     m.note(array_bytes=sum(column.nbytes for column in columns.values()))
-    m.check_episodes(columns, m.contender.order)
+    m.check_episodes(columns, m.contender.order())
     del columns
     with m.timed("again_s", profiled=False):
         m.contender.open()
@@ -194,7 +194,7 @@ def _column(m: Measurement) -> None:
         columns = m.contender.load_column(m.task.column)
         _touch(columns)
     m.contender.load_all()
-    m.check_episodes(columns, m.contender.order)
+    m.check_episodes(columns, m.contender.order())
 
 
 def _random_episodes(m: Measurement) -> None:

@@ -33,15 +33,10 @@ class Hdf5(Contender):
         self._file: h5py.File | None = None
         self._ends = np.zeros(1, np.int64)
 
-    @property
     def order(self) -> Sequence[int]:
         """As written."""
         self.ready()
         return range(len(self._ends) - 1)
-
-    @order.setter
-    def order(self, order: Sequence[int]) -> None:
-        raise AttributeError
 
     def write(self, episodes: Sequence[Episode], spaces: Spaces) -> None:
         """Five datasets."""

@@ -62,14 +62,9 @@ class MinariHdf5(Contender):
         self._dataset: Any = None
         self._ends = np.zeros(1, np.int64)
 
-    @property
     def order(self) -> Sequence[int]:
         """As written."""
         return range(len(self._dataset))
-
-    @order.setter
-    def order(self, order: Sequence[int]) -> None:
-        raise AttributeError
 
     def recorder(self, env: Env[Any, Any]) -> Env[Any, Any]:
         """The collector."""

@@ -41,7 +41,10 @@ class Npz(Contender):
     def open(self) -> None:
         """List the files."""
         self._files = sorted(self.folder.glob("*.npz"))
-        self.order = range(len(self._files))
+
+    def order(self) -> Sequence[int]:
+        """As written."""
+        return range(len(self._files))
 
     def ready(self) -> None:
         """Read how long each episode is."""
@@ -50,11 +53,11 @@ class Npz(Contender):
 
     def load_all(self) -> Columns:
         """All files."""
-        return self.load_episodes(self.order)
+        return self.load_episodes(self.order())
 
     def load_column(self, name: str) -> Columns:
         """One array of each file."""
-        return {name: np.concatenate([self._read(i, [name])[name] for i in self.order])}
+        return {name: np.concatenate([self._read(i, [name])[name] for i in self.order()])}
 
     def load_episodes(self, indices: Sequence[int]) -> Columns:
         """The files of the episodes."""

@@ -36,15 +36,10 @@ class Ours(Contender):
         self._ids: list[str] = []
         self._ends = np.zeros(1, np.int64)
 
-    @property
     def order(self) -> Sequence[int]:
         """By time and id."""
         headers = self._opened.list_episodes()
         return [header.metadata.get("index", i) for i, header in enumerate(headers)]
-
-    @order.setter
-    def order(self, order: Sequence[int]) -> None:
-        raise AttributeError
 
     def create(self) -> None:
         """Make the repository, and the benchmark the episodes are of."""

@@ -40,15 +40,10 @@ class Parquet(Contender):
         self._ends = np.zeros(1, np.int64)
         self._starts_of_groups = np.zeros(1, np.int64)
 
-    @property
     def order(self) -> Sequence[int]:
         """As written."""
         self.ready()
         return range(len(self._ends) - 1)
-
-    @order.setter
-    def order(self, order: Sequence[int]) -> None:
-        raise AttributeError
 
     def write(self, episodes: Sequence[Episode], spaces: Spaces) -> None:
         """Two tables."""

@@ -43,6 +43,7 @@ class PyTupli(Contender):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
+        self._order: Sequence[int] = ()
         logging.getLogger("pytupli").setLevel(logging.ERROR)
         self._storage = FileStorage(str(folder))
         self._benchmark = ""
@@ -90,8 +91,12 @@ class PyTupli(Contender):
         dataset = TupliDataset(self._storage)
         dataset.load()
         times = [episode.created_at for episode in dataset.episodes]
-        self.order = np.argsort(np.argsort(times)).tolist()
+        self._order = np.argsort(np.argsort(times)).tolist()
         return dict(zip(_COLUMNS, dataset.convert_to_tensors(), strict=True))
+
+    def order(self) -> Sequence[int]:
+        """By time."""
+        return self._order
 
     def load_episodes(self, indices: Sequence[int]) -> Columns:
         """A dataset with a filter."""
