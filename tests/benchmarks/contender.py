@@ -55,7 +55,7 @@ class Contender(Protocol):
         """Make an empty store; not measured."""
 
     def order(self) -> Sequence[int]:
-        """Return the numbers of the episodes, in the order in which the last `load_all` had them."""
+        """Return the numbers of the episodes in the order in which `load_all` had them."""
         raise NotOfferedError
 
     def recorder(self, env: Env[Any, Any]) -> Env[Any, Any]:

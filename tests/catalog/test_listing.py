@@ -2,7 +2,9 @@
 
 import shutil
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -126,3 +128,23 @@ def test_going_through_many_takes_little_memory(tmp_path: Path):
     one = peak(lambda: next(storage.iter_episodes(limit=1)))
     page = peak(lambda: storage.list_episodes(skip=200, limit=10))
     assert max(one, page) < every
+
+
+def test_whoever_removes_its_files_all_the_time_changes_no_listing(tmp_path: Path):
+    storage = recorded(tmp_path)
+    expected, folder = storage.list_episodes(), catalog_of(storage)
+    is_over = Event()
+
+    def remove() -> None:
+        while not is_over.is_set():
+            for path in folder.glob("*.0"):  # the segments: as another process tidies up
+                path.unlink(missing_ok=True)
+
+    with ThreadPoolExecutor(1) as pool:
+        removing = pool.submit(remove)
+        try:
+            for _ in range(40):
+                assert Repository(tmp_path).list_episodes() == expected
+        finally:
+            is_over.set()
+        removing.result()

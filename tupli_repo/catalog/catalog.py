@@ -8,7 +8,7 @@ Invariant: `find` gives what packs, journals and sets hold, whatever became of t
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -31,7 +31,7 @@ OnProgress = Callable[[int, int], None]
 """Told how many packs of how many have been read."""
 _SET = ".set"
 _SCRATCH = ".tmp"
-_SCRATCH_AGE_S = 3600.0
+_LEFT_AGE_S = 3600.0  # what is younger may be of a pack that only others have seen so far
 _FRESH_ROWS = 4096
 
 
@@ -136,8 +136,10 @@ class Catalog:
                 self._packs[name] = segments
         for number, name in enumerate(left):
             self._tell(number, len(left))
-            sources = self._made_segments(name)
-            self._packs[name] = [self._segment(name, n, one) for n, one in enumerate(sources)]
+            self._packs[name] = [
+                self._segment(name, part, self._kept(_segment_name(name, part), data), data)
+                for part, data in enumerate(self._made(name))
+            ]
         if left:
             self._tell(len(left), len(left))
             self._is_untidy = True
@@ -160,25 +162,29 @@ class Catalog:
             return None
         return found
 
-    def _segment(self, pack: str, number: int, source: Path | bytes) -> Segment:
-        return Segment(source, lambda: self._made_segments(pack)[number])
+    def _segment(
+        self, pack: str, part: int, source: Path | bytes, data: bytes | None = None
+    ) -> Segment:
+        return Segment(source, lambda: self._made_anew(pack, part), data=data)
 
-    def _made_segments(self, pack: str) -> list[Path | bytes]:
-        """Read a pack and keep its segments; returns the files, or what could not be written."""
-        made: list[Path | bytes] = []
+    def _made_anew(self, pack: str, part: int) -> bytes:
+        """A segment that was damaged or removed; all of the pack's are kept again."""
+        found = b""
+        for number, data in enumerate(self._made(pack)):
+            self._kept(_segment_name(pack, number), data)
+            found = data if number == part else found
+        return found
+
+    def _made(self, pack: str) -> Iterator[bytes]:
+        """Read a pack and iterate over its segments."""
         rows: list[EpisodeRow] = []
-
-        def add(*, is_last: bool) -> None:
-            data = encode_segment(rows, pack, part=len(made), is_last=is_last)
-            made.append(self._kept(_segment_name(pack, len(made)), data))
-            rows.clear()
-
+        part = 0
         for row in self._read_pack(pack):
             if len(rows) == MAX_ROWS:
-                add(is_last=False)
+                yield encode_segment(rows, pack, part=part, is_last=False)
+                rows, part = [], part + 1
             rows.append(row)
-        add(is_last=True)
-        return made
+        yield encode_segment(rows, pack, part=part, is_last=True)
 
     def _fresh_segments(self, fresh: Mapping[str, Sequence[EpisodeRow]]) -> list[Segment]:
         """Segments of what is in no pack yet; what was made before is not made again."""
@@ -249,9 +255,9 @@ class Catalog:
                     path.unlink()
 
     def _is_left_over(self, path: Path) -> bool:
-        if path.suffix == _SCRATCH:
-            return path.stat().st_mtime < time.time() - _SCRATCH_AGE_S
-        return path.name.rpartition(".")[0] not in self._packs
+        if path.suffix != _SCRATCH and path.name.rpartition(".")[0] in self._packs:
+            return False
+        return path.stat().st_mtime < time.time() - _LEFT_AGE_S
 
 
 def _segment_name(pack: str, number: int) -> str:

@@ -55,16 +55,24 @@ class Segment:
 
     Args:
         source: The file, or what would be in it.
-        recover: Makes the bytes anew, and returns them, or the file that has them now.
+        recover: Makes the bytes anew.
+        data: What was just written to the file, where it is at hand: others may remove that file.
 
     Raises:
         OSError: The file cannot be read.
         ValueError: It is not a segment.
     """
 
-    def __init__(self, source: Path | bytes, recover: Callable[[], bytes | Path] | None) -> None:
+    def __init__(
+        self,
+        source: Path | bytes,
+        recover: Callable[[], bytes] | None,
+        *,
+        data: bytes | None = None,
+    ) -> None:
         self._source = source
         self._recover = recover
+        source = source if data is None else data
         head = _read(source, 0, _HEADER.size)
         if len(head) < _HEADER.size:
             raise ValueError("it is too short for a segment")
