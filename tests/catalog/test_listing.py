@@ -7,10 +7,12 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.test_storage import episode, query
 from tupli_repo.catalog import catalog_path
+from tupli_repo.errors import InvalidInputError
 from tupli_repo.odb.objects import Kind, Object
 from tupli_repo.repository import Repository
 from tupli_repo.schema import FilterEQ, FilterGEQ
@@ -46,6 +48,32 @@ def test_a_page_is_a_part_of_the_whole_listing(tmp_path: Path):
                 assert storage.list_episodes(chosen, skip=skip, limit=limit) == whole[skip:stop]
     with_tuples = storage.list_episodes(include_tuples=True, skip=2, limit=2)
     assert [item.id for item in with_tuples] == [h.id for h in storage.list_episodes()[2:4]]
+
+
+def test_a_page_before_the_first_is_an_error(tmp_path: Path):
+    storage = recorded(tmp_path)
+    for page in ({"skip": -1}, {"limit": -1}):
+        with pytest.raises(InvalidInputError, match="below 0"):
+            storage.list_episodes(**page)
+
+
+def test_filters_are_asked_for_what_they_are_now_and_text_for_what_it_is(tmp_path: Path):
+    with FileStorage(tmp_path) as storage:
+        benchmark = storage.store_benchmark(query()).id
+        for text in ("\ud83d\ude00", "\U0001f600"):
+            made = episode(benchmark)
+            made.metadata = {"text": text, text: 1, "v": 0.5}
+            storage.record_episode(made)
+    headers = Repository(tmp_path).list_episodes()
+    changed = FilterEQ(key="metadata.v", value=0)
+    changed.value = np.float32(0.5)
+    filters = [changed]
+    for text in ("\ud83d\ude00", "\U0001f600"):
+        filters += [FilterEQ(key="metadata.text", value=text)]
+        filters += [FilterEQ(key=f"metadata.{text}", value=1)]
+    for chosen in filters:
+        expected = [h for h in headers if chosen.matches(h.model_dump())]
+        assert Repository(tmp_path).list_episodes(chosen) == expected
 
 
 def test_counts_are_those_of_the_listing(tmp_path: Path):

@@ -377,3 +377,17 @@ def test_the_record_of_a_short_episode_is_small():
     encoded = encode(episode(20))
     assert len(encode_record({**encoded.record, **STAMP})) < 200
     assert dataclasses.is_dataclass(encoded)
+
+
+def test_zeros_at_the_end_of_texts_in_infos_are_kept():
+    infos = [{"digest": np.bytes_(b"ab\0")}, {"digest": np.bytes_(b"abc")}]
+    assert [info["digest"] for info in infos_again(infos)] == [b"ab\0", b"abc"]
+
+
+def test_what_a_space_could_not_describe_once_is_looked_at_again():
+    space = spaces.Box(-1, 1, (2,), np.longdouble)
+    one = episode(observations=[np.zeros(2)] * 4)
+    other = episode(observations=[{"x": np.zeros(2)}] * 4)
+    for steps in (one, other, one):
+        found = again(encode(steps, observation_space=space))
+        assert same(list(found.observations), steps.observations)

@@ -1,5 +1,6 @@
 """Canonical JSON: one value, one text, and the value again."""
 
+import enum
 import json
 import math
 from base64 import b64encode
@@ -202,3 +203,22 @@ def test_dtypes_are_written_little_endian():
         "|i1",
         "<M8[us]",
     ]
+
+
+class _Signal(enum.IntEnum):
+    RED = 1
+
+
+class _Flags(enum.IntFlag):
+    ODD = 2**62
+
+
+@pytest.mark.parametrize("value", [_Signal.RED, _Flags.ODD, type("Own", (int,), {})(-3)])
+def test_a_subclass_of_int_is_stored_as_the_number_at_once(value):
+    assert dump_json({"value": value}) == b'{"value":%d}' % int(value)
+
+
+@pytest.mark.parametrize("value", [np.bytes_(b"ab\0"), np.str_("a\0"), np.bytes_(b"\0\0")])
+def test_zeros_at_the_end_of_text_are_kept(value):
+    assert load_json(dump_json([value])) == [value]
+    assert len(load_json(dump_json(value))) == len(value)

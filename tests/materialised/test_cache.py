@@ -25,6 +25,7 @@ from tests.faults import (
     each_step,
     full_disk,
 )
+from tests.programs import finished, start
 from tests.strategies import same
 from tupli_repo.materialised import DatasetCache
 from tupli_repo.materialised.places import may_be_mapped
@@ -468,3 +469,30 @@ def test_the_report_says_what_is_kept(tmp_path: Path):
     assert [(one.key, one.title) for one in found.datasets] == [(KEYS[1], ""), (KEYS[0], "walk 0")]
     assert found.size_bytes == sum(one.size_bytes for one in found.datasets) > 240_000
     assert found.folder == str(tmp_path / "datasets")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing is mapped there")
+def test_mappings_leave_the_user_most_of_the_descriptors(tmp_path: Path):
+    program = """
+        import os, resource, sys
+        from pathlib import Path
+        import numpy as np
+        from tupli_repo.materialised import DatasetCache
+        resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
+        cache = DatasetCache(Path(sys.argv[1]), max_bytes=1 << 30, min_bytes=0)
+        held = []
+        for n in range(60):
+            with cache.begin(f"{n:064x}", 1) as making:
+                array = making.make("a", (100_000,), np.dtype("u1"))
+                array[...] = n
+                held.append(making.settle(array, "a"))
+                cache.finish(making, title="", notes={}, more=dict)
+        for n in range(60):
+            entry = cache.get(f"{n:064x}")
+            if entry is not None:
+                held.append(entry.arrays["a"])
+                assert (held[-1] == n).all()
+        assert all((array == n).all() for n, array in enumerate(held[:60]))
+        print(len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0)
+    """
+    assert int(finished(start(program, tmp_path / "datasets"))) < 64

@@ -20,8 +20,7 @@ from tupli_repo.schema.plain import ValueClass, plain, value_class
 
 Mask = NDArray[np.bool_]
 MAX_PATHS = 512
-MAX_PATH_CHARS = 512
-_MAX_TEXT_CHARS = 512
+_MAX_CHARS = 512
 _EXACT = 2**53
 _FEW = 16
 _SIZE = Struct("<I")
@@ -158,7 +157,7 @@ class ColumnMaker:
             path = prefix + key
             here = found.get(path)
             if here is None:
-                if len(found) >= MAX_PATHS or len(path) > MAX_PATH_CHARS:
+                if len(found) >= MAX_PATHS or _is_odd(path):
                     self.is_complete = False
                     continue
                 here = found[path] = ([], [])
@@ -219,16 +218,16 @@ def _column(
     table: dict[object, int] = {}
     codes = np.array([table.setdefault(word, len(table)) for word in words[1]], dtype=np.uint32)
     code_rows = _rows(words[0], n)
-    long = [no for word, no in table.items() if isinstance(word, str) and _is_long(word)]
+    odd_words = [no for word, no in table.items() if _is_odd(word)]
     odd_rows = np.array(list(odd), dtype="<u4")
-    if long:  # no array of words shall be much larger than what it is made of
-        is_long = np.isin(codes, np.array(long, dtype=np.uint32))
+    if odd_words:  # no array of words shall be much larger than what it is made of
+        is_odd = np.isin(codes, np.array(odd_words, dtype=np.uint32))
         rows = code_rows if code_rows.size else _all(n)
-        odd_rows = np.concatenate([odd_rows, rows[is_long]])
+        odd_rows = np.concatenate([odd_rows, rows[is_odd]])
         return _column(
             n,
             numbers,
-            (rows[~is_long].tolist(), [w for w in words[1] if not _is_long(w)]),
+            (rows[~is_odd].tolist(), [w for w in words[1] if not _is_odd(w)]),
             odd_rows.tolist(),
             containers,
         )
@@ -259,8 +258,11 @@ def _narrowest(n: int) -> str:
     return "|u1" if n <= 1 << 8 else "<u2" if n <= 1 << 16 else "<u4"
 
 
-def _is_long(word: object) -> bool:
-    return isinstance(word, str) and len(word) > _MAX_TEXT_CHARS
+def _is_odd(word: object) -> bool:
+    """Whether a word is too long to be kept, or no Unicode: JSON may read another one."""
+    if not isinstance(word, str) or (word.isascii() and len(word) <= _MAX_CHARS):
+        return False
+    return len(word) > _MAX_CHARS or any("\ud800" <= char <= "\udfff" for char in word)
 
 
 def _are_exact(values: Sequence[Any], types: Collection[type]) -> bool:

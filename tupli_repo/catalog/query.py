@@ -12,7 +12,7 @@ import numpy as np
 from tupli_repo.catalog.columns import Column, Mask, Truth
 from tupli_repo.catalog.members import Ids, are_members, ids_of
 from tupli_repo.schema import BaseFilter, FilterType
-from tupli_repo.schema.plain import ValueClass, value_class
+from tupli_repo.schema.plain import ValueClass, plain, value_class
 
 _HEADER_KEYS = frozenset(
     {
@@ -66,7 +66,7 @@ def evaluate(chosen: BaseFilter | None, table: Table, depth: int = 0) -> Truth:
         case FilterType.OR:
             return _any(chosen.filters or (), table, depth)
         case FilterType.IN:
-            values = chosen.value
+            values = plain(chosen.value)
             if not isinstance(values, (list, tuple)):
                 return _no(table)
             return _compare(chosen, FilterType.EQ, values, table)
@@ -103,7 +103,7 @@ def _compare(
     chosen: BaseFilter, kind: FilterType, values: Collection[object], table: Table
 ) -> Truth:
     """Whether the value at the filter's key stands in a relation to one of some values."""
-    key = chosen.key
+    key, values = chosen.key, [plain(value) for value in values]
     if key is None:
         return _no(table)
     if key == _GROUPS:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tupli_repo.codec.arrays import stack
 from tupli_repo.codec.samples import OFFSETS, Columns, escape, unescape
-from tupli_repo.codec.values import dump_json, load_json
+from tupli_repo.codec.values import dump_json, load_json, loses_its_end
 from tupli_repo.codec.views import View
 from tupli_repo.errors import CorruptObjectError, EncodingError
 
@@ -102,6 +102,8 @@ def _typed_column(values: list[Any]) -> NDArray[Any] | None:
     if not issubclass(kind, np.generic) and kind is not np.ndarray:
         return None
     if len({(value.dtype, value.shape) for value in values}) > 1:
+        return None
+    if any(map(loses_its_end, values)):
         return None
     try:
         return stack(values, "infos")

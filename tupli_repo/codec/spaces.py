@@ -143,13 +143,17 @@ def described(space: Space[Any] | None, sample: Any) -> Described:
         key = ("Box", space.dtype, space.shape, *bounds)
     elif type(space) is spaces.Discrete:
         key = ("Discrete", int(space.n), int(space.start), np.dtype(space.dtype))
-    if key is None:
+    if space is None or key is None:
         return Described(tree_for(space, sample), None)
     known = _KNOWN.get(key)
     if known is None:
+        try:
+            known = Described(describe_space(space), key)
+        except EncodingError:  # its tree depends on the sample
+            return Described(tree_for(space, sample), None)
         if len(_KNOWN) >= _MAX_KNOWN:
             _KNOWN.clear()
-        known = _KNOWN[key] = Described(tree_for(space, sample), key)
+        _KNOWN[key] = known
     return known
 
 

@@ -160,16 +160,17 @@ def _is_plain(value: Any, depth: int) -> bool:
 def _to_tree(value: Any, path: str, depth: int) -> Any:
     if depth > MAX_DEPTH:
         raise EncodingError(f"'{path[:80]}…' is nested deeper than {MAX_DEPTH} levels")
-    if isinstance(value, (np.ndarray, np.generic)):
+    if isinstance(value, (np.ndarray, np.generic)) and not loses_its_end(value):
         return _array_to_tree(value, path)
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):
-        return int(value) if value in _INT64 else {"#i": _decimal(int(value), path)}
+        number = int(value)  # a range looks for what is no plain int one by one
+        return number if number in _INT64 else {"#i": _decimal(number, path)}
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else {"#f": repr(float(value))}
     if isinstance(value, str):
-        return _text_to_tree(str(value))
+        return _text_to_tree("".join(value))  # numpy's str() leaves zeros at the end out
     if isinstance(value, (bytes, bytearray)):
         return {"#b": b64encode(value).decode()}
     if isinstance(value, Mapping):
@@ -193,6 +194,13 @@ def _mapping_to_tree(value: Mapping[Any, Any], path: str, depth: int) -> Any:
         for k, v in value.items()
     ]
     return {"#d": sorted(pairs, key=lambda pair: json.dumps(pair[0], sort_keys=True))}
+
+
+def loses_its_end(value: Any) -> bool:
+    """Return whether a scalar is text or bytes that would lose zeros at its end in an array."""
+    if isinstance(value, np.bytes_):
+        return value.endswith(b"\0")
+    return isinstance(value, np.str_) and value.endswith("\0")
 
 
 def _text_to_tree(text: str) -> Any:

@@ -5,6 +5,7 @@ datasets; which episodes a dataset has is decided elsewhere, each time.
 
 - `entry`: one kept dataset: a folder of `.npy` files, and the manifest that says what they are.
 - `making`: one in the making: arrays that are filled in the files they are kept in.
+- `mappings`: files mapped, as long as there are not too many of them.
 - `places`: where the cache is, and whether files there may be mapped.
 - `cache`: all of them: found by key, made, verified, and removed when there is no room.
 """

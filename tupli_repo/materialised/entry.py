@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from tupli_repo.codec.values import dtype_name, parse_dtype
 from tupli_repo.errors import CorruptObjectError
+from tupli_repo.materialised.mappings import map_private
 from tupli_repo.odb.files import FileSystem, RepositoryFiles
 
 FORMAT = 1
@@ -233,7 +234,7 @@ def _opened(path: Path, kept: KeptArray, fs: FileSystem) -> NDArray[Any]:
             if size < _READ_BELOW_BYTES:
                 memory = bytearray(fs.read(descriptor, size, 0))
             else:
-                memory = fs.map_private(descriptor, size)
+                memory = map_private(fs, descriptor, size)
     except FileNotFoundError:
         raise DamagedEntryError(f"its file '{path.name}' is missing") from None
     except ValueError:  # it has become shorter meanwhile

@@ -25,10 +25,11 @@ from tupli_repo.materialised.entry import (
     file_name,
     hash_of,
 )
+from tupli_repo.materialised.mappings import map_private, map_shared
 from tupli_repo.odb.files import FileSystem
 
 _FILE_MODE = 0o600
-_MAX_FILES = 256
+_MAX_FILES = 64
 
 
 @dataclass(slots=True, kw_only=True)
@@ -103,7 +104,7 @@ class Making:
             return array
         kept = made.kept
         try:
-            memory = self._fs.map_private(made.descriptor, kept.file_bytes)
+            memory = map_private(self._fs, made.descriptor, kept.file_bytes)
         except (OSError, ValueError):
             self._is_whole = False
             return array.copy()
@@ -164,7 +165,7 @@ class Making:
         try:
             descriptor = self._create(made)
             self._fs.allocate(descriptor, kept.file_bytes)
-            memory = self._fs.map_shared(descriptor, kept.file_bytes)
+            memory = map_shared(self._fs, descriptor, kept.file_bytes)
         except (OSError, ValueError, OverflowError):  # a full disk, or no mappings here
             with suppress(OSError):
                 self._close(made)

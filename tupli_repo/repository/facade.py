@@ -13,7 +13,7 @@ from tupli_repo.codec.env import compare, compare_values, differences
 from tupli_repo.codec.episode import EpisodeData, Steps
 from tupli_repo.codec.records import ArtifactBody, ProvenanceBody
 from tupli_repo.codec.tuples import steps_from_tuples
-from tupli_repo.errors import CorruptObjectError
+from tupli_repo.errors import CorruptObjectError, InvalidInputError
 from tupli_repo.odb.objects import (
     Kind,
     ObjectId,
@@ -337,8 +337,11 @@ class Repository(CheckingRepository):
             limit: At most so many; all where None.
 
         Raises:
+            InvalidInputError: ``skip`` or ``limit`` is less than 0.
             CorruptObjectError: One is damaged.
         """
+        if min(skip, 0 if limit is None else limit) < 0:
+            raise InvalidInputError(f"skip is {skip} and limit {limit}, and neither may be below 0")
         self._releases.refresh()
         return self._shelf.iter_episodes(filter, skip=skip, limit=limit)
 
