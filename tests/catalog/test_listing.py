@@ -52,9 +52,9 @@ def test_a_page_is_a_part_of_the_whole_listing(tmp_path: Path):
 
 def test_a_page_before_the_first_is_an_error(tmp_path: Path):
     storage = recorded(tmp_path)
-    for page in ({"skip": -1}, {"limit": -1}):
+    for skip, limit in ((-1, None), (0, -1)):
         with pytest.raises(InvalidInputError, match="below 0"):
-            storage.list_episodes(**page)
+            storage.list_episodes(skip=skip, limit=limit)
 
 
 def test_filters_are_asked_for_what_they_are_now_and_text_for_what_it_is(tmp_path: Path):
