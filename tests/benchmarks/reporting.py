@@ -107,7 +107,7 @@ def _everything(results: Results) -> Iterator[str]:
                 more = ", ".join(
                     f"{key} {_shown(key, numbers[key])}"
                     for key in _TOLD
-                    if key in numbers and key != metric and numbers[key] > 1e-7  # noqa: PLR2004, RUF100
+                    if key in numbers and key != metric and numbers[key] > 1e-7
                 )
                 value = _shown(metric, numbers[metric])
                 yield f"| {workload} | {operation} | {name} | {value} | {ratio} | {more} |"

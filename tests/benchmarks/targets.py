@@ -144,7 +144,7 @@ def growth_verdicts(results: Results) -> Iterator[Verdict]:
     """Yield whether what an episode costs stays as it was from the smallest to the largest size."""
     grown = results.samples.get("growth", {})
     sizes = sorted(grown, key=lambda name: int(name.partition("-")[2]))
-    if len(sizes) < 2:  # noqa: PLR2004, RUF100
+    if len(sizes) < 2:
         return
     first, last = (medians(grown[size]["ours"]) for size in (sizes[0], sizes[-1]))
     for metric in ("record", "load", "push"):
