@@ -176,8 +176,7 @@ class TupliDataset:
         Raises:
             CorruptObjectError: One is damaged.
         """
-        if self._data is None:
-            self._data = self._read()
+        _ = self._columns_loaded().described  # records too: nothing is read later
 
     @cached_property
     def benchmarks(self) -> list[BenchmarkHeader]:
@@ -265,7 +264,7 @@ class TupliDataset:
             )
         asked = None if only is None else [only] if isinstance(only, str) else list(only)
         if asked is None or self._data is not None:
-            found = self._loaded().columns()
+            found = self._columns_loaded().columns()
         else:
             found = self._read(asked).columns()
         if asked is None:
@@ -282,6 +281,8 @@ class TupliDataset:
     @property
     def episode_lengths(self) -> NDArray[np.int64]:
         """The number of steps of each episode, shape (E,)."""
+        if self._data is not None:
+            return self._data.n_steps.copy()
         return np.array([header.n_tuples for header in self._headers], dtype=np.int64)
 
     def convert_to_tensors(self, parser: type[BaseTupleParser] = NumpyTupleParser) -> Any:
@@ -371,6 +372,8 @@ class TupliDataset:
 
     @cached_property
     def _headers(self) -> list[EpisodeHeader]:
+        if self._data is not None:
+            return self._data.headers
         ids = {benchmark.id for benchmark in self.benchmarks}
         headers: Iterable[EpisodeHeader]
         if self._revision is None:
@@ -381,14 +384,23 @@ class TupliDataset:
         return [header for header in headers if header.benchmark_id in ids]
 
     def _read(self, only: Collection[str] | None = None) -> LoadedEpisodes:
-        if isinstance(self.storage, Repository):  # which keeps what it has loaded once
-            return self.storage.load_listed(self._headers, only=only)
-        return self.storage.load_episodes((header.id for header in self._headers), only=only)
+        if not isinstance(self.storage, Repository):
+            return self.storage.load_episodes((header.id for header in self._headers), only=only)
+        if self._revision is None and "_headers" not in vars(self):  # nobody has looked yet
+            return self.storage.load_matching(
+                self._benchmark_filter, self._episode_filter, only=only
+            )
+        return self.storage.load_listed((header.id for header in self._headers), only=only)
+
+    def _columns_loaded(self) -> LoadedEpisodes:
+        """The episodes, of which records may not have been read yet."""
+        if self._data is None:
+            self._data = self._read()
+        return self._data
 
     def _loaded(self) -> LoadedEpisodes:
         self.load()
-        assert self._data is not None
-        return self._data
+        return self._columns_loaded()
 
     @cached_property
     def _all_steps(self) -> View[RLTuple]:

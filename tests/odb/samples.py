@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from tests.faults import HastyFileSystem
 from tupli_repo.errors import CorruptObjectError
+from tupli_repo.odb.block_file import BlockFile
 from tupli_repo.odb.files import FileSystem, RepositoryFiles
 from tupli_repo.odb.objects import Kind, Object, ObjectId, encode, object_id
-from tupli_repo.odb.pack import BlockFile, PackFile, PackWriter
+from tupli_repo.odb.pack import PackFile, PackWriter
 from tupli_repo.odb.store import ObjectStore
 
 HELLO = Object(kind=Kind.BLOB, body=b"hello")

@@ -29,9 +29,10 @@ from tests.odb.samples import (
 )
 from tupli_repo.errors import CorruptObjectError, EncodingError
 from tupli_repo.odb import block, pack
+from tupli_repo.odb.block_file import BlockFile
 from tupli_repo.odb.files import RepositoryFiles
 from tupli_repo.odb.objects import Kind, Object
-from tupli_repo.odb.pack import BlockFile, PackWriter
+from tupli_repo.odb.pack import PackWriter
 
 FEW = [*episode(1), *episode(2), record(3)]
 

@@ -5,22 +5,25 @@ It also knows the members of what is published, so that a listing tells where an
 It lives outside the repository, in the user's cache, and may vanish or be damaged at any moment:
 it is made anew from the packs, and where no file can be written it lives in memory.
 
-- `rows`: what is kept of an episode. `columns`: the values under one path, compared all at once.
+- `rows`: what is kept of an episode. `parts`: what it consists of.
+- `columns`: the values under one path, compared all at once.
 - `segment`: the rows of a pack in one file. `members`: which episodes are in a set.
 - `query`: a filter over a segment. `found`: what it finds, in order, page by page.
 - `catalog`: the files, made when they are missed.
 """
 
 from tupli_repo.catalog.catalog import Catalog, Groups, OnProgress, catalog_path, remove_catalog
-from tupli_repo.catalog.found import Found, Tally, Wanted
-from tupli_repo.catalog.rows import EpisodeRow
+from tupli_repo.catalog.found import Chosen, Found, Tally, Wanted
+from tupli_repo.catalog.rows import EpisodeRow, Parts
 
 __all__ = [
     "Catalog",
+    "Chosen",
     "EpisodeRow",
     "Found",
     "Groups",
     "OnProgress",
+    "Parts",
     "Tally",
     "Wanted",
     "catalog_path",

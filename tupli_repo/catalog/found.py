@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tupli_repo.catalog.columns import Column, Mask
 from tupli_repo.catalog.members import Ids, are_members, ids_of, prefixes
 from tupli_repo.catalog.query import evaluate
-from tupli_repo.catalog.rows import EpisodeRow, canonical
+from tupli_repo.catalog.rows import EpisodeRow, Parts, canonical
 from tupli_repo.catalog.segment import Segment
 from tupli_repo.schema import BaseFilter
 
@@ -44,6 +44,22 @@ class Wanted(NamedTuple):
     only_published: bool = False
     is_here: Callable[[str], bool] = lambda _: True
     pending: bool = False
+
+
+class Chosen(NamedTuple):
+    """What has to be known of episodes to load them, in order.
+
+    Attributes:
+        ids: Their ids.
+        n_tuples: The number of steps of each.
+        parts: What each consists of.
+        benchmarks: The ids of the benchmarks they are of.
+    """
+
+    ids: list[str]
+    n_tuples: list[int]
+    parts: list[Parts]
+    benchmarks: set[str]
 
 
 class Tally(NamedTuple):
@@ -157,8 +173,7 @@ class Found:
         """Return the ids of the rows, in no order."""
         found: list[str] = []
         for place, numbers in self._picked:
-            text = place.ids()[numbers].tobytes().hex()
-            found += [text[at : at + _ID_DIGITS] for at in range(0, len(text), _ID_DIGITS)]
+            found += _texts(place.ids()[numbers])
         return found
 
     def tally(self) -> Tally:
@@ -192,6 +207,22 @@ class Found:
                 left -= taken
             skip = max(0, skip - size)
 
+    def chosen(self) -> Chosen:
+        """Return what has to be known to load the rows, by time and id."""
+        found = Chosen([], [], [], set())
+        for cluster in self._clusters():
+            rows = [row for place, numbers in cluster for row in _chosen_in(place, numbers)]
+            if len(cluster) > 1:
+                moments = [at for place, numbers in cluster for at in _moments(place, numbers)]
+                order = sorted(range(len(rows)), key=lambda i: (moments[i], rows[i][0]))
+                rows = [rows[i] for i in order]
+            ids, n_tuples, parts = zip(*rows, strict=True)
+            found.ids.extend(ids)
+            found.n_tuples.extend(n_tuples)
+            found.parts.extend(parts)
+            found.benchmarks.update(*(_benchmarks_in(*some) for some in cluster))
+        return found
+
     def _clusters(self) -> Iterator[list[tuple[_Labelled, Numbers]]]:
         """The segments that overlap in time, together."""
         cluster: list[tuple[_Labelled, Numbers]] = []
@@ -214,6 +245,35 @@ def groups_of(ids: Ids, members: Members) -> list[tuple[str, ...]]:
         kinds, codes = np.unique(2 * codes + _are_in(ids, members[group]), return_inverse=True)
         names = [(*names[kind // 2], group) if kind % 2 else names[kind // 2] for kind in kinds]
     return [names[code] for code in codes.tolist()]
+
+
+def _chosen_in(place: _Labelled, numbers: Numbers) -> Iterator[tuple[str, int, Parts]]:
+    """Id, steps and parts of some rows."""
+    lengths = place.column("n_tuples")
+    assert lengths is not None
+    steps = lengths.numbers[numbers].astype(np.int64).tolist()
+    parts = place.segment.parts().parts(numbers)
+    return zip(_texts(place.ids()[numbers]), steps, parts, strict=True)
+
+
+def _benchmarks_in(place: _Labelled, numbers: Numbers) -> set[str]:
+    column = place.column("benchmark_id")
+    assert column is not None
+    return {column.words[code] for code in np.unique(column.codes[numbers]).tolist()}
+
+
+def _texts(ids: Ids) -> list[str]:
+    """Ids as 64 hex digits each."""
+    text = ids.tobytes().hex()
+    return [text[at : at + _ID_DIGITS] for at in range(0, len(text), _ID_DIGITS)]
+
+
+def _moments(place: _Labelled, numbers: Numbers) -> list[str]:
+    """When episodes were made; what is no text is looked at row by row."""
+    column = place.column("created_at")
+    if column is None or column.code_rows.size or len(column.codes) != len(place):
+        return [row.created_at for row in place.rows(numbers)]
+    return [column.words[code] for code in column.codes[numbers].tolist()]
 
 
 def _are_in(ids: Ids, sets: Iterable[Ids]) -> Mask:

@@ -20,6 +20,22 @@ _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan
 _TAG = b'"#'  # begins each key that means something to `load_json`
 
 
+class Parts(NamedTuple):
+    """What an episode consists of; where none of it is ragged, its record need not be read.
+
+    Attributes:
+        layout: The id of its layout.
+        data: The ids of its data blobs, in order.
+        has_final: Whether the observation after the last action is known.
+        is_ragged: Whether its record tells how long some of its columns are.
+    """
+
+    layout: str
+    data: tuple[str, ...]
+    has_final: bool
+    is_ragged: bool
+
+
 class EpisodeRow(NamedTuple):
     """The header of one episode.
 
@@ -37,6 +53,7 @@ class EpisodeRow(NamedTuple):
         published_in: The groups in which it is published, sorted; who publishes does not change
             the row, so it is not part of what is stored of it.
         is_plain: Whether it is known that the metadata is JSON without tags.
+        parts: What it consists of; None where that is kept elsewhere.
     """
 
     id: str
@@ -51,11 +68,12 @@ class EpisodeRow(NamedTuple):
     missing: tuple[str, ...]
     published_in: tuple[str, ...] = ()
     is_plain: bool = False
+    parts: Parts | None = None
 
     def record(self) -> dict[str, Any]:
         """Return the row as the dictionary that filters are evaluated on."""
         fields = self._asdict()
-        del fields["missing"], fields["is_plain"]
+        del fields["missing"], fields["is_plain"], fields["parts"]
         return {**fields, "published_in": list(self.published_in)}
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tupli_repo.catalog.columns import Column, ColumnMaker, column_of
+from tupli_repo.catalog.parts import PartsTable, encode_parts
 from tupli_repo.catalog.rows import EpisodeRow, RowBlock, Words, blocks_of, canonical, encode_rows
 from tupli_repo.odb import frames
 
@@ -26,7 +27,7 @@ MAX_ROWS = 1 << 16
 """A larger pack has several segments, so that memory stays bounded."""
 DAMAGE = (OSError, ValueError, KeyError, IndexError, TypeError)
 """What reading a file that is not what we wrote may come to."""
-_MAGIC = b"TUPLICT\x03"
+_MAGIC = b"TUPLICT\x04"
 _BLOCK_ROWS = 1024
 _HEADER = Struct("<8sII")
 _MAX_HEADER_BYTES = 64 << 20
@@ -116,6 +117,16 @@ class Segment:
             return None
         return self._looked_at(name, lambda data: Column.parse(data, self._n))
 
+    def parts(self) -> PartsTable:
+        """Return what the episodes consist of."""
+        return self._looked_at("parts", self._parts_of)
+
+    def _parts_of(self, data: bytes) -> PartsTable:
+        found = PartsTable(data)
+        if len(found) != self._n:
+            raise ValueError("these are the parts of other rows")
+        return found
+
     def rows(
         self, numbers: Sequence[int], groups: Sequence[tuple[str, ...]]
     ) -> Iterator[EpisodeRow]:
@@ -178,6 +189,8 @@ def encode_segment(rows: Sequence[EpisodeRow], pack: str, *, part: int, is_last:
     starts = []
     if rows:
         sections["ids"] = bytes.fromhex("".join([row.id for row in rows]))
+    if all(row.parts is not None for row in rows):
+        sections["parts"] = encode_parts([row.parts for row in rows if row.parts is not None])
     for number, (start, end) in enumerate(blocks_of(rows, most=_BLOCK_ROWS)):
         starts.append(start)
         sections[f"rows {number}"] = encode_rows(rows[start:end], words)

@@ -61,13 +61,28 @@ def encode_columns(columns: Sequence[NDArray[Any]]) -> list[bytes]:
     Args:
         columns: Arrays of shape (rows, *item) and any plain dtype; rows may differ.
     """
-    arrays = [little_endian(column) for column in columns]
-    specs = [ColumnSpec("", array.dtype, array.shape[1:]) for array in arrays]
-    blobs: dict[int, list[bytes]] = {}
-    for piece in _pieces(tuple(specs), tuple(len(array) for array in arrays)):
-        rows = arrays[piece.column][piece.start : piece.stop]
-        blobs.setdefault(piece.blob, []).append(_to_planes(rows))
-    return [b"".join(blobs[index]) for index in sorted(blobs)]
+    shared: list[bytes] = []
+    own: list[bytes] = []
+    for array in map(little_endian, columns):  # as `_pieces` finds them again
+        if array.nbytes < SHARED_BELOW_BYTES:
+            shared.append(_to_planes(array))
+        else:
+            step = max(1, PIECE_BYTES * len(array) // array.nbytes)
+            own += [_to_planes(array[at : at + step]) for at in range(0, len(array), step)]
+    return [b"".join(shared), *own] if shared else own
+
+
+class Body(NamedTuple):
+    """A blob: a part of some memory."""
+
+    raw: bytes
+    start: int
+    end: int
+
+    @property
+    def size(self) -> int:
+        """Its length in bytes."""
+        return self.end - self.start
 
 
 class Places:
@@ -106,7 +121,7 @@ class Places:
             piece.stop - piece.start == self.rows[piece.column] for piece in self._pieces[number]
         )
 
-    def fill(self, number: int, bodies: Sequence[bytes], into: Mapping[str, NDArray[Any]]) -> None:
+    def fill(self, number: int, bodies: Sequence[Body], into: Mapping[str, NDArray[Any]]) -> None:
         """Fill the columns of some episodes with what lies in one blob of each.
 
         Args:
@@ -120,10 +135,9 @@ class Places:
         """
         pieces = self._pieces[number]
         size, n = pieces[-1].offset + pieces[-1].size, len(bodies)
-        if any(len(body) != size for body in bodies):
+        if any(body.size != size for body in bodies):
             raise CorruptObjectError("a blob has another size than its columns")
-        joined = bodies[0] if n == 1 else b"".join(bodies)
-        source = np.frombuffer(joined, np.uint8).reshape(n, size)
+        source = _side_by_side(bodies, size)
         for piece in pieces:
             target = into.get(self._names[piece.column])
             if target is not None and piece.size:
@@ -180,7 +194,7 @@ def decode_columns(
     places = Places(specs, rows, len(blobs))
     columns = empty_columns(specs, rows)
     for number, blob in enumerate(blobs):
-        places.fill(number, [blob], columns)
+        places.fill(number, [Body(blob, 0, len(blob))], columns)
     return columns
 
 
@@ -226,6 +240,16 @@ def _pieces(specs: tuple[ColumnSpec, ...], rows: tuple[int, ...]) -> tuple[_Piec
             found.append(_Piece(i, start, stop, blob, 0, (stop - start) * spec.row_bytes))
             blob += 1
     return tuple(found)
+
+
+def _side_by_side(bodies: Sequence[Body], size: int) -> NDArray[np.uint8]:
+    """Blobs of one size, shape (n, size); as they lie, where they are as far from each other."""
+    raw, start, _ = bodies[0]
+    step = bodies[1].start - start if len(bodies) > 1 else size
+    if all(body.raw is raw and body.start == start + i * step for i, body in enumerate(bodies)):
+        return np.ndarray((len(bodies), size), np.uint8, raw, start, (step, 1))
+    joined = b"".join([memoryview(raw)[start:end] for raw, start, end in bodies])
+    return np.frombuffer(joined, np.uint8).reshape(len(bodies), size)
 
 
 def _to_planes(rows: NDArray[Any]) -> bytes:

@@ -9,7 +9,7 @@ Invariant: `decode` returns the bytes given to `encode`, or raises.
 
 import struct
 from array import array
-from collections.abc import Iterator, KeysView
+from collections.abc import Iterable, Iterator, KeysView
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -60,6 +60,10 @@ class Entry(NamedTuple):
     length: int
 
 
+Asked = tuple[int, int, int, ObjectId]
+"""An object that is asked for: its offset and length in its block, its kind's code, its id."""
+
+
 @dataclass(slots=True)
 class Directory:
     """What a pack or journal holds: its blocks in file order, and where each object lies.
@@ -86,6 +90,23 @@ class Directory:
             self._places.extend((len(self.blocks) - 1, offset, length))
             self._rows[raw_id] = row  # last: another thread may be looking
 
+    @classmethod
+    def of(
+        cls, blocks: list[Block], raw_ids: Iterable[bytes], codes: bytes, places: bytes
+    ) -> "Directory":
+        """Return the directory of objects that lie in the order of their blocks.
+
+        Args:
+            blocks: The blocks.
+            raw_ids: The ids of the objects, 32 bytes each.
+            codes: The code of the kind of each.
+            places: Of each the number of its block, offset and length, as `array` has them.
+        """
+        rows = {raw_id: row for row, raw_id in enumerate(raw_ids)}
+        found = cls(blocks, rows, array("B", codes))
+        found._places.frombytes(places)
+        return found
+
     def get(self, oid: ObjectId) -> Entry | None:
         """Return where an object lies, None where it is not here."""
         row = self._rows.get(bytes.fromhex(oid))
@@ -93,6 +114,28 @@ class Directory:
             return None
         kind = KINDS_BY_CODE[self._codes[row]]
         return Entry(kind, *self._places[3 * row : 3 * row + 3])
+
+    def by_block(self, ids: Iterable[ObjectId]) -> list[tuple[int, list["Asked"]]]:
+        """Return those of some objects that are here, by the number of their block.
+
+        Blocks come in order, and the objects of each in the order in which they lie in it.
+        """
+        rows, codes, places = self._rows, self._codes, self._places
+        found: dict[int, list[Asked]] = {}
+        for oid in ids:
+            row = rows.get(bytes.fromhex(oid))
+            if row is not None:
+                number, offset, length = places[3 * row : 3 * row + 3]
+                found.setdefault(number, []).append((offset, length, codes[row], oid))
+        return [(number, sorted(found[number])) for number in sorted(found)]
+
+    def sizes(self, ids: Iterable[ObjectId]) -> Iterator[tuple[ObjectId, Kind, int]]:
+        """Iterate over the kind and length of those of some objects that are here."""
+        rows, codes, places = self._rows, self._codes, self._places
+        for oid in ids:
+            row = rows.get(bytes.fromhex(oid))
+            if row is not None:
+                yield oid, KINDS_BY_CODE[codes[row]], places[3 * row + 2]
 
     def raw_ids(self) -> KeysView[bytes]:
         """The ids of all objects, 32 bytes each, as they are at any time."""
@@ -178,6 +221,16 @@ def split(raw: bytes, *, records: bool) -> Iterator[tuple[ObjectId, Kind, int, i
             raise CorruptObjectError(f"a {header.kind} lies in a block of the other class")
         yield object_id(view[at:end]), header.kind, at, header.size_bytes
         at = end
+
+
+def pack(objects: Iterable[tuple[ObjectId, Kind, bytes]]) -> "list[FullBlock]":
+    """Return encoded objects in blocks, those of data first."""
+    packers = Packer(records=False), Packer(records=True)
+    blocks: list[list[FullBlock | None]] = [[], []]
+    for oid, kind, encoded in objects:
+        blocks[not kind.is_data].append(packers[not kind.is_data].add(oid, kind, encoded))
+    found = [*blocks[0], packers[0].flush(), *blocks[1], packers[1].flush()]
+    return [full for full in found if full is not None]
 
 
 class Packer:

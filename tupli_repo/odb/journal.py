@@ -26,11 +26,11 @@ from tupli_repo.odb.block import (
     Block,
     Directory,
     FullBlock,
-    Packer,
 )
+from tupli_repo.odb.block_file import BlockFile
 from tupli_repo.odb.files import RepositoryFiles, disk_errors
 from tupli_repo.odb.objects import Kind, ObjectId
-from tupli_repo.odb.pack import FILE_MAGIC, BlockFile, PackWriter, check_file_magic
+from tupli_repo.odb.pack import FILE_MAGIC, PackWriter, check_file_magic
 from tupli_repo.odb.trash import move_to_trash
 
 _SCAN_BYTES = 4 << 20
@@ -210,18 +210,22 @@ class JournalWriter:
         Raises:
             StorageIOError: The write failed, perhaps half-way: this journal must not be used again.
         """
-        blocks: list[FullBlock] = []
-        new: set[ObjectId] = set()
-        for records in (False, True):
-            packer = Packer(records=records)
-            for oid, kind, encoded in objects:
-                if kind.is_data is not records and oid not in self._directory and oid not in new:
-                    full = packer.add(oid, kind, encoded)
-                    blocks += [full] if full is not None else []
-                    new.add(oid)
-            last = packer.flush()
-            blocks += [last] if last is not None else []
-        if not new:
+        self.write(block.pack(self.new(objects)))
+
+    def new(
+        self, objects: Iterable[tuple[ObjectId, Kind, bytes]]
+    ) -> list[tuple[ObjectId, Kind, bytes]]:
+        """Return those of some encoded objects that are not in this journal, each once."""
+        found = {one[0]: one for one in objects}
+        return [one for oid, one in found.items() if oid not in self._directory]
+
+    def write(self, blocks: Sequence[FullBlock]) -> None:
+        """Add blocks in one write.
+
+        Raises:
+            StorageIOError: As of `append`.
+        """
+        if not blocks:
             return
         magic = b"" if self.size_bytes else FILE_MAGIC
         assert self._descriptor is not None

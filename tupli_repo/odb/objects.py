@@ -120,7 +120,7 @@ def object_id(encoded: bytes | memoryview) -> ObjectId:
     return ObjectId(sha256(encoded).hexdigest())
 
 
-def check_id(oid: ObjectId, encoded: bytes) -> None:
+def check_id(oid: ObjectId, encoded: bytes | memoryview) -> None:
     """Check that the encoded object is the one of that id.
 
     Raises:

@@ -1,35 +1,26 @@
 """Sealed packs: many objects in one immutable file named by the SHA-256 of its bytes.
 
 Layout: magic and version; data blocks; record blocks; a compressed directory; a trailer that
-finds and checks the directory. `BlockFile` reads objects out of anything made of blocks.
+finds and checks the directory.
 
-Invariant: what a directory says of its file has been checked before anyone relies on it, and an
-object that is returned has the SHA-256 that was asked for.
+Invariant: what a directory says of its file has been checked before anyone relies on it.
 """
 
 import struct
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, suppress
-from functools import partial
+from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple, Self
 
+import numpy as np
+
 from tupli_repo.errors import CorruptObjectError, EncodingError
 from tupli_repo.odb import block, frames
-from tupli_repo.odb.ahead import in_order
-from tupli_repo.odb.block import MAX_STORED_BYTES, Block, Directory, Entry, FullBlock, Packer
+from tupli_repo.odb.block import MAX_STORED_BYTES, Block, Directory, FullBlock, Packer
+from tupli_repo.odb.block_file import BlockFile
 from tupli_repo.odb.files import RepositoryFiles, Scratch, disk_errors
-from tupli_repo.odb.objects import (
-    KINDS_BY_CODE,
-    Kind,
-    Object,
-    ObjectId,
-    check_id,
-    decode,
-    decode_header,
-)
+from tupli_repo.odb.objects import KINDS_BY_CODE, Kind, ObjectId
 
 FORMAT_VERSION = 0
 FILE_MAGIC = b"TUPLIPK" + bytes([FORMAT_VERSION])
@@ -43,119 +34,10 @@ _COUNT = struct.Struct("<I")
 _BLOCK_ROW = struct.Struct("<QII")
 _OBJECT_ROW = struct.Struct("<32sBIII")
 _MAX_DIRECTORY_BYTES = 64 << 20
-_MUCH_BYTES = 1 << 20
-_MUCH_PER_BLOCK, _TOO_MUCH_PER_BLOCK = 16 << 10, 4 << 20
-_Read = tuple[list[tuple[ObjectId, Kind, bytes]], CorruptObjectError | None]
-
-
-class BlockFile(ABC):
-    """Objects in a file made of blocks; `directory` says where.
-
-    Args:
-        files: The repository's files.
-        path: The file.
-    """
-
-    def __init__(self, files: RepositoryFiles, path: Path) -> None:
-        self.path = path
-        self._files = files
-
-    @property
-    @abstractmethod
-    def directory(self) -> Directory:
-        """What the file holds."""
-
-    def read_many(self, ids: Iterable[ObjectId]) -> Iterator[tuple[ObjectId, Object]]:
-        """Read the objects that are here, in file order, each block once.
-
-        Raises:
-            CorruptObjectError: A block or object is not what the directory says.
-            FileNotFoundError: The file is gone: it was superseded by another.
-        """
-        for oid, _, encoded in self.read_encoded(ids):
-            yield oid, self._decode(encoded)
-
-    def read_encoded(self, ids: Iterable[ObjectId]) -> Iterator[tuple[ObjectId, Kind, bytes]]:
-        """Read objects as `read_many` does, but leave them encoded.
-
-        Raises:
-            CorruptObjectError: A block or object is not what the directory says.
-            FileNotFoundError: The file is gone: it was superseded by another.
-        """
-        blocks: dict[int, list[tuple[ObjectId, Entry]]] = {}
-        for oid in ids:
-            entry = self.directory.get(oid)
-            if entry is not None:
-                blocks.setdefault(entry.block, []).append((oid, entry))
-        if not blocks:
-            return
-        with self._open() as (descriptor, _):
-            read = partial(self._read_some, descriptor)
-            asked = [sorted(blocks[n], key=_offset) for n in sorted(blocks)]
-            for encoded, damage in self._at_once(list(blocks))(read, asked):
-                yield from encoded
-                if damage is not None:
-                    raise damage
-
-    def _at_once(self, blocks: Sequence[int]) -> Callable[..., Iterator[_Read]]:
-        """How blocks are read: one by one, or some ahead where they are many and not tiny."""
-        sizes = [self.directory.blocks[n].raw for n in blocks]
-        is_much = sum(sizes) >= max(_MUCH_BYTES, _MUCH_PER_BLOCK * len(sizes))
-        return in_order if is_much and max(sizes) <= _TOO_MUCH_PER_BLOCK else map
-
-    def _read_some(self, descriptor: int, asked: Sequence[tuple[ObjectId, Entry]]) -> _Read:
-        """Objects of one block, in order, up to the first that is damaged."""
-        raw = self._read_block(descriptor, asked[0][1])
-        found: list[tuple[ObjectId, Kind, bytes]] = []
-        for oid, entry in asked:
-            try:
-                found.append((oid, entry.kind, self._cut(oid, entry, raw)))
-            except CorruptObjectError as err:
-                return found, err
-        return found, None
-
-    def _open(self) -> AbstractContextManager[tuple[int, int]]:
-        """A descriptor, and the size of the file."""
-        return self._files.open(self.path)
-
-    def _read_block(self, descriptor: int, entry: Entry) -> bytes:
-        place = self.directory.blocks[entry.block]
-        with disk_errors("read", self.path):
-            data = self._files.fs.read(descriptor, place.end - place.offset, place.offset)
-        try:
-            is_data = not block.decode_block_header(data).records
-            raw = block.decode(data)
-        except CorruptObjectError as err:
-            raise block.in_file(self.path, err) from None
-        if is_data is not entry.kind.is_data:
-            raise self._damaged("a block is not of the class the directory says")
-        if len(raw) != place.raw:
-            raise self._damaged("a block's size differs from what the directory says")
-        return raw
-
-    def _cut(self, oid: ObjectId, entry: Entry, raw: bytes) -> bytes:
-        encoded = raw[entry.offset : entry.offset + entry.length]
-        try:
-            check_id(oid, encoded)
-            kind = decode_header(encoded).kind
-        except CorruptObjectError as err:
-            raise block.in_file(self.path, err) from None
-        if kind is not entry.kind:
-            raise self._damaged(f"object '{oid[:12]}' is not the {entry.kind} its directory says")
-        return encoded
-
-    def _decode(self, encoded: bytes) -> Object:
-        try:
-            return decode(encoded)
-        except CorruptObjectError as err:
-            raise block.in_file(self.path, err) from None
-
-    def _damaged(self, reason: str) -> CorruptObjectError:
-        return block.in_file(self.path, CorruptObjectError(reason))
-
-
-def _offset(item: tuple[ObjectId, Entry]) -> int:
-    return item[1].offset
+_OBJECT_ROWS = np.dtype(
+    [("id", "V32"), ("kind", "u1"), ("block", "<u4"), ("offset", "<u4"), ("length", "<u4")]
+)
+_BLOB_CODE = Kind.BLOB.code
 
 
 class Finished(NamedTuple):
@@ -465,25 +347,28 @@ def _parse_directory(raw: bytes, trailer: _Trailer) -> Directory:
     if any(place.stored > MAX_STORED_BYTES for place in places):
         raise CorruptObjectError("its directory has a block over the size limit")
 
-    directory, filled, first_record = Directory(), 0, trailer.offset
-    for raw_id, code, index, offset, length in _OBJECT_ROW.iter_unpack(view[objects_at:]):
-        kind = KINDS_BY_CODE.get(code)
-        if index == len(directory.blocks) and index < n_blocks:
-            if index and filled != places[index - 1].raw:
-                raise CorruptObjectError("its directory's objects do not fill their block")
-            directory.blocks.append(places[index])
-            filled = 0
-        if kind is None or index + 1 != len(directory.blocks) or offset != filled:
-            raise CorruptObjectError("its directory has an impossible entry")
-        place = places[index]
-        if kind.is_data and place.offset > first_record:
-            raise CorruptObjectError("its directory has data behind records")
-        if not kind.is_data:
-            first_record = min(first_record, place.offset)
-        directory.add(raw_id, kind, offset, length)
-        filled += length
-    if len(directory.blocks) != n_blocks or (places and filled != places[-1].raw):
+    rows = np.frombuffer(raw, _OBJECT_ROWS, n_objects, objects_at)
+    kinds, numbers = rows["kind"], rows["block"].astype(np.int64)
+    if not np.isin(kinds, np.array(list(KINDS_BY_CODE), np.uint8)).all():
+        raise CorruptObjectError("its directory has an impossible entry")
+    steps = np.diff(numbers, prepend=-1, append=n_blocks)
+    if not (((steps[:-1] == 0) | (steps[:-1] == 1)).all() and steps[-1] == 1):
+        raise CorruptObjectError("its directory has an impossible entry")
+    ends_at = np.cumsum(rows["length"], dtype=np.int64)  # of the objects, were blocks one
+    before = np.cumsum([0, *(place.raw for place in places)], dtype=np.int64)
+    if not (ends_at - rows["length"] - before[numbers] == rows["offset"]).all():
         raise CorruptObjectError("its directory's objects do not fill their block")
+    if n_objects and ends_at[-1] != before[-1]:
+        raise CorruptObjectError("its directory's objects do not fill their block")
+
+    is_data = kinds == _BLOB_CODE
+    record_blocks = numbers[~is_data]
+    first_record = places[int(record_blocks[0])].offset if record_blocks.size else trailer.offset
+    if record_blocks.size and (numbers[is_data] > record_blocks[0]).any():
+        raise CorruptObjectError("its directory has data behind records")
+    ids = [raw[at : at + 32] for at in range(objects_at, len(raw), _OBJECT_ROW.size)]
+    located = np.column_stack([rows[name] for name in ("block", "offset", "length")])
+    directory = Directory.of(places, ids, kinds.tobytes(), located.astype(np.uint32).tobytes())
     if first_record != trailer.first_record or len(directory) != n_objects:
         raise CorruptObjectError("its trailer disagrees with its directory")
     return directory

@@ -9,15 +9,16 @@ Invariant: `read(i)` returns the object whose id is `i`, or raises; it never ret
 
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from weakref import finalize
 
 from tupli_repo.errors import CorruptObjectError, InvalidInputError, NotFoundError, TupliError
 from tupli_repo.odb import frames, trashed
+from tupli_repo.odb.block_file import BlockFile, Bodies
 from tupli_repo.odb.failures import ask_again, is_stale
 from tupli_repo.odb.files import RepositoryFiles, disk_errors, is_block_file_name
 from tupli_repo.odb.journal import JournalFile
@@ -32,13 +33,15 @@ from tupli_repo.odb.objects import (
     object_id,
     parse_object_id,
 )
-from tupli_repo.odb.pack import PACK_SUFFIX, BlockFile
+from tupli_repo.odb.pack import PACK_SUFFIX
 from tupli_repo.odb.trashed import LastingJournal, LastingPack, loose_kind, read_loose
 from tupli_repo.odb.writer import Writer
 
 _FAN_OUT_NAME = re.compile(r"[0-9a-f]{2}")
 _TRIES = 5
 _LOOKS = 20
+_Read = TypeVar("_Read")
+_Part = tuple[Sequence[ObjectId], _Read]
 
 
 class StoredSize(NamedTuple):
@@ -114,13 +117,20 @@ class ObjectStore:
         self.append_named(encoded)
         return [one.id for one in encoded]
 
-    def append_named(self, objects: Sequence[Named]) -> None:
+    def append_named(self, objects: Sequence[Named], *, gather: bool = False) -> None:
         """Add objects, as `append` does, that are encoded already.
+
+        Args:
+            objects: The objects.
+            gather: Whether they may wait, for a moment or until `sync`, to be written with others.
 
         Raises:
             StorageIOError: The disk refused.
         """
-        self._writer.append(objects)
+        if gather:
+            self._writer.gather(objects)
+        else:
+            self._writer.append(objects)
 
     def sync(self) -> None:
         """Return when everything appended by this process is on the disk itself."""
@@ -152,6 +162,24 @@ class ObjectStore:
             NotFoundError: One is not here; the others have been yielded.
             CorruptObjectError: A file is damaged.
         """
+        return self._read(ids, _objects_in, lambda oid, obj: (oid, obj))
+
+    def read_bodies(self, ids: Iterable[ObjectId]) -> Iterator[Bodies]:
+        """Read the bodies of objects as `read_many` does, a block of them at a time.
+
+        Raises:
+            NotFoundError: One is not here; the others have been yielded.
+            CorruptObjectError: A file is damaged.
+        """
+        return self._read(ids, _bodies_in, _body_of)
+
+    def _read(
+        self,
+        ids: Iterable[ObjectId],
+        in_file: Callable[[BlockFile, Iterable[ObjectId]], Iterator[_Part[_Read]]],
+        of_object: Callable[[ObjectId, Object], _Read],
+    ) -> Iterator[_Read]:
+        """Read objects wherever they are; what is read of a file comes with the ids it is of."""
         missing = dict.fromkeys(ids)
         damage: CorruptObjectError | None = None
         for attempt in range(_TRIES):
@@ -160,30 +188,32 @@ class ObjectStore:
             known = [oid for oid in missing if oid in self._loose]
             for oid, obj in self._read_some_loose(known):
                 del missing[oid]
-                yield oid, obj
+                yield of_object(oid, obj)
             if not missing:
                 return
             files, damage = self._healthy()
             for file in files:
-                here = [oid for oid in missing if oid in file.directory]
                 try:
-                    for oid, obj in file.read_many(here):
-                        del missing[oid]
-                        yield oid, obj
+                    for found, part in in_file(file, list(missing)):
+                        for oid in found:
+                            del missing[oid]
+                        yield part
                 except FileNotFoundError:  # superseded meanwhile
                     continue
                 except CorruptObjectError as err:  # another file may hold what is left
                     damage = err
+                if not missing:
+                    return
             for oid, obj in self._read_some_loose(missing):  # written since the last refresh
                 del missing[oid]
-                yield oid, obj
+                yield of_object(oid, obj)
             if not missing:
                 return
             if damage is not None:
                 break
         for oid, obj in trashed.read_many(self._files, missing):
             del missing[oid]
-            yield oid, obj
+            yield of_object(oid, obj)
         if missing:
             raise damage or _not_found(next(iter(missing)))
 
@@ -405,6 +435,20 @@ class ObjectStore:
     def _block_items(self) -> list[tuple[str, BlockFile]]:
         with self._lock:
             return list(self._block_files.items())
+
+
+def _objects_in(
+    file: BlockFile, ids: Iterable[ObjectId]
+) -> Iterator[_Part[tuple[ObjectId, Object]]]:
+    return (((oid,), (oid, obj)) for oid, obj in file.read_many(ids))
+
+
+def _bodies_in(file: BlockFile, ids: Iterable[ObjectId]) -> Iterator[_Part[Bodies]]:
+    return ((found.ids, found) for found in file.read_bodies(ids))
+
+
+def _body_of(oid: ObjectId, obj: Object) -> Bodies:
+    return Bodies(obj.body, [oid], [0], [len(obj.body)])
 
 
 def _close(writer: Writer, files: RepositoryFiles) -> None:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from tupli_repo.errors import CorruptObjectError, StorageIOError
 from tupli_repo.odb import block, frames, trash
 from tupli_repo.odb.block import Block, Directory
+from tupli_repo.odb.block_file import BlockFile
 from tupli_repo.odb.failures import is_stale
 from tupli_repo.odb.files import FileStatus, RepositoryFiles
 from tupli_repo.odb.journal import JournalFile
@@ -28,7 +29,7 @@ from tupli_repo.odb.objects import (
     decode,
     decode_header,
 )
-from tupli_repo.odb.pack import PACK_SUFFIX, BlockFile, PackFile
+from tupli_repo.odb.pack import PACK_SUFFIX, PackFile
 
 _PEEK_BYTES = 64
 _HEAD_BYTES = 256 << 10  # the first block of any zstd frame is shorter

@@ -6,21 +6,23 @@ is appended to the writer's journal in one write.
 Invariant: an episode that is listed has everything it links.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from functools import cached_property, lru_cache
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
+from typing import Any, cast
 
 from gymnasium import Space
 
 from tupli_repo.catalog import (
     Catalog,
+    Chosen,
     EpisodeRow,
     Found,
     Groups,
     OnProgress,
+    Parts,
     Tally,
     Wanted,
 )
@@ -29,18 +31,19 @@ from tupli_repo.codec.columns import MakeArray, make_array
 from tupli_repo.codec.episode import EpisodeData, Layout, Steps
 from tupli_repo.codec.tuples import final_state_of, tuples_from_steps
 from tupli_repo.errors import CorruptObjectError, EncodingError, NotFoundError
+from tupli_repo.odb.block_file import BlockFile
 from tupli_repo.odb.objects import Kind, Named, Object, ObjectId, named
-from tupli_repo.odb.pack import BlockFile
 from tupli_repo.odb.store import ObjectStore
 from tupli_repo.repository.headers import header_of, row_of
 from tupli_repo.repository.loading import (
+    Described,
     LoadedEpisodes,
     StoredEpisode,
     in_episode,
     load_episodes,
     size_of,
 )
-from tupli_repo.schema import BaseFilter, EpisodeHeader, EpisodeItem, utc_now
+from tupli_repo.schema import BaseFilter, EpisodeHeader, EpisodeItem, FilterIN, utc_now
 
 _FIRST_DATA_LINK = 2  # behind the benchmark and the layout
 _CHUNK = 256
@@ -100,11 +103,13 @@ class Episodes:
         observation_space: Space[Any] | None = None,
         action_space: Space[Any] | None = None,
         strict: bool = False,
+        gather: bool = False,
     ) -> Recorded:
         """Append an episode to this process's journal; durable after `ObjectStore.sync`.
 
         Items of infos, metadata and options that cannot be stored are left out and reported; where
-        ``strict``, they are an error and nothing is recorded.
+        ``strict``, they are an error and nothing is recorded. Where ``gather``, it may wait to be
+        written with others.
 
         Raises:
             InvalidInputError: It has no steps, or lists of different lengths.
@@ -127,7 +132,7 @@ class Episodes:
         body = codec.encode_record(fields)
         record = Object(kind=Kind.EPISODE, links=links, body=body)
         last = named(record)
-        self._store.append_named([*blobs, last])
+        self._store.append_named([*blobs, last], gather=gather)
         return Recorded(last.id, record, encoded.problems)
 
     def select(
@@ -189,31 +194,119 @@ class Episodes:
         return len(set(pending).difference(self._find(wanted).ids())) if pending else 0
 
     def load(
-        self,
-        ids: Sequence[ObjectId],
-        *,
-        only: Collection[str] | None = None,
-        keep: Callable[[int], MakeArray] | None = None,
+        self, ids: Sequence[ObjectId], *, only: Collection[str] | None = None
     ) -> LoadedEpisodes:
         """Return episodes with their columns, in the order of ``ids``.
 
         Args:
             ids: Ids of episodes that are here.
             only: The columns that are wanted, or parents of them; all where None.
-            keep: Told about how many bytes the columns take, gives what makes their arrays.
 
         Raises:
             CorruptObjectError: One is damaged.
             NotFoundError: One, or a part of it, is not here.
         """
+        records = {oid: (obj, _fields(oid, obj)) for oid, obj in self._store.read_many(ids)}
+        episodes = [self._stored(oid, *records[oid]) for oid in ids]
         published_in = self._catalog.published_in(ids, self._published())
-        found = {
-            oid: self._stored(oid, obj, published_in[oid])
-            for oid, obj in self._store.read_many(ids)
-        }
-        episodes = [found[oid] for oid in ids]
+
+        def described(wanted: Sequence[ObjectId]) -> list[Described]:
+            return [
+                (header_of(_row(oid, *records[oid], published_in[oid])), records[oid][1])
+                for oid in wanted
+            ]
+
+        return load_episodes(self._store, episodes, self._layout_of, described, only=only)
+
+    def load_stored(
+        self,
+        episodes: Sequence[StoredEpisode],
+        *,
+        only: Collection[str] | None = None,
+        keep: Callable[[int], MakeArray] | None = None,
+    ) -> LoadedEpisodes:
+        """Return episodes with their columns, in order.
+
+        Args:
+            episodes: What they consist of.
+            only: The columns that are wanted, or parents of them; all where None.
+            keep: Told about how many bytes the columns take, gives what makes their arrays.
+
+        Raises:
+            CorruptObjectError: One is damaged.
+            NotFoundError: A part of one is not here.
+        """
         make = keep(size_of(episodes, self._layout_of, only)) if keep else make_array
-        return load_episodes(self._store, episodes, self._layout_of, only=only, make=make)
+        return load_episodes(
+            self._store, episodes, self._layout_of, self.describe, only=only, make=make
+        )
+
+    def choose(
+        self,
+        chosen: BaseFilter | None,
+        *,
+        hidden: Collection[str] = (),
+        only_published: bool = False,
+    ) -> Chosen:
+        """Return what the episodes that `select` finds consist of, by time and id."""
+        wanted = self._wanted(chosen, hidden, only_published=only_published)
+        return self._find(wanted).chosen()
+
+    def choose_ids(self, ids: Sequence[ObjectId]) -> Chosen:
+        """Return what some episodes consist of, hidden ones too, in the order of ``ids``.
+
+        Raises:
+            CorruptObjectError: One is damaged.
+            NotFoundError: One is not here.
+        """
+        found = self.choose(FilterIN(key="id", value=list(ids)))
+        known = dict(zip(found.ids, zip(found.n_tuples, found.parts, strict=True), strict=True))
+        left = [oid for oid in ids if oid not in known]  # what lacks something is not listed
+        for oid, obj in self._store.read_many(left):
+            fields = _fields(oid, obj)
+            known[oid] = fields["n_steps"], _parts_of(obj, fields)
+            found.benchmarks.add(obj.links[0])
+        steps, parts = zip(*(known[oid] for oid in ids), strict=True) if ids else ((), ())
+        return Chosen(list(ids), list(steps), list(parts), found.benchmarks)
+
+    def stored(self, chosen: Chosen) -> list[StoredEpisode]:
+        """Return what is needed to load episodes; records are read where columns are ragged.
+
+        Raises:
+            CorruptObjectError: One is damaged.
+            NotFoundError: A part of one is not here.
+        """
+        each = list(zip(map(ObjectId, chosen.ids), chosen.n_tuples, chosen.parts, strict=True))
+        ragged = [oid for oid, _, parts in each if parts.is_ragged]
+        found = {
+            oid: self._stored(oid, obj, _fields(oid, obj))
+            for oid, obj in self._store.read_many(ragged)
+        }
+        known: dict[tuple[str, int, bool], tuple[int, ...]] = {}
+        for oid, n_steps, (layout, data, has_final, is_ragged) in each:
+            if is_ragged:
+                continue
+            key = (layout, n_steps, has_final)
+            if key not in known:
+                fields = {"lengths": {}, "n_steps": n_steps, "final_observation": has_final}
+                known[key] = self._rows(oid, fields, ObjectId(layout))
+            links = cast(Sequence[ObjectId], data)
+            found[oid] = StoredEpisode(oid, n_steps, ObjectId(layout), links, known[key])
+        return [found[oid] for oid, _, _ in each]
+
+    def describe(self, ids: Sequence[ObjectId]) -> list[Described]:
+        """Return the headers of episodes and the fields of their records, in order.
+
+        Raises:
+            CorruptObjectError: One is damaged.
+            NotFoundError: One is not here.
+        """
+        published_in = self._catalog.published_in(ids, self._published())
+        found: dict[ObjectId, Described] = {}
+        for oid, obj in self._store.read_many(ids):
+            fields = _fields(oid, obj)
+            found[oid] = header_of(_row(oid, obj, fields, published_in[oid])), fields
+        return [found[oid] for oid in ids]
 
     def layout_body(self, oid: ObjectId) -> bytes:
         """Return the body of a layout.
@@ -241,21 +334,20 @@ class Episodes:
             CorruptObjectError: One is damaged.
             NotFoundError: One is not here.
         """
-        published_in = self._catalog.published_in(ids, self._published())
-        rows = (row_of(i, obj.links[0], _fields(i, obj)) for i, obj in self._store.read_many(ids))
-        found = [header_of(row._replace(published_in=published_in[row.id])) for row in rows]
+        found = [header for header, _ in self.describe(list(ids))]
         return sorted(found, key=lambda header: (header.created_at, header.id))
 
-    def _stored(self, oid: ObjectId, obj: Object, published_in: tuple[str, ...]) -> StoredEpisode:
-        fields = _fields(oid, obj)
-        benchmark_id, layout_id, *data = obj.links
-        layout = self._layout_of(layout_id)
+    def _stored(self, oid: ObjectId, obj: Object, fields: Mapping[str, Any]) -> StoredEpisode:
+        _, layout, *data = obj.links
+        rows = self._rows(oid, fields, layout)
+        return StoredEpisode(oid, fields["n_steps"], layout, data, rows)
+
+    def _rows(self, oid: ObjectId, fields: Mapping[str, Any], layout: ObjectId) -> tuple[int, ...]:
+        known = self._layout_of(layout)
         try:
-            rows = codec.rows_of(fields, layout)
+            return tuple(codec.rows_of(fields, known))
         except CorruptObjectError as err:
             raise in_episode(oid, err) from None
-        row = row_of(oid, benchmark_id, fields)._replace(published_in=published_in)
-        return StoredEpisode(row, obj.body, layout_id, tuple(data), rows)
 
     def _layout_of(self, oid: ObjectId) -> Layout:
         if oid not in self._layouts:
@@ -327,9 +419,11 @@ class Episodes:
         for oid, obj in file.read_many(ids):
             links = obj.links
             missing = [link for link in links[1:] if bytes.fromhex(link) not in held]
-            is_plain = _TAG not in obj.body and _ESCAPE not in obj.body
-            yield row_of(
-                oid, links[0], _fields(oid, obj), missing=tuple(missing), is_plain=is_plain
+            fields = _fields(oid, obj)
+            yield _row(oid, obj, fields)._replace(
+                missing=tuple(missing),
+                is_plain=_TAG not in obj.body and _ESCAPE not in obj.body,
+                parts=_parts_of(obj, fields),
             )
 
 
@@ -359,6 +453,17 @@ def _fields(oid: ObjectId, obj: Object) -> dict[str, Any]:
         return codec.decode_record(obj.body)
     except CorruptObjectError as err:
         raise in_episode(oid, err) from None
+
+
+def _row(
+    oid: ObjectId, obj: Object, fields: Mapping[str, Any], published_in: tuple[str, ...] = ()
+) -> EpisodeRow:
+    return row_of(oid, obj.links[0], fields)._replace(published_in=published_in)
+
+
+def _parts_of(obj: Object, fields: Mapping[str, Any]) -> Parts:
+    _, layout, *data = obj.links
+    return Parts(layout, tuple(data), fields["final_observation"], bool(fields["lengths"]))
 
 
 def _headers(rows: Iterable[EpisodeRow]) -> Iterator[EpisodeHeader]:

@@ -4,7 +4,7 @@ Invariant: a verb that stores has made it durable when it returns (`record` alon
 `flush`); a listing shows exactly what is complete and not hidden, or raises.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from gymnasium import Space
@@ -253,7 +253,7 @@ class Repository(CheckingRepository):
         action_space: Space[Any] | None = None,
         strict: bool = False,
     ) -> Recorded:
-        """Record an episode as it was seen; found by every reader at once.
+        """Record an episode as it was seen; found by every reader at once (see `batch`).
 
         `flush` makes it durable.
 
@@ -281,6 +281,7 @@ class Repository(CheckingRepository):
             observation_space=observation_space,
             action_space=action_space,
             strict=strict,
+            gather=self._batches.depth > 0,
         )
 
     def _benchmark_to_record_in(self, uri: str) -> ObjectId:
@@ -385,10 +386,14 @@ class Repository(CheckingRepository):
         """
         return self._episodes.load([parse_object_id(uri) for uri in uris], only=only)
 
-    def load_listed(
-        self, headers: Sequence[EpisodeHeader], *, only: Collection[str] | None = None
+    def load_matching(
+        self,
+        benchmarks: BaseFilter | None = None,
+        episodes: BaseFilter | None = None,
+        *,
+        only: Collection[str] | None = None,
     ) -> LoadedEpisodes:
-        """Return episodes that have just been listed, as `load_episodes` does, but keep them.
+        """Return the episodes that match, by time and id, as `load_episodes` does, but keep them.
 
         The second time, in any process of this user, their arrays are mapped from the user's cache:
         nothing is read before it is looked at, and they may be larger than the memory there is.
@@ -396,7 +401,25 @@ class Repository(CheckingRepository):
         ``cache.max_bytes`` have a say.
 
         Args:
-            headers: Their headers, in the order the episodes shall have.
+            benchmarks: Which benchmarks they are of; all where None.
+            episodes: Which of their episodes; all where None.
+            only: The columns that are wanted, or parents of them (``observations``); all where
+                None.
+
+        Raises:
+            NotFoundError: A part of one is not here.
+            CorruptObjectError: One is damaged, and was not kept.
+        """
+        self._releases.refresh()
+        return self._keeping.load(self._shelf.choose(benchmarks, episodes), only=only)
+
+    def load_listed(
+        self, uris: Iterable[str], *, only: Collection[str] | None = None
+    ) -> LoadedEpisodes:
+        """Return episodes as `load_episodes` does, but keep them as `load_matching` does.
+
+        Args:
+            uris: Full ids, in the order the episodes shall have.
             only: The columns that are wanted, or parents of them (``observations``); all where
                 None.
 
@@ -404,7 +427,8 @@ class Repository(CheckingRepository):
             NotFoundError: One is not here.
             CorruptObjectError: One is damaged, and was not kept.
         """
-        return self._keeping.load(headers, only=only)
+        ids = [parse_object_id(uri) for uri in uris]
+        return self._keeping.load(self._episodes.choose_ids(ids), only=only)
 
     def load_episode(self, uri: str) -> EpisodeItem:
         """Return one episode with its tuples, by id or unique prefix.

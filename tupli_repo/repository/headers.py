@@ -15,22 +15,13 @@ _FIELDS = set(EpisodeHeader.model_fields)  # one for all: there may be a million
 _new, _set = EpisodeHeader.__new__, object.__setattr__
 
 
-def row_of(
-    oid: str,
-    benchmark_id: str,
-    fields: Mapping[str, Any],
-    *,
-    missing: tuple[str, ...] = (),
-    is_plain: bool = False,
-) -> EpisodeRow:
+def row_of(oid: str, benchmark_id: str, fields: Mapping[str, Any]) -> EpisodeRow:
     """Return an episode's row, made of the fields of its record.
 
     Args:
         oid: The episode's id.
         benchmark_id: The benchmark it was made in.
         fields: What `decode_record` returned.
-        missing: Ids of links that do not lie where the record does.
-        is_plain: Whether it is known that the metadata is JSON without tags.
     """
     return EpisodeRow(
         id=oid,
@@ -42,8 +33,7 @@ def row_of(
         timeout=fields["truncated"],
         seed=fields["seed"],
         metadata=fields["metadata"],
-        missing=missing,
-        is_plain=is_plain,
+        missing=(),
     )
 
 

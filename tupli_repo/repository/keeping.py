@@ -1,9 +1,8 @@
 """Loading what was loaded before: datasets that are kept in the user's cache.
 
 A dataset's key stands for its episodes, in their order, and for the columns; the id of an episode
-stands for every byte of it. Beside the columns the records' bodies and the places of the episodes
-are kept, so that nothing of the repository is read. Headers are not: they are those of the listing
-that has just been made.
+stands for every byte of it. Beside the columns the places of the episodes are kept, so that nothing
+of the repository is read but the listing, and records when they are asked for.
 
 Invariant: what is mapped is what would be decoded, bit for bit; which episodes there are, and that
 none of them was removed, the listing has decided.
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tupli_repo.catalog import Chosen
 from tupli_repo.codec.columns import MakeArray, make_array
 from tupli_repo.codec.episode import decode_layout
 from tupli_repo.codec.views import View
@@ -28,11 +28,10 @@ from tupli_repo.odb.files import FileSystem
 from tupli_repo.odb.objects import ObjectId
 from tupli_repo.repository.episodes import Episodes
 from tupli_repo.repository.loading import LoadedEpisodes, Span, is_asked_for
-from tupli_repo.schema import EpisodeHeader
 
-_VERSION = b"tupli dataset 1\n"
-Starts = Mapping[str, Sequence[int] | NDArray[np.int64]]
+_VERSION = b"tupli dataset 2\n"
 _MOST_NAMES = 3
+Starts = Mapping[str, Sequence[int] | NDArray[np.int64]]
 
 
 class Keeping:
@@ -51,23 +50,21 @@ class Keeping:
         self._cache = cache
         self._name_of = name_of
 
-    def load(
-        self, headers: Sequence[EpisodeHeader], *, only: Collection[str] | None = None
-    ) -> LoadedEpisodes:
-        """Return episodes that were listed, with their columns, in the order of ``headers``.
+    def load(self, chosen: Chosen, *, only: Collection[str] | None = None) -> LoadedEpisodes:
+        """Return episodes that were found, with their columns, in order.
 
         Args:
-            headers: Their headers.
+            chosen: The episodes.
             only: The columns that are wanted, or parents of them; all where None.
 
         Raises:
             CorruptObjectError: One is damaged.
-            NotFoundError: One, or a part of it, is not here.
+            NotFoundError: A part of one is not here.
         """
-        ids = [ObjectId(header.id) for header in headers]
-        keys = [dataset_key(ids, names) for names in ([None] if only is None else [None, only])]
+        wanted = [None] if only is None else [None, only]
+        keys = [dataset_key(chosen.ids, names) for names in wanted]
         for key in keys:
-            found = self._mapped(key, headers, only)
+            found = self._mapped(key, chosen, only)
             if found is not None:
                 return found
         making: list[Making] = []
@@ -77,28 +74,27 @@ class Keeping:
             return making[0].make if making else make_array
 
         try:
-            loaded = self._episodes.load(ids, only=only, keep=begin)
-            return self._kept(making[0], loaded, headers) if making else loaded
+            stored = self._episodes.stored(chosen)
+            loaded = self._episodes.load_stored(stored, only=only, keep=begin)
+            return self._kept(making[0], loaded, chosen) if making else loaded
         except BaseException:
             for begun in making:
                 begun.discard()
             raise
 
     def _mapped(
-        self, key: str, headers: Sequence[EpisodeHeader], only: Collection[str] | None
+        self, key: str, chosen: Chosen, only: Collection[str] | None
     ) -> LoadedEpisodes | None:
         entry = self._cache.get(key)
         if entry is None:
             return None
         try:
-            return _from_entry(entry, headers, only)
+            return _from_entry(entry, chosen, only, self._episodes)
         except (CorruptObjectError, KeyError, TypeError, ValueError, IndexError):
             self._cache.remove(key)
             return None
 
-    def _kept(
-        self, making: Making, loaded: LoadedEpisodes, headers: Sequence[EpisodeHeader]
-    ) -> LoadedEpisodes:
+    def _kept(self, making: Making, loaded: LoadedEpisodes, chosen: Chosen) -> LoadedEpisodes:
         """The same episodes in arrays that are the user's own; the files are kept by and by."""
         spans = [
             span._replace(
@@ -116,22 +112,22 @@ class Keeping:
             "layout_ids": [span.layout_id for span in spans],
         }
         starts = [(list(span.columns), span.starts) for span in spans]
-        more = partial(_beside, loaded.bodies, loaded.places, starts)
-        self._cache.keep(making, title=self._title_of(headers), notes=notes, more=more)
+        more = partial(_beside, loaded.places, starts)
+        self._cache.keep(making, title=self._title_of(chosen), notes=notes, more=more)
         return LoadedEpisodes(
-            partial(list, headers),
+            loaded.ids,
             loaded.n_steps,
-            bodies=loaded.bodies,
             spans=spans,
             places=loaded.places,
+            described=self._episodes.describe,
         )
 
-    def _title_of(self, headers: Sequence[EpisodeHeader]) -> str:
+    def _title_of(self, chosen: Chosen) -> str:
         """What a dataset is, in a few words."""
-        ids = sorted({header.benchmark_id for header in headers})
+        ids = sorted(chosen.benchmarks)
         names = [self._name_of(oid) for oid in ids[:_MOST_NAMES]] + ["…"] * (len(ids) > _MOST_NAMES)
-        steps = sum(header.n_tuples for header in headers)
-        return f"{', '.join(names)}: {len(headers)} episodes, {steps} steps"
+        steps = sum(chosen.n_tuples)
+        return f"{', '.join(names)}: {len(chosen.ids)} episodes, {steps} steps"
 
 
 def user_cache(settings: Settings | None = None, *, fs: FileSystem | None = None) -> DatasetCache:
@@ -165,14 +161,11 @@ def dataset_key(ids: Sequence[str], only: Collection[str] | None) -> str:
 
 
 def _beside(
-    bodies: Sequence[bytes],
     places: Sequence[tuple[int, int]],
     starts: Sequence[tuple[Sequence[str], Starts]],
 ) -> dict[str, NDArray[Any]]:
     """What is kept beside the columns, by label."""
     found: dict[str, NDArray[Any]] = {
-        "bodies": np.frombuffer(b"".join(bodies), np.uint8),
-        "ends": np.cumsum([len(body) for body in bodies], dtype="<i8"),
         "places": np.array(places, dtype="<i8"),
     }
     for number, (names, at) in enumerate(starts):
@@ -181,12 +174,12 @@ def _beside(
 
 
 def _from_entry(
-    entry: Entry, headers: Sequence[EpisodeHeader], only: Collection[str] | None
+    entry: Entry, chosen: Chosen, only: Collection[str] | None, episodes: Episodes
 ) -> LoadedEpisodes:
     """The episodes of an entry; raises where it does not fit them."""
-    notes, arrays, n = entry.manifest.notes, entry.arrays, len(headers)
-    text, ends, places = arrays["bodies"], arrays["ends"], arrays["places"]
-    if ends.shape != (n,) or places.shape != (n, 2) or ends[-1] != len(text):
+    notes, arrays, n = entry.manifest.notes, entry.arrays, len(chosen.ids)
+    places = arrays["places"]
+    if places.shape != (n, 2):
         raise ValueError(n)
     spans: list[Span] = []
     described = zip(notes["layout_ids"], notes["layouts"], notes["columns"], strict=True)
@@ -198,9 +191,9 @@ def _from_entry(
         wanted = {name: column for name, column in columns.items() if is_asked_for(name, only)}
         spans.append(Span(layout_id, decode_layout(body.encode("latin-1")), wanted, starts))
     return LoadedEpisodes(
-        partial(list, headers),
-        np.array([header.n_tuples for header in headers], dtype=np.int64),
-        bodies=View(lambda i: text[ends[i - 1] if i else 0 : ends[i]].tobytes(), n),
+        [ObjectId(oid) for oid in chosen.ids],
+        np.array(chosen.n_tuples, dtype=np.int64),
         spans=spans,
         places=View(lambda i: (int(places[i, 0]), int(places[i, 1])), n),
+        described=episodes.describe,
     )

@@ -14,10 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tupli_repo.catalog import EpisodeRow
-from tupli_repo.codec import episode as codec
 from tupli_repo.codec.arrays import are_joinable
 from tupli_repo.codec.columns import (
+    Body,
     MakeArray,
     Places,
     concatenate,
@@ -29,29 +28,30 @@ from tupli_repo.codec.samples import OFFSETS
 from tupli_repo.errors import CorruptObjectError, InvalidInputError
 from tupli_repo.odb.objects import ObjectId
 from tupli_repo.odb.store import ObjectStore
-from tupli_repo.repository.headers import header_of
 from tupli_repo.schema import EpisodeHeader
 
 Columns = dict[str, NDArray[Any]]
+Described = tuple[EpisodeHeader, Mapping[str, Any]]
+"""An episode's header, and the fields of its record."""
 _RUN_BYTES = 128 << 10  # the more at once the better, as long as they stay in the processor's cache
 
 
 class StoredEpisode(NamedTuple):
-    """An episode's record.
+    """What an episode consists of.
 
     Attributes:
-        row: What is listed of it.
-        body: The record's body.
+        id: Its id.
+        n_steps: The number of its steps.
         layout: The id of its layout.
         data: The ids of its data blobs, in order.
         rows: How many rows each column of the layout has.
     """
 
-    row: EpisodeRow
-    body: bytes
+    id: ObjectId
+    n_steps: int
     layout: ObjectId
-    data: tuple[ObjectId, ...]
-    rows: list[int]
+    data: Sequence[ObjectId]
+    rows: tuple[int, ...]
 
 
 class Span(NamedTuple):
@@ -89,7 +89,7 @@ class _Group:
         self.wanted = [name for name in names if is_asked_for(name, only)]
         self.columns: Columns = {}
         self._starts: dict[str, list[int]] = {}
-        self._known: dict[tuple[int, ...], Places] = {}
+        self._known: dict[tuple[tuple[int, ...], int], Places] = {}
         self._places: list[Places] = []  # of each episode
         self._blobs: dict[Places, list[int]] = {}
 
@@ -124,7 +124,7 @@ class _Group:
         places = self._places[number]
         return self._places[first] is places and places.is_shared(blob)
 
-    def fill(self, first: int, blob: int, bodies: Sequence[bytes]) -> None:
+    def fill(self, first: int, blob: int, bodies: Sequence[Body]) -> None:
         """Fill in one blob of each of some episodes that follow each other.
 
         Raises:
@@ -135,18 +135,18 @@ class _Group:
             self._places[first].fill(blob, bodies, rows)
         except CorruptObjectError as err:
             if len(bodies) == 1:
-                raise in_episode(self._episodes[first].row.id, err) from None
+                raise in_episode(self._episodes[first].id, err) from None
             for number, body in enumerate(bodies, start=first):  # which of them is it?
                 self.fill(number, blob, [body])
 
     def _places_of(self, episode: StoredEpisode) -> Places:
-        key = (*episode.rows, len(episode.data))
+        key = (episode.rows, len(episode.data))
         places = self._known.get(key)
         if places is None:
             try:
                 places = Places(self.layout.columns, episode.rows, len(episode.data))
             except CorruptObjectError as err:
-                raise in_episode(episode.row.id, err) from None
+                raise in_episode(episode.id, err) from None
             self._known[key] = places
             self._blobs[places] = places.blobs(self.wanted)
         return places
@@ -156,33 +156,44 @@ class LoadedEpisodes(Sequence[tuple[EpisodeHeader, EpisodeData]]):
     """Episodes in memory: headers, and columns as views of arrays that span them all.
 
     Args:
-        headers: Makes the episodes' headers, when they are first asked for.
+        ids: The episodes' ids.
         n_steps: The number of steps of each, shape (E,), int64.
-        bodies: The bodies of their records.
         spans: The arrays of those that share a layout.
         places: Of each episode, the number of its span and its number there.
+        described: Reads their headers and records, when they are first asked for.
 
     Attributes:
+        ids: The episodes' ids.
         n_steps: The number of steps of each, shape (E,), int64.
     """
 
     def __init__(
         self,
-        headers: Callable[[], list[EpisodeHeader]],
+        ids: Sequence[ObjectId],
         n_steps: NDArray[np.int64],
         *,
-        bodies: Sequence[bytes],
         spans: Sequence[Span],
         places: Sequence[tuple[int, int]],
+        described: Callable[[Sequence[ObjectId]], Sequence[Described]],
     ) -> None:
-        self.n_steps = n_steps
-        self.bodies, self.spans, self.places = bodies, spans, places
-        self._make_headers = headers
+        self.ids, self.n_steps = ids, n_steps
+        self.spans, self.places = spans, places
+        self._describe = described
 
     @cached_property
+    def described(self) -> Sequence[Described]:
+        """The header of each episode, and the fields of its record.
+
+        Raises:
+            CorruptObjectError: One is damaged.
+            NotFoundError: One is not here any more.
+        """
+        return self._describe(self.ids)
+
+    @property
     def headers(self) -> list[EpisodeHeader]:
-        """The episodes' headers."""
-        return self._make_headers()
+        """The episodes' headers; see `described`."""
+        return [header for header, _ in self.described]
 
     def __len__(self) -> int:
         return len(self.places)
@@ -191,9 +202,9 @@ class LoadedEpisodes(Sequence[tuple[EpisodeHeader, EpisodeData]]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         span, number = self.places[index]
-        record = codec.decode_record(self.bodies[index])
+        header, record = self.described[index]
         found = self.spans[span]
-        return self.headers[index], EpisodeData(record, found.layout, found.part(number))
+        return header, EpisodeData(record, found.layout, found.part(number))
 
     def columns(self) -> Columns:
         """Return every loaded column, episodes end to end.
@@ -204,8 +215,8 @@ class LoadedEpisodes(Sequence[tuple[EpisodeHeader, EpisodeData]]):
         if len(self.spans) == 1:
             return self._spanning(self.spans[0])
         parts = [self.spans[span].part(number) for span, number in self.places]
-        for header, part in zip(self.headers, parts, strict=True):
-            self._check_alike(parts[0], header, part)
+        for oid, part in zip(self.ids, parts, strict=True):
+            self._check_alike(parts[0], oid, part)
         return concatenate(parts)
 
     def _spanning(self, span: Span) -> Columns:
@@ -218,8 +229,8 @@ class LoadedEpisodes(Sequence[tuple[EpisodeHeader, EpisodeData]]):
         ]
         return {**span.columns, **concatenate(ragged)}
 
-    def _check_alike(self, first: Columns, header: EpisodeHeader, part: Columns) -> None:
-        one, other = self.headers[0].id[:12], header.id[:12]
+    def _check_alike(self, first: Columns, oid: str, part: Columns) -> None:
+        one, other = self.ids[0][:12], oid[:12]
         hint = "filter the dataset by benchmark, or name the columns you want"
         if part.keys() != first.keys():
             name = min(part.keys() ^ first.keys())
@@ -245,6 +256,7 @@ def load_episodes(
     store: ObjectStore,
     episodes: Sequence[StoredEpisode],
     layout_of: Callable[[ObjectId], Layout],
+    described: Callable[[Sequence[ObjectId]], Sequence[Described]],
     *,
     only: Collection[str] | None = None,
     make: MakeArray = make_array,
@@ -255,6 +267,7 @@ def load_episodes(
         store: Where the blobs are.
         episodes: Which, in the order they shall have.
         layout_of: Gives a layout by its id.
+        described: Reads headers and records of episodes.
         only: The columns that are wanted, or parents of them (``observations``); all where None.
         make: Makes the array of a column, not filled yet.
 
@@ -276,18 +289,18 @@ def load_episodes(
             wanted.setdefault(episode.data[blob], []).append((index, blob))
     for group in groups:
         group.allocate(make)
-    rows = [episode.row for episode in episodes]
     run = _Run(groups)
-    for oid, obj in store.read_many(wanted):
-        for index, blob in wanted[oid]:
-            run.add(*places[index], blob, obj.body)
+    for found in store.read_bodies(wanted):
+        for oid, start, end in zip(found.ids, found.starts, found.ends, strict=True):
+            for index, blob in wanted[oid]:
+                run.add(*places[index], blob, Body(found.raw, start, end))
     run.fill()
     return LoadedEpisodes(
-        lambda: [header_of(row) for row in rows],
-        np.array([row.n_tuples for row in rows], dtype=np.int64),
-        bodies=[episode.body for episode in episodes],
+        [episode.id for episode in episodes],
+        np.array([episode.n_steps for episode in episodes], dtype=np.int64),
         spans=[group.span(oid) for oid, group in zip(by_layout, groups, strict=True)],
         places=places,
+        described=described,
     )
 
 
@@ -301,10 +314,10 @@ class _Run:
     def __init__(self, groups: Sequence[_Group]) -> None:
         self._groups = groups
         self._at = (-1, -1, -1)  # the group, its first episode, and which of the blobs
-        self._bodies: list[bytes] = []
+        self._bodies: list[Body] = []
         self._size_bytes = 0
 
-    def add(self, group: int, number: int, blob: int, body: bytes) -> None:
+    def add(self, group: int, number: int, blob: int, body: Body) -> None:
         """Add a blob; what does not go together with it is filled in.
 
         Raises:
@@ -314,13 +327,13 @@ class _Run:
         is_next = self._at == (group, number - len(self._bodies), blob)
         if not (
             is_next
-            and self._size_bytes + len(body) <= _RUN_BYTES
+            and self._size_bytes + body.size <= _RUN_BYTES
             and self._groups[group].goes_on(first, number, blob)
         ):
             self.fill()
             self._at = (group, number, blob)
         self._bodies.append(body)
-        self._size_bytes += len(body)
+        self._size_bytes += body.size
 
     def fill(self) -> None:
         """Fill in what was added.
@@ -347,7 +360,7 @@ def size_of(
     """Return about how many bytes the columns of episodes take, as if each had a row per step."""
     steps: dict[ObjectId, int] = {}
     for episode in episodes:
-        steps[episode.layout] = steps.get(episode.layout, 0) + episode.row.n_tuples
+        steps[episode.layout] = steps.get(episode.layout, 0) + episode.n_steps
     return sum(
         n * spec.row_bytes
         for layout, n in steps.items()

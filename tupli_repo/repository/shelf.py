@@ -6,7 +6,7 @@ the shelf needs is on it too.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from tupli_repo.catalog import Tally
+from tupli_repo.catalog import Chosen, Tally
 from tupli_repo.codec.records import ArtifactBody, BenchmarkBody, ProvenanceBody
 from tupli_repo.errors import AmbiguousNameError, InvalidInputError, NotFoundError
 from tupli_repo.odb.objects import Kind, ObjectId, is_id_prefix, shown
@@ -132,6 +132,27 @@ class Shelf:
             only_published=self._only_published,
             skip=skip,
             limit=limit,
+        )
+
+    def choose(self, benchmarks: BaseFilter | None, chosen: BaseFilter | None = None) -> Chosen:
+        """Return what the visible episodes that match consist of, by time and id.
+
+        Args:
+            benchmarks: Which benchmarks they are of, among the visible ones; all where None.
+            chosen: The filter; all match where None.
+
+        Raises:
+            CorruptObjectError: One is malformed.
+        """
+        headers = self.benchmark_headers()
+        ids = [
+            one.id for one in headers if benchmarks is None or benchmarks.matches(one.model_dump())
+        ]
+        among = FilterIN(key="benchmark_id", value=ids)
+        return self._episodes.choose(
+            among if chosen is None else among & chosen,
+            hidden=self.tombstones.hidden(),
+            only_published=self._only_published,
         )
 
     def tally(self, chosen: BaseFilter | None = None) -> Tally:

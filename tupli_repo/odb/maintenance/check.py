@@ -15,13 +15,14 @@ from typing import NamedTuple
 
 from tupli_repo.errors import CorruptObjectError, NotFoundError, StorageIOError
 from tupli_repo.odb import block, frames
+from tupli_repo.odb.block_file import BlockFile
 from tupli_repo.odb.files import RepositoryFiles
 from tupli_repo.odb.journal import JournalFile
 from tupli_repo.odb.maintenance.check_refs import KnownRefs, check_generations, check_refs
 from tupli_repo.odb.maintenance.names import Damage, Told, look
 from tupli_repo.odb.maintenance.salvage import Scan, check_blocks, is_blank_from, scan
 from tupli_repo.odb.objects import Kind, Object, ObjectId, decode, decode_header
-from tupli_repo.odb.pack import FILE_MAGIC, BlockFile, PackFile
+from tupli_repo.odb.pack import FILE_MAGIC, PackFile
 from tupli_repo.odb.trashed import read_loose_encoded
 
 _HEAD_BYTES = 256 << 10  # the first block of any zstd frame is shorter

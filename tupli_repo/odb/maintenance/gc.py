@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 from tupli_repo.errors import CorruptObjectError, StorageIOError
 from tupli_repo.odb import journal, trash
+from tupli_repo.odb.block_file import BlockFile
 from tupli_repo.odb.files import FileStatus, RepositoryFiles
 from tupli_repo.odb.maintenance import staging
 from tupli_repo.odb.maintenance.ages import Ages, is_full
@@ -32,7 +33,6 @@ from tupli_repo.odb.maintenance.compact import Compacted, Pack, choose_small, co
 from tupli_repo.odb.maintenance.lock import cleaning
 from tupli_repo.odb.maintenance.reach import LISTED, FindRoots, Reach
 from tupli_repo.odb.objects import Kind, ObjectId
-from tupli_repo.odb.pack import BlockFile
 from tupli_repo.odb.store import ObjectStore
 from tupli_repo.odb.trashed import TrashContents
 from tupli_repo.schema.cleaning import GcReport

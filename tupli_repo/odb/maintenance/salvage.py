@@ -15,10 +15,11 @@ from pathlib import Path
 from tupli_repo.errors import CorruptObjectError
 from tupli_repo.odb import block
 from tupli_repo.odb.block import HEADER_BYTES, Block, BlockHeader, Directory
+from tupli_repo.odb.block_file import BlockFile
 from tupli_repo.odb.files import RepositoryFiles, disk_errors
 from tupli_repo.odb.journal import MAX_BYTES, JournalFile
 from tupli_repo.odb.objects import Kind, ObjectId
-from tupli_repo.odb.pack import FILE_MAGIC, PACK_SUFFIX, BlockFile, PackFile
+from tupli_repo.odb.pack import FILE_MAGIC, PACK_SUFFIX, PackFile
 
 _PART_BYTES = 1 << 20
 _BLANK = bytes(_PART_BYTES)

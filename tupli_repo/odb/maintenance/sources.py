@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Protocol
 
 from tupli_repo.errors import CorruptObjectError, NotFoundError, StorageIOError
+from tupli_repo.odb.block_file import BlockFile
 from tupli_repo.odb.files import RepositoryFiles, is_block_file_name
 from tupli_repo.odb.journal import JournalFile
 from tupli_repo.odb.maintenance.check import read_loose
 from tupli_repo.odb.maintenance.salvage import scan
 from tupli_repo.odb.objects import Kind, ObjectId
-from tupli_repo.odb.pack import PACK_SUFFIX, BlockFile, PackFile
+from tupli_repo.odb.pack import PACK_SUFFIX, PackFile
 from tupli_repo.odb.remote import RemoteObjects
 
 _LOOSE = re.compile(r"(?:.*/)?([0-9a-f]{2})/?([0-9a-f]{62})")

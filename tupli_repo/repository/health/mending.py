@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tupli_repo.codec import episode as codec
 from tupli_repo.errors import CorruptObjectError
+from tupli_repo.odb.block_file import BlockFile
 from tupli_repo.odb.files import RepositoryFiles, is_block_file_name
 from tupli_repo.odb.maintenance.bench import Bench
 from tupli_repo.odb.maintenance.check import Choice, OnProgress, loose_path
@@ -22,7 +23,6 @@ from tupli_repo.odb.maintenance.links import Cause
 from tupli_repo.odb.maintenance.names import Damage, relative
 from tupli_repo.odb.maintenance.sources import Encoded, Source
 from tupli_repo.odb.objects import Kind, ObjectId, decode
-from tupli_repo.odb.pack import BlockFile
 from tupli_repo.odb.refs import YANK_SUFFIX, RefName
 from tupli_repo.repository.health.checkup import FORMAT_FILE, SETTINGS_FILE, Checkup, name_of
 from tupli_repo.repository.health.others import Others
