@@ -32,7 +32,15 @@ from tupli_repo.codec.samples import (
     samples_from_columns,
 )
 from tupli_repo.codec.spaces import Described, Tree, build_space, described
-from tupli_repo.codec.values import dtype_name, dump_json, load_json, parse_dtype
+from tupli_repo.codec.values import (
+    SMALL_JSON_BYTES,
+    dtype_name,
+    dump_json,
+    load_json,
+    load_json_list,
+    parse_dtype,
+    size_bound,
+)
 from tupli_repo.codec.views import View
 from tupli_repo.errors import CorruptObjectError, EncodingError, InvalidInputError
 
@@ -164,25 +172,26 @@ def encode(
             infos, metadata and options is left out and reported in ``problems``.
     """
     n_steps = _check_lengths(steps)
-    observation = described(observation_space, steps.observations[0])
-    action = described(action_space, steps.actions[0])
-    columns = columns_from_samples(observation.tree, steps.observations, "observations")
-    columns |= columns_from_samples(action.tree, steps.actions, "actions")
+    observations, actions = _unmapped(steps.observations), _unmapped(steps.actions)
+    observation = described(observation_space, observations[0])
+    action = described(action_space, actions[0])
+    columns = columns_from_samples(observation.tree, observations, "observations")
+    n_seen = dict.fromkeys(columns, len(observations))
+    columns |= columns_from_samples(action.tree, actions, "actions")
     columns["rewards"] = stack(_numbers(steps.rewards), "rewards")
     columns["terminated"] = np.asarray(steps.terminated, dtype=bool)
     columns["truncated"] = np.asarray(steps.truncated, dtype=bool)
     problems: list[EncodingError] = []
     columns |= info_columns(steps.infos, problems)
 
-    final_observation = len(steps.observations) == n_steps + 1
     record: dict[str, Any] = {
         "abandoned": steps.abandoned,
-        "final_observation": final_observation,
+        "final_observation": len(observations) == n_steps + 1,
         "format": FORMAT,
         "lengths": {
             name: len(column)
             for name, column in columns.items()
-            if len(column) != _expected_rows(name, n_steps, final_observation=final_observation)
+            if len(column) != n_seen.get(name, n_steps)
         },
         "metadata": storable_items(steps.metadata, "metadata", problems) or {},
         "n_steps": n_steps,
@@ -208,8 +217,8 @@ def encode(
 
 def _of_storable_size(record: dict[str, Any], problems: list[EncodingError]) -> dict[str, Any]:
     """The record without its largest parts where it is too large; each alone can be stored."""
-    parts = [record[name] for name in ("metadata", "options", "reset_info", "rng")]
-    if not any(parts):
+    parts = filter(None, (record[name] for name in ("metadata", "options", "reset_info", "rng")))
+    if sum(map(size_bound, parts)) <= SMALL_JSON_BYTES:
         return record
     kept: dict[str, Any] = storable_items(record, "episode", problems)
     return kept
@@ -242,17 +251,38 @@ def decode_record(body: bytes) -> dict[str, Any]:
     Raises:
         CorruptObjectError: It is no such body; the caller knows the object.
     """
-    record = load_json(body)
-    if not isinstance(record, dict):
+    return _checked(load_json(body))
+
+
+def decode_records(bodies: Sequence[bytes]) -> list[dict[str, Any]]:
+    """Return the fields of many records, each as `decode_record` gives them.
+
+    Raises:
+        CorruptObjectError: One is no such body; `decode_record` tells which.
+    """
+    return [_checked(value) for value in load_json_list(bodies)]
+
+
+def _checked(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
         raise CorruptObjectError("an episode's record is malformed")
-    record = {**_DEFAULTS, **record}
-    for key, kind in _FIELDS.items():
-        if key not in record or not isinstance(record[key], kind):
-            raise CorruptObjectError(f"an episode's record has no proper '{key}'")
-    is_text = all(_is_unicode(record[key]) for key in ("created_at", "created_by"))
+    record = {**_DEFAULTS, **value}
+    types = tuple(map(type, map(record.get, _FIELDS)))
+    if (wrong := _improper_field(types)) is not None:
+        raise CorruptObjectError(f"an episode's record has no proper '{wrong}'")
+    is_text = _is_unicode(record["created_at"]) and _is_unicode(record["created_by"])
     if not 0 < record["n_steps"] <= MAX_STEPS or not _is_format(record) or not is_text:
         raise CorruptObjectError("an episode's record has impossible values")
     return record
+
+
+@lru_cache(maxsize=1024)  # nearly all have the same
+def _improper_field(types: tuple[type, ...]) -> str | None:
+    """The first field of a record that has none of its types, by the types of all of them."""
+    for found, (key, kind) in zip(types, _FIELDS.items(), strict=True):
+        if not issubclass(found, kind):
+            return key
+    return None
 
 
 def decode_layout(body: bytes) -> Layout:
@@ -419,6 +449,11 @@ def _check_lengths(steps: Steps) -> int:
             hint="there is one before each action and, where it is known, one after the last",
         )
     return n_steps
+
+
+def _unmapped(items: Items) -> Items:
+    """The same items; each view of a mapped file would be one, too, and that takes long."""
+    return np.asarray(items) if isinstance(items, np.memmap) else items
 
 
 def _numbers(rewards: Items) -> Items:

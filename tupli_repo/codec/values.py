@@ -12,8 +12,9 @@ an array without dimensions comes back as the scalar it holds, a subclass as its
 import json
 import math
 import re
+import sys
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,16 +23,24 @@ from numpy.typing import NDArray
 from tupli_repo.errors import CorruptObjectError, EncodingError
 
 MAX_BODY_BYTES = 8 << 20
+SMALL_JSON_BYTES = MAX_BODY_BYTES // 8
+"""A few texts of this size together are within the limits."""
 MAX_DEPTH = 64
 MAX_NODES = 2_000_000
 MAX_DIGITS = 4000
+_ESCAPED_BYTES = 6  # a character as \u0000
+_TAG_BYTES = 32  # what stands around a value, and a number that is no long one
 _INT64 = range(-(2**63), 2**63)
+_IS_LITTLE = sys.byteorder == "little"
 _DTYPE_KINDS = frozenset("?biufcSUmM")
 _DTYPE_NAME = re.compile(r"[<|][b-zA-Z]\d+(\[\w+\])?")  # 'a' is an old alias: numpy warns
-_LONG_NUMBER = re.compile(rb"[0-9]{19}")
+_DIGITS_TO_ZERO = bytes(0x30 if chr(i).isdecimal() and i < 128 else 0x20 for i in range(256))
+_LONG_NUMBER = b"0" * 19
 _ENCODER = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
 )
+_DECODER = json.JSONDecoder()
+_AT_ONCE = 256
 _NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -84,6 +93,19 @@ def load_json(data: bytes) -> Any:
         raise CorruptObjectError(f"a JSON text is malformed: {str(err).splitlines()[0]}") from None
 
 
+def load_json_list(texts: Sequence[bytes]) -> list[Any]:
+    """Return the values of many texts, each as `load_json` gives it, faster than one by one.
+
+    Raises:
+        CorruptObjectError: One is not what `dump_json` writes; the caller knows the file.
+    """
+    found: list[Any] = []
+    for at in range(0, len(texts), _AT_ONCE):
+        some = texts[at : at + _AT_ONCE]
+        found += _load_plain_objects(some) or map(load_json, some)
+    return found
+
+
 def dtype_name(dtype: np.dtype[Any], *, name: str) -> str:
     """Return the text of a dtype in little-endian byte order, for example ``<f4``.
 
@@ -117,16 +139,76 @@ def parse_dtype(text: Any) -> np.dtype[Any]:
 
 def little_endian(array: NDArray[Any]) -> NDArray[Any]:
     """Return the array in C order and little-endian byte order, itself where it is so already."""
+    if _IS_LITTLE and array.dtype.isnative and array.flags.c_contiguous:
+        return np.asarray(array)
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).reshape(array.shape)
+
+
+def size_bound(value: Any, *, depth: int = 4) -> float:
+    """Return a bound on the bytes of a dictionary's JSON, without writing it.
+
+    Infinite where that takes a closer look; else it can be stored, if it is small enough.
+
+    Args:
+        value: What may be a dictionary.
+        depth: How many levels are looked at.
+    """
+    if type(value) is not dict or not depth:
+        return math.inf
+    total = 2.0
+    for key, item in value.items():
+        kind = type(item)
+        if type(key) is not str or not key.isascii():
+            return math.inf
+        if kind is str and item.isascii():
+            size: float = len(item)
+        elif kind is float or kind is bool or item is None:
+            size = 0
+        elif kind is int and item.bit_length() <= 3 * MAX_DIGITS:
+            size = item.bit_length()
+        elif kind is dict:
+            size = size_bound(item, depth=depth - 1)
+        else:
+            return math.inf
+        total += _ESCAPED_BYTES * (len(key) + size) + _TAG_BYTES
+    return total
 
 
 def _load_plain(data: bytes) -> Any:
     """The value of a text without tags, at C's speed; None where it has to be looked at closely."""
-    if len(data) > 2 * MAX_NODES or _LONG_NUMBER.search(data):
+    if len(data) > 2 * MAX_NODES or _has_long_number(data):
         return None
     try:
         tree = json.loads(data)
         return tree if _canonical(tree) == data else None
+    except ValueError:
+        return None
+
+
+def _has_long_number(data: bytes) -> bool:
+    """Whether there may be an integer beyond 64 bits."""
+    return _LONG_NUMBER in data.translate(_DIGITS_TO_ZERO)
+
+
+def _load_plain_objects(texts: Sequence[bytes]) -> list[Any] | None:
+    """The values of texts as `_load_plain` gives them, where all of them are plain dictionaries.
+
+    Each is parsed by itself, so that none can end within another; that they are canonical is seen
+    at once.
+    """
+    joined = b",".join(texts)
+    if len(joined) > 2 * MAX_NODES or b'"#' in joined or _has_long_number(joined):
+        return None
+    values: list[Any] = []
+    try:
+        for text in texts:
+            if text[:1] != b"{" or text.count(b"[") + text.count(b"{") > MAX_DEPTH:
+                return None
+            value, end = _DECODER.raw_decode(decoded := text.decode())
+            if end != len(decoded):
+                return None
+            values.append(value)
+        return values if _canonical(values) == b"[%s]" % joined else None
     except ValueError:
         return None
 
@@ -148,13 +230,16 @@ def _is_plain(value: Any, depth: int) -> bool:
     if kind is float:
         return math.isfinite(value)
     if kind is dict and depth < MAX_DEPTH:
-        return all(
-            type(key) is str and key.isascii() and key[:1] != "#" and _is_plain(item, depth + 1)
-            for key, item in value.items()
-        )
-    if kind is list and depth < MAX_DEPTH:
-        return all(_is_plain(item, depth + 1) for item in value)
-    return value is None or kind is bool
+        for key in value:
+            if type(key) is not str or not key.isascii() or key[:1] == "#":
+                return False
+        value = value.values()
+    elif kind is not list or depth >= MAX_DEPTH:
+        return value is None or kind is bool
+    for item in value:  # a loop of its own: `all` of a generator takes three times as long
+        if not _is_plain(item, depth + 1):
+            return False
+    return True
 
 
 def _to_tree(value: Any, path: str, depth: int) -> Any:

@@ -22,7 +22,6 @@ from tupli_repo.catalog import (
     Found,
     Groups,
     OnProgress,
-    Parts,
     Tally,
     Wanted,
 )
@@ -34,7 +33,7 @@ from tupli_repo.errors import CorruptObjectError, EncodingError, NotFoundError
 from tupli_repo.odb.block_file import BlockFile
 from tupli_repo.odb.objects import Kind, Named, Object, ObjectId, named
 from tupli_repo.odb.store import ObjectStore
-from tupli_repo.repository.headers import header_of, row_of
+from tupli_repo.repository.headers import EpisodeRecord, header_of, read_records
 from tupli_repo.repository.loading import (
     Described,
     LoadedEpisodes,
@@ -45,10 +44,8 @@ from tupli_repo.repository.loading import (
 )
 from tupli_repo.schema import BaseFilter, EpisodeHeader, EpisodeItem, FilterIN, utc_now
 
-_FIRST_DATA_LINK = 2  # behind the benchmark and the layout
 _CHUNK = 256
 _TRIES = 5
-_TAG, _ESCAPE = b'"#', b"\\u"  # without them, JSON means what it says
 
 
 class _PackGoneError(Exception):
@@ -72,8 +69,8 @@ class Recorded:
     @cached_property
     def header(self) -> EpisodeHeader:
         """The episode's header, as it will be listed."""
-        fields = codec.decode_record(self._record.body)
-        return header_of(row_of(self.id, self._record.links[0], fields))
+        (found,) = read_records(iter([(self.id, self._record)]))
+        return found.header(())
 
 
 class Episodes:
@@ -206,15 +203,12 @@ class Episodes:
             CorruptObjectError: One is damaged.
             NotFoundError: One, or a part of it, is not here.
         """
-        records = {oid: (obj, _fields(oid, obj)) for oid, obj in self._store.read_many(ids)}
-        episodes = [self._stored(oid, *records[oid]) for oid in ids]
+        records = {one.id: one for one in read_records(self._store.read_many(ids))}
+        episodes = [self._stored(records[oid]) for oid in ids]
         published_in = self._catalog.published_in(ids, self._published())
 
         def described(wanted: Sequence[ObjectId]) -> list[Described]:
-            return [
-                (header_of(_row(oid, *records[oid], published_in[oid])), records[oid][1])
-                for oid in wanted
-            ]
+            return [records[oid].described(published_in[oid]) for oid in wanted]
 
         return load_episodes(self._store, episodes, self._layout_of, described, only=only)
 
@@ -262,10 +256,9 @@ class Episodes:
         found = self.choose(FilterIN(key="id", value=list(ids)))
         known = dict(zip(found.ids, zip(found.n_tuples, found.parts, strict=True), strict=True))
         left = [oid for oid in ids if oid not in known]  # what lacks something is not listed
-        for oid, obj in self._store.read_many(left):
-            fields = _fields(oid, obj)
-            known[oid] = fields["n_steps"], _parts_of(obj, fields)
-            found.benchmarks.add(obj.links[0])
+        for one in read_records(self._store.read_many(left)):
+            known[one.id] = one.fields["n_steps"], one.parts
+            found.benchmarks.add(one.links[0])
         steps, parts = zip(*(known[oid] for oid in ids), strict=True) if ids else ((), ())
         return Chosen(list(ids), list(steps), list(parts), found.benchmarks)
 
@@ -278,10 +271,7 @@ class Episodes:
         """
         each = list(zip(map(ObjectId, chosen.ids), chosen.n_tuples, chosen.parts, strict=True))
         ragged = [oid for oid, _, parts in each if parts.is_ragged]
-        found = {
-            oid: self._stored(oid, obj, _fields(oid, obj))
-            for oid, obj in self._store.read_many(ragged)
-        }
+        found = {one.id: self._stored(one) for one in read_records(self._store.read_many(ragged))}
         known: dict[tuple[str, int, bool], tuple[int, ...]] = {}
         for oid, n_steps, (layout, data, has_final, is_ragged) in each:
             if is_ragged:
@@ -302,10 +292,10 @@ class Episodes:
             NotFoundError: One is not here.
         """
         published_in = self._catalog.published_in(ids, self._published())
-        found: dict[ObjectId, Described] = {}
-        for oid, obj in self._store.read_many(ids):
-            fields = _fields(oid, obj)
-            found[oid] = header_of(_row(oid, obj, fields, published_in[oid])), fields
+        found = {
+            one.id: one.described(published_in[one.id])
+            for one in read_records(self._store.read_many(ids))
+        }
         return [found[oid] for oid in ids]
 
     def layout_body(self, oid: ObjectId) -> bytes:
@@ -337,10 +327,10 @@ class Episodes:
         found = [header for header, _ in self.describe(list(ids))]
         return sorted(found, key=lambda header: (header.created_at, header.id))
 
-    def _stored(self, oid: ObjectId, obj: Object, fields: Mapping[str, Any]) -> StoredEpisode:
-        _, layout, *data = obj.links
-        rows = self._rows(oid, fields, layout)
-        return StoredEpisode(oid, fields["n_steps"], layout, data, rows)
+    def _stored(self, one: EpisodeRecord) -> StoredEpisode:
+        _, layout, *data = one.links
+        rows = self._rows(one.id, one.fields, layout)
+        return StoredEpisode(one.id, one.fields["n_steps"], layout, data, rows)
 
     def _rows(self, oid: ObjectId, fields: Mapping[str, Any], layout: ObjectId) -> tuple[int, ...]:
         known = self._layout_of(layout)
@@ -416,15 +406,7 @@ class Episodes:
 
     def _rows_in(self, file: BlockFile, ids: Iterable[ObjectId]) -> Iterator[EpisodeRow]:
         held = file.directory.raw_ids()
-        for oid, obj in file.read_many(ids):
-            links = obj.links
-            missing = [link for link in links[1:] if bytes.fromhex(link) not in held]
-            fields = _fields(oid, obj)
-            yield _row(oid, obj, fields)._replace(
-                missing=tuple(missing),
-                is_plain=_TAG not in obj.body and _ESCAPE not in obj.body,
-                parts=_parts_of(obj, fields),
-            )
+        return (one.row(held=held) for one in read_records(file.read_many(ids)))
 
 
 def _blob(body: bytes) -> Named:
@@ -444,26 +426,6 @@ def episode_item(header: EpisodeHeader, data: EpisodeData) -> EpisodeItem:
         options=data.record["options"],
         reset_info=data.record["reset_info"],
     )
-
-
-def _fields(oid: ObjectId, obj: Object) -> dict[str, Any]:
-    if obj.kind is not Kind.EPISODE or len(obj.links) <= _FIRST_DATA_LINK:
-        raise in_episode(oid, CorruptObjectError("it is not an episode"))
-    try:
-        return codec.decode_record(obj.body)
-    except CorruptObjectError as err:
-        raise in_episode(oid, err) from None
-
-
-def _row(
-    oid: ObjectId, obj: Object, fields: Mapping[str, Any], published_in: tuple[str, ...] = ()
-) -> EpisodeRow:
-    return row_of(oid, obj.links[0], fields)._replace(published_in=published_in)
-
-
-def _parts_of(obj: Object, fields: Mapping[str, Any]) -> Parts:
-    _, layout, *data = obj.links
-    return Parts(layout, tuple(data), fields["final_observation"], bool(fields["lengths"]))
 
 
 def _headers(rows: Iterable[EpisodeRow]) -> Iterator[EpisodeHeader]:

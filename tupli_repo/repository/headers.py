@@ -1,40 +1,116 @@
-"""Headers of episodes, and what the catalog keeps of them.
+"""Records of episodes: decoded, as headers, and as what the catalog keeps of them.
 
 Invariant: a header says what its episode's record says.
 """
 
 import gc
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator
+from itertools import islice
 from sys import intern
-from typing import Any
+from typing import Any, NamedTuple
 
-from tupli_repo.catalog import EpisodeRow
+from tupli_repo.catalog import EpisodeRow, Parts
+from tupli_repo.codec.episode import decode_record, decode_records
+from tupli_repo.errors import CorruptObjectError
+from tupli_repo.odb.objects import Kind, Object, ObjectId
+from tupli_repo.repository.loading import in_episode
 from tupli_repo.schema import EpisodeHeader
+
+_FIRST_DATA_LINK = 2  # behind the benchmark and the layout
+_AT_ONCE = 256
+_TAG, _ESCAPE = b'"#', b"\\u"  # without them, JSON means what it says
 
 _FIELDS = set(EpisodeHeader.model_fields)  # one for all: there may be a million headers
 _new, _set = EpisodeHeader.__new__, object.__setattr__
 
 
-def row_of(oid: str, benchmark_id: str, fields: Mapping[str, Any]) -> EpisodeRow:
-    """Return an episode's row, made of the fields of its record.
+class EpisodeRecord(NamedTuple):
+    """The record of an episode, decoded.
 
-    Args:
-        oid: The episode's id.
-        benchmark_id: The benchmark it was made in.
+    Attributes:
+        id: The episode's id.
+        obj: The object.
         fields: What `decode_record` returned.
     """
-    return EpisodeRow(
-        id=oid,
-        benchmark_id=benchmark_id,
-        created_at=fields["created_at"],
-        created_by=fields["created_by"],
-        n_tuples=fields["n_steps"],
-        terminated=fields["terminated"],
-        timeout=fields["truncated"],
-        seed=fields["seed"],
-        metadata=fields["metadata"],
-        missing=(),
-    )
+
+    id: ObjectId
+    obj: Object
+    fields: dict[str, Any]
+
+    @property
+    def links(self) -> tuple[ObjectId, ...]:
+        """Its benchmark, its layout, its data blobs."""
+        return self.obj.links
+
+    @property
+    def parts(self) -> Parts:
+        """What the episode consists of."""
+        _, layout, *data = self.obj.links
+        has_final, lengths = self.fields["final_observation"], self.fields["lengths"]
+        return Parts(layout, tuple(data), has_final, bool(lengths))
+
+    def row(
+        self, published_in: tuple[str, ...] = (), *, held: Container[bytes] | None = None
+    ) -> EpisodeRow:
+        """Return what the catalog keeps of it.
+
+        Args:
+            published_in: The groups in which it is published.
+            held: The ids (32 bytes each) of what lies where it does; everything where None.
+        """
+        fields, body, links = self.fields, self.obj.body, self.obj.links
+        missing = [] if held is None else [i for i in links[1:] if bytes.fromhex(i) not in held]
+        return EpisodeRow(
+            id=self.id,
+            benchmark_id=links[0],
+            created_at=fields["created_at"],
+            created_by=fields["created_by"],
+            n_tuples=fields["n_steps"],
+            terminated=fields["terminated"],
+            timeout=fields["truncated"],
+            seed=fields["seed"],
+            metadata=fields["metadata"],
+            missing=tuple(missing),
+            published_in=published_in,
+            is_plain=_TAG not in body and _ESCAPE not in body,
+            parts=self.parts,
+        )
+
+    def header(self, published_in: tuple[str, ...]) -> EpisodeHeader:
+        """Return its header; ``published_in`` are the groups in which it is published."""
+        return header_of(self.row(published_in))
+
+    def described(self, published_in: tuple[str, ...]) -> tuple[EpisodeHeader, dict[str, Any]]:
+        """Return its header, and the fields of the record."""
+        return self.header(published_in), self.fields
+
+
+def read_records(found: Iterator[tuple[ObjectId, Object]]) -> Iterator[EpisodeRecord]:
+    """Iterate over episodes that were read, with their records decoded, many at once.
+
+    Raises:
+        CorruptObjectError: One is damaged, or is no episode.
+    """
+    while some := list(islice(found, _AT_ONCE)):
+        try:
+            fields = decode_records([_body_of(obj) for _, obj in some])
+        except CorruptObjectError:  # which of them is it?
+            fields = [_fields_of(oid, obj) for oid, obj in some]
+        for (oid, obj), record in zip(some, fields, strict=True):
+            yield EpisodeRecord(oid, obj, record)
+
+
+def _fields_of(oid: ObjectId, obj: Object) -> dict[str, Any]:
+    try:
+        return decode_record(_body_of(obj))
+    except CorruptObjectError as err:
+        raise in_episode(oid, err) from None
+
+
+def _body_of(obj: Object) -> bytes:
+    if obj.kind is not Kind.EPISODE or len(obj.links) <= _FIRST_DATA_LINK:
+        raise CorruptObjectError("it is not an episode")
+    return obj.body
 
 
 def header_of(row: EpisodeRow) -> EpisodeHeader:
