@@ -87,6 +87,7 @@ SETTINGS = {
     for setting in (
         Setting("user.name", "who records and stores; else the login", str),
         Setting("record.sync_interval_s", "seconds between fsyncs while a wrapper records", float),
+        Setting("read.verify_always", "whether all is hashed each time: true or false", bool),
         Setting("cache.enabled", "whether loaded datasets are kept: true or false", bool),
         Setting("cache.max_bytes", "what kept datasets may take; yours (--user) counts", int),
     )
@@ -103,6 +104,8 @@ class Settings(BaseModel):
     Attributes:
         user_name: The author of what is recorded and stored.
         sync_interval_s: While a wrapper records, at most this many seconds pass between fsyncs.
+        verify_always: Whether data that is read is held against its SHA-256 each time, not only the
+            first time after its file changed.
         cache_enabled: Whether loaded datasets are kept, and those that were kept are used.
         cache_max_bytes: What kept datasets may take; None where the user has set no limit.
     """
@@ -111,6 +114,7 @@ class Settings(BaseModel):
 
     user_name: str
     sync_interval_s: float = 1.0
+    verify_always: bool = False
     cache_enabled: bool = True
     cache_max_bytes: int | None = None
 
@@ -224,6 +228,7 @@ def effective_settings(repository: SettingsFile | None = None) -> Settings:
     named = {
         "user_name": values.get("user.name") or _login(),
         "sync_interval_s": values.get("record.sync_interval_s", 1.0),
+        "verify_always": any(file.get("read.verify_always", False) for file in (own, here)),
         "cache_enabled": all(file.get("cache.enabled", True) for file in (own, here)),
         "cache_max_bytes": own.get("cache.max_bytes"),
     }

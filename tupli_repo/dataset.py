@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from tupli_repo.codec.arrays import are_joinable
 from tupli_repo.codec.tuples import tuples_from_steps
 from tupli_repo.codec.views import View
+from tupli_repo.d4rl import d4rl_arrays, is_part
 from tupli_repo.errors import InvalidInputError
 from tupli_repo.optional import require
 from tupli_repo.parsers import (
@@ -269,7 +269,7 @@ class TupliDataset:
             found = self._read(asked).columns()
         if asked is None:
             return found
-        chosen = {name: [c for c in found if _is_part(c, name)] for name in asked}
+        chosen = {name: [c for c in found if is_part(c, name)] for name in asked}
         unknown = [name for name, parts in chosen.items() if not parts]
         if unknown and self._headers:
             raise InvalidInputError(
@@ -308,23 +308,7 @@ class TupliDataset:
         Raises:
             InvalidInputError: The spaces are composite, or the episodes have different shapes.
         """
-        self._check_alike(("observations", *_D4RL_COLUMNS.values()))
-        parts: dict[str, list[NDArray[Any]]] = {name: [] for name in _D4RL}
-        kept, at = self._kept_steps, 0
-        for _, data in self._loaded():
-            columns, n = data.columns, data.n_steps
-            keep = kept[at : at + n].copy()
-            at += n
-            observations = columns["observations"]
-            if len(observations) == n:
-                keep[-1] &= columns["terminated"][-1]
-                observations = np.concatenate([observations, observations[-1:]])
-            parts["observations"].append(observations[:-1][keep])
-            parts["next_observations"].append(observations[1:][keep])
-            for target, name in _D4RL_COLUMNS.items():
-                parts[target].append(columns[name][keep])
-        empty = {name: np.empty(0, bool if name in _D4RL_FLAGS else np.float64) for name in _D4RL}
-        return {name: np.concatenate(p) if p else empty[name] for name, p in parts.items()}
+        return d4rl_arrays(self._loaded(), self._kept_steps)
 
     def convert_to_dataframe(self) -> Any:
         """Return a pandas DataFrame with a row per step and the columns of D4RL's format.
@@ -426,36 +410,6 @@ class TupliDataset:
         passes = (all(keep(step) for keep in self._tuple_filters) for step in self._all_steps)
         return np.fromiter(passes, dtype=bool, count=len(self._all_steps))
 
-    def _check_alike(self, names: Sequence[str]) -> None:
-        """Check that the episodes have these columns, a row per step, of the same shape."""
-        hint = "columns() gives every column; filter the dataset, or take episodes one by one"
-        first: tuple[str, dict[str, NDArray[Any]]] | None = None
-        for header, data in self._loaded():
-            columns, oid = data.columns, header.id[:12]
-            for name in names:
-                if name not in columns or f"{name}#offsets" in columns:
-                    parts = ", ".join(f"'{c}'" for c in columns if _is_part(c, name))
-                    raise InvalidInputError(
-                        f"'{name}' of episode '{oid}' has no row per step: {parts or 'none'}",
-                        hint=hint,
-                    )
-            if first is None:
-                first = oid, columns
-            for name in names:
-                one, other = first[1][name], columns[name]
-                if one.shape[1:] != other.shape[1:]:
-                    raise InvalidInputError(
-                        f"'{name}' has shape {one.shape[1:]} in episode '{first[0]}' and"
-                        f" {other.shape[1:]} in '{oid}'",
-                        hint=hint,
-                    )
-                if not are_joinable(one.dtype, other.dtype):
-                    raise InvalidInputError(
-                        f"'{name}' has dtype {one.dtype} in episode '{first[0]}' and"
-                        f" {other.dtype} in '{oid}', which no array holds both exactly",
-                        hint=hint,
-                    )
-
     def _narrowed(self, **changes: Any) -> "TupliDataset":
         """A dataset like this one, with some settings changed and nothing loaded."""
         found = TupliDataset(self.storage, dict(self.info))
@@ -479,14 +433,6 @@ def _passing(chosen: BaseFilter | None, headers: Iterable[_HeaderT]) -> list[_He
 
 
 _REVISION_DIGITS = 12
-_D4RL = ("observations", "actions", "next_observations", "rewards", "terminals", "timeouts")
-_D4RL_FLAGS = ("terminals", "timeouts")
-_D4RL_COLUMNS = {
-    "actions": "actions",
-    "rewards": "rewards",
-    "terminals": "terminated",
-    "timeouts": "truncated",
-}
 
 
 def _both(one: BaseFilter | None, other: BaseFilter | None) -> BaseFilter | None:
@@ -498,10 +444,6 @@ def _both(one: BaseFilter | None, other: BaseFilter | None) -> BaseFilter | None
     if one is None or other is None:
         return one or other
     return one & other
-
-
-def _is_part(column: str, name: str) -> bool:
-    return column == name or column.startswith((f"{name}/", f"{name}#"))
 
 
 def _taken(items: Sequence[_Item], order: NDArray[np.int64]) -> list[_Item]:

@@ -9,12 +9,13 @@ it is made anew from the packs, and where no file can be written it lives in mem
 - `columns`: the values under one path, compared all at once.
 - `segment`: the rows of a pack in one file. `members`: which episodes are in a set.
 - `query`: a filter over a segment. `found`: what it finds, in order, page by page.
-- `catalog`: the files, made when they are missed.
+- `catalog`: the files, made when they are missed. `verified`: what need not be hashed again.
 """
 
 from tupli_repo.catalog.catalog import Catalog, Groups, OnProgress, catalog_path, remove_catalog
 from tupli_repo.catalog.found import Chosen, Found, Tally, Wanted
 from tupli_repo.catalog.rows import EpisodeRow, Parts
+from tupli_repo.catalog.verified import VerifiedBlocks
 
 __all__ = [
     "Catalog",
@@ -25,6 +26,7 @@ __all__ = [
     "OnProgress",
     "Parts",
     "Tally",
+    "VerifiedBlocks",
     "Wanted",
     "catalog_path",
     "remove_catalog",

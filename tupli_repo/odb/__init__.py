@@ -5,10 +5,10 @@ From the ground up:
 - `files`: the only door to the disk; `modes`: who may write; `failures`: what refusals become;
   `trash`: where superseded files go; `frames`: zstd frames with their sizes checked.
 - `objects`: kind + links + body, named by SHA-256.
-- `block`: whole objects compressed together; `pack`: sealed files of blocks; `journal`: one
-  writer's unsealed pack.
-- `writer`: the journals of this process; `trashed`: reading what was moved away meanwhile;
-  `store`: everything behind write and read.
+- `block`: whole objects compressed together; `block_file`: reading them; `ahead`: in threads.
+- `pack`: sealed files of blocks; `journal`: one writer's unsealed pack.
+- `gathered`: what waits to be written; `writer`: the journals of this process.
+- `trashed`: reading what was moved away meanwhile; `store`: everything behind write and read.
 - `refs`: small records that name an object as the next revision of a name.
 - `transport`: what one repository asks of another; `bundle`: a repository in one file.
 - `remote_files`, `remote`: what is on the other side, and reading it; `sync`: copying what is

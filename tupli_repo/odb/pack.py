@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from tupli_repo.errors import CorruptObjectError, EncodingError
 from tupli_repo.odb import block, frames
 from tupli_repo.odb.block import MAX_STORED_BYTES, Block, Directory, FullBlock, Packer
 from tupli_repo.odb.block_file import BlockFile
-from tupli_repo.odb.files import RepositoryFiles, Scratch, disk_errors
+from tupli_repo.odb.files import FileStatus, RepositoryFiles, Scratch, disk_errors
 from tupli_repo.odb.objects import KINDS_BY_CODE, Kind, ObjectId
 
 FORMAT_VERSION = 0
@@ -196,11 +196,30 @@ class PackWriter:
         return final
 
 
-class PackFile(BlockFile):
-    """A sealed pack; its directory is read, and checked, when it is first asked for."""
+class VerifiedMemory(Protocol):
+    """Remembers which blocks of packs were verified, while their files stay as they were."""
 
-    def __init__(self, files: RepositoryFiles, path: Path) -> None:
+    def of(self, pack: str, status: FileStatus, n_blocks: int) -> bytearray:
+        """Return a flag for each block of a pack, to be set where one was verified."""
+
+    def note(self, pack: str, n_bytes: int) -> None:
+        """Keep the flags of a pack, of which so many bytes were verified just now."""
+
+
+class PackFile(BlockFile):
+    """A sealed pack; its directory is read, and checked, when it is first asked for.
+
+    Args:
+        files: The repository's files.
+        path: The file.
+        memory: What need not be hashed again; everything is where None.
+    """
+
+    def __init__(
+        self, files: RepositoryFiles, path: Path, memory: VerifiedMemory | None = None
+    ) -> None:
         super().__init__(files, path)
+        self._memory = memory
         self._directory: Directory | None = None
 
     @property
@@ -214,6 +233,16 @@ class PackFile(BlockFile):
         if self._directory is None:  # two threads may both read it: they find the same
             self._directory = self._read_directory()
         return self._directory
+
+    def _verified(self) -> bytearray:
+        status = None if self._memory is None else self._files.status(self.path)
+        if self._memory is None or status is None:
+            return bytearray()
+        return self._memory.of(self.path.name, status, len(self.directory.blocks))
+
+    def _note_verified(self, n_bytes: int) -> None:
+        if self._memory is not None:
+            self._memory.note(self.path.name, n_bytes)
 
     def _read_directory(self) -> Directory:
         read = self._files.fs.read

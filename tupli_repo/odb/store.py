@@ -33,7 +33,7 @@ from tupli_repo.odb.objects import (
     object_id,
     parse_object_id,
 )
-from tupli_repo.odb.pack import PACK_SUFFIX
+from tupli_repo.odb.pack import PACK_SUFFIX, VerifiedMemory
 from tupli_repo.odb.trashed import LastingJournal, LastingPack, loose_kind, read_loose
 from tupli_repo.odb.writer import Writer
 
@@ -58,10 +58,12 @@ class ObjectStore:
 
     Args:
         files: The repository's files.
+        memory: What of sealed packs need not be hashed again; everything is where None.
     """
 
-    def __init__(self, files: RepositoryFiles) -> None:
+    def __init__(self, files: RepositoryFiles, memory: VerifiedMemory | None = None) -> None:
         self._files = files
+        self._memory = memory
         self._writer = Writer(files)
         self._lock = ThreadLock()
         self._block_files: dict[str, BlockFile] = {}
@@ -365,7 +367,7 @@ class ObjectStore:
         """The pack or journal of that name with everything that is in it now."""
         file, path = self._block_files.get(name), self._files.packs / name
         if path.suffix == PACK_SUFFIX:
-            return file or LastingPack(self._files, path)
+            return file or LastingPack(self._files, path, self._memory)
         journal = file if isinstance(file, JournalFile) else LastingJournal(self._files, path)
         own = self._writer.journal(name)
         ask_again(journal.refresh if own is None else partial(journal.follow, own))

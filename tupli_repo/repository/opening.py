@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import local
 from typing import Any, Self
 
-from tupli_repo.catalog import catalog_path
+from tupli_repo.catalog import VerifiedBlocks, catalog_path
 from tupli_repo.codec.trust import TrustPolicy
 from tupli_repo.config import RepositoryFormat, Settings, SettingsFile, effective_settings
 from tupli_repo.errors import CorruptObjectError
@@ -68,14 +68,16 @@ class OpenRepository:
         self._files = RepositoryFiles(root, fs)
         self._format = location.read_format(self._files)
         self._files.check_folders()
-        self._store = ObjectStore(self._files)
+        self.settings_file = SettingsFile(root / "config.toml", fs=self._files.fs)
+        self.settings: Settings = effective_settings(self.settings_file)
+        catalog = catalog_path(root, self._format.id)
+        memory = None if self.settings.verify_always else VerifiedBlocks(catalog)
+        self._store = ObjectStore(self._files, memory)
         self._refs = RefStore(self._files)
         self._releases = Releases(self._store, self._refs)
         self._revisions = Revisions(self._releases)
         self._publisher = Publisher(self._store, self._refs, self._releases)
-        self._episodes = Episodes(
-            self._store, catalog_path(root, self._format.id), self._releases.groups_of_episodes
-        )
+        self._episodes = Episodes(self._store, catalog, self._releases.groups_of_episodes)
         self._shelf = Shelf(
             self._store,
             self._episodes,
@@ -88,8 +90,6 @@ class OpenRepository:
         self._known_benchmarks: set[str] = set()
         self._batches = _Batches()
         self._grants = Grants(root, self._format.id)
-        self.settings_file = SettingsFile(root / "config.toml", fs=self._files.fs)
-        self.settings: Settings = effective_settings(self.settings_file)
         cache = user_cache(self.settings, fs=self._files.fs)
         self._keeping = Keeping(self._episodes, cache, self._name_of_benchmark)
 
@@ -153,7 +153,9 @@ class OpenRepository:
     def batch(self) -> Iterator[None]:
         """Record many episodes with one wait for the disk, when the block is left.
 
-        It speaks for this thread alone: what others record is durable at once.
+        It speaks for this thread alone: what others record is durable at once. Meanwhile other
+        processes may see some of the episodes only later: a few MiB are gathered, and written
+        together.
 
         Raises:
             StorageIOError: Not all of them may be on the disk.
