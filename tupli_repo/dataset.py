@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from tupli_repo.catalog import Selection
 from tupli_repo.codec.tuples import tuples_from_steps
 from tupli_repo.codec.views import View
 from tupli_repo.d4rl import d4rl_arrays, is_part
@@ -28,6 +29,7 @@ from tupli_repo.parsers import (
 from tupli_repo.repository import Repository
 from tupli_repo.repository.episodes import episode_item
 from tupli_repo.repository.loading import LoadedEpisodes
+from tupli_repo.repository.transitions import steps_of
 from tupli_repo.schema import BaseFilter, BenchmarkHeader, EpisodeHeader, EpisodeItem, RLTuple
 from tupli_repo.storage import TupliStorage
 
@@ -72,7 +74,7 @@ class TupliDataset:
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy, or another process, gets: the filters; it loads the episodes itself."""
-        cached = {"_data", "benchmarks", "_headers", "_all_steps", "_kept_steps"}
+        cached = {"_data", "_selection", "benchmarks", "_headers", "_all_steps", "_kept_steps"}
         return {k: v for k, v in vars(self).items() if k not in cached} | {"_data": None}
 
     # ---- a name for exactly these episodes
@@ -278,11 +280,41 @@ class TupliDataset:
             )
         return {name: found[name] for parts in chosen.values() for name in parts}
 
+    def transitions(
+        self, steps: Sequence[int] | NDArray[np.int64], only: str | Collection[str] | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """Return some of the N steps as arrays, without loading the others.
+
+        Args:
+            steps: Their numbers, in the order of `columns`, shape (B,); any, as often as you like.
+            only: The columns that are wanted, or parents of them; all where None.
+
+        Returns:
+            Arrays of B rows: what `columns` has, with ``observations`` being those the actions were
+            taken in, and ``next_observations``, which are never of the next episode.
+
+        Raises:
+            InvalidInputError: There is no such step, a step filter is set, the observation after
+                one was never recorded, or a wanted column has no row per step in all episodes.
+        """
+        if self._tuple_filters:
+            raise InvalidInputError(
+                "transitions() counts all steps, and this dataset has a step filter",
+                hint="convert_to_d4rl_format() gives the steps that pass it",
+            )
+        numbers = np.asarray(steps, dtype=np.int64).reshape(-1)
+        asked = [only] if isinstance(only, str) else only
+        if self._data is None and isinstance(self.storage, Repository):
+            return self.storage.read_steps(self._selection, numbers, only=asked)
+        return steps_of(self._columns_loaded(), numbers, asked)
+
     @property
     def episode_lengths(self) -> NDArray[np.int64]:
         """The number of steps of each episode, shape (E,)."""
         if self._data is not None:
             return self._data.n_steps.copy()
+        if "_selection" in vars(self):
+            return np.array(self._selection.n_tuples, dtype=np.int64)
         return np.array([header.n_tuples for header in self._headers], dtype=np.int64)
 
     def convert_to_tensors(self, parser: type[BaseTupleParser] = NumpyTupleParser) -> Any:
@@ -358,6 +390,8 @@ class TupliDataset:
     def _headers(self) -> list[EpisodeHeader]:
         if self._data is not None:
             return self._data.headers
+        if "_selection" in vars(self):
+            return _repository(self.storage).headers_of(self._selection)
         ids = {benchmark.id for benchmark in self.benchmarks}
         headers: Iterable[EpisodeHeader]
         if self._revision is None:
@@ -368,13 +402,17 @@ class TupliDataset:
         return [header for header in headers if header.benchmark_id in ids]
 
     def _read(self, only: Collection[str] | None = None) -> LoadedEpisodes:
-        if not isinstance(self.storage, Repository):
-            return self.storage.load_episodes((header.id for header in self._headers), only=only)
+        if isinstance(self.storage, Repository):  # which keeps what it has loaded once
+            return self.storage.load_selected(self._selection, only=only)
+        return self.storage.load_episodes((header.id for header in self._headers), only=only)
+
+    @cached_property
+    def _selection(self) -> Selection:
+        """Which episodes they are, in a repository; no header is made for it."""
+        repository = _repository(self.storage)
         if self._revision is None and "_headers" not in vars(self):  # nobody has looked yet
-            return self.storage.load_matching(
-                self._benchmark_filter, self._episode_filter, only=only
-            )
-        return self.storage.load_listed((header.id for header in self._headers), only=only)
+            return repository.select(self._benchmark_filter, self._episode_filter)
+        return repository.select_ids(header.id for header in self._headers)
 
     def _columns_loaded(self) -> LoadedEpisodes:
         """The episodes, of which records may not have been read yet."""

@@ -13,18 +13,18 @@ it is made anew from the packs, and where no file can be written it lives in mem
 """
 
 from tupli_repo.catalog.catalog import Catalog, Groups, OnProgress, catalog_path, remove_catalog
-from tupli_repo.catalog.found import Chosen, Found, Tally, Wanted
+from tupli_repo.catalog.found import Found, Selection, Tally, Wanted
 from tupli_repo.catalog.rows import EpisodeRow, Parts
 from tupli_repo.catalog.verified import VerifiedBlocks
 
 __all__ = [
     "Catalog",
-    "Chosen",
     "EpisodeRow",
     "Found",
     "Groups",
     "OnProgress",
     "Parts",
+    "Selection",
     "Tally",
     "VerifiedBlocks",
     "Wanted",

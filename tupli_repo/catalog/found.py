@@ -46,7 +46,7 @@ class Wanted(NamedTuple):
     pending: bool = False
 
 
-class Chosen(NamedTuple):
+class Selection(NamedTuple):
     """What has to be known of episodes to load them, in order.
 
     Attributes:
@@ -207,9 +207,9 @@ class Found:
                 left -= taken
             skip = max(0, skip - size)
 
-    def chosen(self) -> Chosen:
+    def chosen(self) -> Selection:
         """Return what has to be known to load the rows, by time and id."""
-        found = Chosen([], [], [], set())
+        found = Selection([], [], [], set())
         for cluster in self._clusters():
             rows = [row for place, numbers in cluster for row in _chosen_in(place, numbers)]
             if len(cluster) > 1:

@@ -103,6 +103,7 @@ class Places:
         pieces = _checked_pieces(specs, rows, n_blobs)
         self.rows = tuple(rows)
         self._names = [spec.name for spec in specs]
+        self._by_column: dict[int, list[_Piece]] = {}
         self._pieces: dict[int, list[_Piece]] = {}
         for piece in pieces:
             self._pieces.setdefault(piece.blob, []).append(piece)
@@ -143,6 +144,43 @@ class Places:
             if target is not None and piece.size:
                 rows = target if n > 1 else target[piece.start : piece.stop]
                 _from_planes(source[:, piece.offset : piece.offset + piece.size], rows)
+
+    def blob_of(self, column: int, row: int) -> int:
+        """Return the number of the blob in which a row of a column lies."""
+        return self._piece_of(column, row).blob
+
+    def copy_row(self, column: int, row: int, body: Body, into: NDArray[Any]) -> None:
+        """Copy one row of a column out of its blob.
+
+        Args:
+            column: The number of the column.
+            row: The number of the row.
+            body: The blob that `blob_of` tells.
+            into: An array of one row.
+
+        Raises:
+            CorruptObjectError: It is not a blob of these columns; the caller knows the episode.
+        """
+        piece = self._piece_of(column, row)
+        last = self._pieces[piece.blob][-1]
+        if body.size != last.offset + last.size:
+            raise CorruptObjectError("a blob has another size than its columns")
+        n_rows, row_bytes, at = piece.stop - piece.start, into.nbytes, row - piece.start
+        start = body.start + piece.offset
+        if not row_bytes:
+            return
+        if into.dtype.itemsize == 1:
+            source = np.frombuffer(body.raw, np.uint8, row_bytes, start + at * row_bytes)
+        else:
+            source = np.ndarray((row_bytes,), np.uint8, body.raw, start + at, (n_rows,))
+        into.reshape(1, -1).view(np.uint8)[0] = source
+
+    def _piece_of(self, column: int, row: int) -> _Piece:
+        pieces = self._by_column.get(column)
+        if pieces is None:
+            pieces = [p for some in self._pieces.values() for p in some if p.column == column]
+            self._by_column[column] = pieces
+        return pieces[row // max(1, pieces[0].stop - pieces[0].start)]
 
 
 MakeArray = Callable[[str, tuple[int, ...], np.dtype[Any]], NDArray[Any]]

@@ -13,15 +13,17 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any, cast
 
+import numpy as np
 from gymnasium import Space
+from numpy.typing import NDArray
 
 from tupli_repo.catalog import (
     Catalog,
-    Chosen,
     EpisodeRow,
     Found,
     Groups,
     OnProgress,
+    Selection,
     Tally,
     Wanted,
 )
@@ -35,6 +37,7 @@ from tupli_repo.odb.objects import Kind, Named, Object, ObjectId, named
 from tupli_repo.odb.store import ObjectStore
 from tupli_repo.repository.headers import EpisodeRecord, header_of, read_records
 from tupli_repo.repository.loading import (
+    Columns,
     Described,
     LoadedEpisodes,
     StoredEpisode,
@@ -42,6 +45,7 @@ from tupli_repo.repository.loading import (
     load_episodes,
     size_of,
 )
+from tupli_repo.repository.transitions import read_steps
 from tupli_repo.schema import BaseFilter, EpisodeHeader, EpisodeItem, FilterIN, utc_now
 
 _CHUNK = 256
@@ -241,12 +245,12 @@ class Episodes:
         *,
         hidden: Collection[str] = (),
         only_published: bool = False,
-    ) -> Chosen:
+    ) -> Selection:
         """Return what the episodes that `select` finds consist of, by time and id."""
         wanted = self._wanted(chosen, hidden, only_published=only_published)
         return self._find(wanted).chosen()
 
-    def choose_ids(self, ids: Sequence[ObjectId]) -> Chosen:
+    def choose_ids(self, ids: Sequence[ObjectId]) -> Selection:
         """Return what some episodes consist of, hidden ones too, in the order of ``ids``.
 
         Raises:
@@ -260,9 +264,9 @@ class Episodes:
             known[one.id] = one.fields["n_steps"], one.parts
             found.benchmarks.add(one.links[0])
         steps, parts = zip(*(known[oid] for oid in ids), strict=True) if ids else ((), ())
-        return Chosen(list(ids), list(steps), list(parts), found.benchmarks)
+        return Selection(list(ids), list(steps), list(parts), found.benchmarks)
 
-    def stored(self, chosen: Chosen) -> list[StoredEpisode]:
+    def stored(self, chosen: Selection) -> list[StoredEpisode]:
         """Return what is needed to load episodes; records are read where columns are ragged.
 
         Raises:
@@ -283,6 +287,15 @@ class Episodes:
             links = cast(Sequence[ObjectId], data)
             found[oid] = StoredEpisode(oid, n_steps, ObjectId(layout), links, known[key])
         return [found[oid] for oid, _, _ in each]
+
+    def read_steps(
+        self,
+        selection: Selection,
+        steps: NDArray[np.int64],
+        only: Collection[str] | None = None,
+    ) -> Columns:
+        """Return some steps of episodes; see `transitions.read_steps`."""
+        return read_steps(self._store, self.stored(selection), self._layout_of, steps, only)
 
     def describe(self, ids: Sequence[ObjectId]) -> list[Described]:
         """Return the headers of episodes and the fields of their records, in order.

@@ -20,10 +20,10 @@ from tupli_repo.odb.objects import (
     parse_object_id,
 )
 from tupli_repo.repository.artifacts import Content, read_pieces, store_pieces
-from tupli_repo.repository.checking import CheckingRepository
 from tupli_repo.repository.episodes import Recorded, episode_item
 from tupli_repo.repository.headers import listed
 from tupli_repo.repository.loading import LoadedEpisodes
+from tupli_repo.repository.selecting import SelectingRepository
 from tupli_repo.repository.shelf import (
     artifact_item,
     matching,
@@ -42,7 +42,7 @@ from tupli_repo.schema import (
 from tupli_repo.schema.reports import BenchmarkDiff
 
 
-class Repository(CheckingRepository):
+class Repository(SelectingRepository):
     """A content-addressed repository of benchmarks, episodes and artifacts.
 
     Safe to use from several threads, and on one folder from any number of processes. Closing it
@@ -385,50 +385,6 @@ class Repository(CheckingRepository):
             CorruptObjectError: One is damaged.
         """
         return self._episodes.load([parse_object_id(uri) for uri in uris], only=only)
-
-    def load_matching(
-        self,
-        benchmarks: BaseFilter | None = None,
-        episodes: BaseFilter | None = None,
-        *,
-        only: Collection[str] | None = None,
-    ) -> LoadedEpisodes:
-        """Return the episodes that match, by time and id, as `load_episodes` does, but keep them.
-
-        The second time, in any process of this user, their arrays are mapped from the user's cache:
-        nothing is read before it is looked at, and they may be larger than the memory there is.
-        The arrays are the caller's. Small datasets are not kept; the settings ``cache.enabled`` and
-        ``cache.max_bytes`` have a say.
-
-        Args:
-            benchmarks: Which benchmarks they are of; all where None.
-            episodes: Which of their episodes; all where None.
-            only: The columns that are wanted, or parents of them (``observations``); all where
-                None.
-
-        Raises:
-            NotFoundError: A part of one is not here.
-            CorruptObjectError: One is damaged, and was not kept.
-        """
-        self._releases.refresh()
-        return self._keeping.load(self._shelf.choose(benchmarks, episodes), only=only)
-
-    def load_listed(
-        self, uris: Iterable[str], *, only: Collection[str] | None = None
-    ) -> LoadedEpisodes:
-        """Return episodes as `load_episodes` does, but keep them as `load_matching` does.
-
-        Args:
-            uris: Full ids, in the order the episodes shall have.
-            only: The columns that are wanted, or parents of them (``observations``); all where
-                None.
-
-        Raises:
-            NotFoundError: One is not here.
-            CorruptObjectError: One is damaged, and was not kept.
-        """
-        ids = [parse_object_id(uri) for uri in uris]
-        return self._keeping.load(self._episodes.choose_ids(ids), only=only)
 
     def load_episode(self, uri: str) -> EpisodeItem:
         """Return one episode with its tuples, by id or unique prefix.

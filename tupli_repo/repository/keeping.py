@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tupli_repo.catalog import Chosen
+from tupli_repo.catalog import Selection
 from tupli_repo.codec.columns import MakeArray, make_array
 from tupli_repo.codec.episode import decode_layout
 from tupli_repo.codec.views import View
@@ -28,6 +28,7 @@ from tupli_repo.odb.files import FileSystem
 from tupli_repo.odb.objects import ObjectId
 from tupli_repo.repository.episodes import Episodes
 from tupli_repo.repository.loading import LoadedEpisodes, Span, is_asked_for
+from tupli_repo.repository.transitions import steps_of
 
 _VERSION = b"tupli dataset 2\n"
 _MOST_NAMES = 3
@@ -50,11 +51,11 @@ class Keeping:
         self._cache = cache
         self._name_of = name_of
 
-    def load(self, chosen: Chosen, *, only: Collection[str] | None = None) -> LoadedEpisodes:
+    def load(self, selection: Selection, *, only: Collection[str] | None = None) -> LoadedEpisodes:
         """Return episodes that were found, with their columns, in order.
 
         Args:
-            chosen: The episodes.
+            selection: The episodes.
             only: The columns that are wanted, or parents of them; all where None.
 
         Raises:
@@ -62,9 +63,9 @@ class Keeping:
             NotFoundError: A part of one is not here.
         """
         wanted = [None] if only is None else [None, only]
-        keys = [dataset_key(chosen.ids, names) for names in wanted]
+        keys = [dataset_key(selection.ids, names) for names in wanted]
         for key in keys:
-            found = self._mapped(key, chosen, only)
+            found = self._mapped(key, selection, only)
             if found is not None:
                 return found
         making: list[Making] = []
@@ -74,27 +75,40 @@ class Keeping:
             return making[0].make if making else make_array
 
         try:
-            stored = self._episodes.stored(chosen)
+            stored = self._episodes.stored(selection)
             loaded = self._episodes.load_stored(stored, only=only, keep=begin)
-            return self._kept(making[0], loaded, chosen) if making else loaded
+            return self._kept(making[0], loaded, selection) if making else loaded
         except BaseException:
             for begun in making:
                 begun.discard()
             raise
 
+    def read_steps(
+        self,
+        selection: Selection,
+        steps: NDArray[np.int64],
+        *,
+        only: Collection[str] | None = None,
+    ) -> dict[str, NDArray[Any]]:
+        """Return some steps of episodes, from the cache where they are there; see `read_steps`."""
+        mapped = self._mapped(dataset_key(selection.ids, None), selection, None)
+        if mapped is not None:
+            return steps_of(mapped, steps, only)
+        return self._episodes.read_steps(selection, steps, only)
+
     def _mapped(
-        self, key: str, chosen: Chosen, only: Collection[str] | None
+        self, key: str, selection: Selection, only: Collection[str] | None
     ) -> LoadedEpisodes | None:
         entry = self._cache.get(key)
         if entry is None:
             return None
         try:
-            return _from_entry(entry, chosen, only, self._episodes)
+            return _from_entry(entry, selection, only, self._episodes)
         except (CorruptObjectError, KeyError, TypeError, ValueError, IndexError):
             self._cache.remove(key)
             return None
 
-    def _kept(self, making: Making, loaded: LoadedEpisodes, chosen: Chosen) -> LoadedEpisodes:
+    def _kept(self, making: Making, loaded: LoadedEpisodes, selection: Selection) -> LoadedEpisodes:
         """The same episodes in arrays that are the user's own; the files are kept by and by."""
         spans = [
             span._replace(
@@ -113,7 +127,7 @@ class Keeping:
         }
         starts = [(list(span.columns), span.starts) for span in spans]
         more = partial(_beside, loaded.places, starts)
-        self._cache.keep(making, title=self._title_of(chosen), notes=notes, more=more)
+        self._cache.keep(making, title=self._title_of(selection), notes=notes, more=more)
         return LoadedEpisodes(
             loaded.ids,
             loaded.n_steps,
@@ -122,12 +136,12 @@ class Keeping:
             described=self._episodes.describe,
         )
 
-    def _title_of(self, chosen: Chosen) -> str:
+    def _title_of(self, selection: Selection) -> str:
         """What a dataset is, in a few words."""
-        ids = sorted(chosen.benchmarks)
+        ids = sorted(selection.benchmarks)
         names = [self._name_of(oid) for oid in ids[:_MOST_NAMES]] + ["…"] * (len(ids) > _MOST_NAMES)
-        steps = sum(chosen.n_tuples)
-        return f"{', '.join(names)}: {len(chosen.ids)} episodes, {steps} steps"
+        steps = sum(selection.n_tuples)
+        return f"{', '.join(names)}: {len(selection.ids)} episodes, {steps} steps"
 
 
 def user_cache(settings: Settings | None = None, *, fs: FileSystem | None = None) -> DatasetCache:
@@ -174,10 +188,10 @@ def _beside(
 
 
 def _from_entry(
-    entry: Entry, chosen: Chosen, only: Collection[str] | None, episodes: Episodes
+    entry: Entry, selection: Selection, only: Collection[str] | None, episodes: Episodes
 ) -> LoadedEpisodes:
     """The episodes of an entry; raises where it does not fit them."""
-    notes, arrays, n = entry.manifest.notes, entry.arrays, len(chosen.ids)
+    notes, arrays, n = entry.manifest.notes, entry.arrays, len(selection.ids)
     places = arrays["places"]
     if places.shape != (n, 2):
         raise ValueError(n)
@@ -191,8 +205,8 @@ def _from_entry(
         wanted = {name: column for name, column in columns.items() if is_asked_for(name, only)}
         spans.append(Span(layout_id, decode_layout(body.encode("latin-1")), wanted, starts))
     return LoadedEpisodes(
-        [ObjectId(oid) for oid in chosen.ids],
-        np.array(chosen.n_tuples, dtype=np.int64),
+        [ObjectId(oid) for oid in selection.ids],
+        np.array(selection.n_tuples, dtype=np.int64),
         spans=spans,
         places=View(lambda i: (int(places[i, 0]), int(places[i, 1])), n),
         described=episodes.describe,

@@ -190,6 +190,11 @@ class LoadedEpisodes(Sequence[tuple[EpisodeHeader, EpisodeData]]):
         """
         return self._describe(self.ids)
 
+    @cached_property
+    def place_table(self) -> NDArray[np.int64]:
+        """The places as an array, shape (E, 2)."""
+        return np.array(list(self.places), dtype=np.int64).reshape(-1, 2)
+
     @property
     def headers(self) -> list[EpisodeHeader]:
         """The episodes' headers; see `described`."""

@@ -4,8 +4,7 @@
 - write: `Repository.record` of `Steps` that hold arrays, within one `Repository.batch`; durable
   when the block is left. Afterwards `Repository.close` seals the journal: measured for itself.
 - load: `TupliDataset.columns` of a repository that is opened anew.
-- episodes: `Repository.load_episodes` by id. Transitions have no way of their own: the columns that
-  are wanted, of the episodes they are in.
+- episodes: `Repository.load_episodes` by id; transitions: `Repository.read_steps`.
 """
 
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ import numpy as np
 from gymnasium import Env
 from numpy.typing import NDArray
 
-from tests.benchmarks.contender import TRANSITION_COLUMNS, Contender, Spaces, pick, rows_of_steps
+from tests.benchmarks.contender import TRANSITION_COLUMNS, Contender, Spaces
 from tests.benchmarks.episodes import Columns, Episode
 from tests.benchmarks.growth import measure_growth
 from tupli_repo import FileStorage, Repository, Steps, TupliDataset, TupliEnvWrapper
@@ -34,7 +33,6 @@ class Ours(Contender):
         self._dataset: TupliDataset | None = None
         self._benchmark_id = ""
         self._ids: list[str] = []
-        self._ends = np.zeros(1, np.int64)
 
     def order(self) -> Sequence[int]:
         """By time and id."""
@@ -93,7 +91,6 @@ class Ours(Contender):
         """List the episodes: their ids are what is loaded by."""
         headers = sorted(self._opened.list_episodes(), key=lambda h: h.metadata["index"])
         self._ids = [header.id for header in headers]
-        self._ends = np.cumsum([0, *(header.n_tuples for header in headers)])
 
     def load_all(self) -> Columns:
         """`TupliDataset.columns`."""
@@ -110,13 +107,9 @@ class Ours(Contender):
         return self._opened.load_episodes([self._ids[index] for index in indices]).columns()
 
     def load_transitions(self, steps: NDArray[np.int64]) -> Columns:
-        """`Repository.load_episodes` of the episodes the steps are in."""
-        which, places = rows_of_steps(steps, self._ends)
-        wanted = np.unique(which).tolist()
-        ids = [self._ids[index] for index in wanted]
-        loaded = self._opened.load_episodes(ids, only=TRANSITION_COLUMNS)
-        found = {index: loaded[i][1].columns for i, index in enumerate(wanted)}
-        return pick(found, which, places)
+        """`Repository.read_steps`."""
+        selection = self._opened.select_ids(self._ids)
+        return self._opened.read_steps(selection, steps, only=TRANSITION_COLUMNS)
 
     def list_where(self, *, policy: str, score: float) -> list[int]:
         """`Repository.list_episodes` with a filter."""

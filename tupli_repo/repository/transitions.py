@@ -1,0 +1,229 @@
+"""Some steps out of many episodes: no more is read than the pieces they lie in.
+
+A transition is one row of every column, and the observation that followed. Where the episodes are
+in memory, or mapped, their arrays are indexed.
+
+Invariant: what is returned for a step is what its episode's columns hold, bit for bit.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tupli_repo.codec.columns import Body, ColumnSpec, Places, empty_columns
+from tupli_repo.codec.episode import Layout
+from tupli_repo.codec.samples import OFFSETS
+from tupli_repo.errors import CorruptObjectError, InvalidInputError
+from tupli_repo.odb.objects import ObjectId
+from tupli_repo.odb.store import ObjectStore
+from tupli_repo.repository.loading import (
+    Columns,
+    LoadedEpisodes,
+    StoredEpisode,
+    in_episode,
+    is_asked_for,
+)
+
+_OBSERVATIONS, _NEXT = "observations", "next_observations"
+
+
+class _Wanted(NamedTuple):
+    """One column of what is returned.
+
+    Attributes:
+        name: Its name there.
+        column: The number of the column of the layout it comes from.
+        shift: 1 where it is of the step that follows.
+    """
+
+    name: str
+    column: int
+    shift: int
+
+
+class _Steps:
+    """Which steps are wanted: the episode of each, and its place there.
+
+    Args:
+        steps: Numbers of steps, counted over all episodes.
+        n_steps: The number of steps of each episode.
+
+    Raises:
+        InvalidInputError: There is no step of some number.
+    """
+
+    def __init__(self, steps: NDArray[np.int64], n_steps: NDArray[np.int64]) -> None:
+        ends = np.cumsum(n_steps)
+        n = int(ends[-1]) if len(ends) else 0
+        outside = steps[(steps < -n) | (steps >= n)]
+        if outside.size:
+            raise InvalidInputError(
+                f"there is no step {outside[0]}: the episodes have {n}",
+                hint="steps are counted from 0 over all episodes",
+            )
+        steps = np.where(steps < 0, steps + n, steps)
+        self.numbers = np.searchsorted(ends, steps, side="right")
+        self.places = steps - (ends - n_steps)[self.numbers] if n else steps
+
+
+def read_steps(
+    store: ObjectStore,
+    episodes: Sequence[StoredEpisode],
+    layout_of: Callable[[ObjectId], Layout],
+    steps: NDArray[np.int64],
+    only: Collection[str] | None = None,
+) -> Columns:
+    """Return some steps of episodes that are not in memory.
+
+    Args:
+        store: Where the blobs are.
+        episodes: What they consist of, in order.
+        layout_of: Gives a layout by its id.
+        steps: Numbers of steps, counted over all episodes, shape (B,).
+        only: The columns that are wanted, or parents of them; all where None.
+
+    Returns:
+        Arrays of B rows, by name.
+
+    Raises:
+        InvalidInputError: There is no such step, or the episodes have no such columns in common.
+        CorruptObjectError: An episode is damaged.
+        NotFoundError: A part of one is not here.
+    """
+    chosen = _Steps(steps, np.array([one.n_steps for one in episodes], np.int64))
+    made = _Made(len(steps), only)
+    places: dict[int, Places] = {}
+    rows: dict[ObjectId, list[_Row]] = {}
+    for index, (number, at) in enumerate(zip(chosen.numbers, chosen.places, strict=True)):
+        episode = episodes[number]
+        columns = layout_of(episode.layout).columns
+        if number not in places:
+            places[number] = _places_of(episode, columns)
+        for one in made.wanted(episode.layout, columns):
+            row = int(at) + one.shift
+            if row >= episode.rows[one.column]:
+                raise _never_known(one.name)
+            blob = places[number].blob_of(one.column, row)
+            into = made.columns[one.name][index : index + 1]
+            asked = _Row(episode, places[number], one.column, row, into)
+            rows.setdefault(episode.data[blob], []).append(asked)
+    for part in store.read_bodies(rows):
+        for oid, start, end in zip(part.ids, part.starts, part.ends, strict=True):
+            for asked in rows[oid]:
+                asked.fill(Body(part.raw, start, end))
+    return made.columns
+
+
+def steps_of(
+    loaded: LoadedEpisodes, steps: NDArray[np.int64], only: Collection[str] | None = None
+) -> Columns:
+    """Return some steps of episodes that are in memory; see `read_steps`."""
+    chosen = _Steps(steps, loaded.n_steps)
+    made = _Made(len(steps), only)
+    for number, span in enumerate(loaded.spans):
+        (here,) = np.nonzero(loaded.place_table[chosen.numbers, 0] == number)
+        if not here.size:
+            continue
+        within = loaded.place_table[chosen.numbers[here], 1]
+        for one in made.wanted(span.layout_id, span.layout.columns):
+            name = span.layout.columns[one.column].name
+            starts = np.asarray(span.starts[name])
+            n_rows = starts[within + 1] - starts[within]
+            rows = chosen.places[here] + one.shift
+            if (rows >= n_rows).any():
+                raise _never_known(one.name)
+            made.columns[one.name][here] = span.columns[name][starts[within] + rows]
+    return made.columns
+
+
+class _Row(NamedTuple):
+    """A row that is wanted, and where it goes.
+
+    Attributes:
+        episode: The episode.
+        places: Where its columns lie.
+        column: The number of the column.
+        row: The number of the row.
+        into: Where it goes, an array of one row.
+    """
+
+    episode: StoredEpisode
+    places: Places
+    column: int
+    row: int
+    into: NDArray[Any]
+
+    def fill(self, body: Body) -> None:
+        """Copy it out of its blob."""
+        try:
+            self.places.copy_row(self.column, self.row, body, self.into)
+        except CorruptObjectError as err:
+            raise in_episode(self.episode.id, err) from None
+
+
+class _Made:
+    """The arrays that are returned.
+
+    Args:
+        n: How many rows they have.
+        only: The columns that are wanted, or parents of them; all where None.
+    """
+
+    def __init__(self, n: int, only: Collection[str] | None) -> None:
+        self.columns: Columns = {}
+        self._n = n
+        self._only = only
+        self._specs: list[ColumnSpec] | None = None
+        self._known: dict[str, list[_Wanted]] = {}
+
+    def wanted(self, layout_id: str, columns: Sequence[ColumnSpec]) -> list[_Wanted]:
+        """Return what comes from which column of a layout; the arrays are there then.
+
+        Raises:
+            InvalidInputError: A column has no row per step, or differs from that of others.
+        """
+        if layout_id not in self._known:
+            self._known[layout_id] = self._look_at(columns)
+        return self._known[layout_id]
+
+    def _look_at(self, columns: Sequence[ColumnSpec]) -> list[_Wanted]:
+        found = [one for one in _all_wanted(columns) if is_asked_for(one.name, self._only)]
+        specs = [columns[one.column]._replace(name=one.name) for one in found]
+        for spec in specs:
+            if spec.name.endswith(OFFSETS) or f"{spec.name}{OFFSETS}" in {s.name for s in specs}:
+                raise InvalidInputError(
+                    f"'{spec.name}' has no row per step", hint="name the columns you want"
+                )
+        if self._specs is None:
+            self._specs = specs
+            self.columns = empty_columns(specs, [self._n] * len(specs))
+        elif specs != self._specs:
+            raise InvalidInputError(
+                "the episodes have different columns",
+                hint="filter the dataset by benchmark, or name the columns you want",
+            )
+        return found
+
+
+def _all_wanted(columns: Sequence[ColumnSpec]) -> Iterator[_Wanted]:
+    """What a layout gives: its columns, and the observations that follow."""
+    for number, spec in enumerate(columns):
+        yield _Wanted(spec.name, number, 0)
+        if is_asked_for(spec.name, [_OBSERVATIONS]):
+            yield _Wanted(_NEXT + spec.name.removeprefix(_OBSERVATIONS), number, 1)
+
+
+def _never_known(name: str) -> InvalidInputError:
+    return InvalidInputError(
+        f"'{name}' of a last step was never recorded",
+        hint="leave out the last steps of such episodes, or name the columns you want",
+    )
+
+
+def _places_of(episode: StoredEpisode, columns: Sequence[ColumnSpec]) -> Places:
+    try:
+        return Places(columns, episode.rows, len(episode.data))
+    except CorruptObjectError as err:
+        raise in_episode(episode.id, err) from None
