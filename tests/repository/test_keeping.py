@@ -311,9 +311,11 @@ def test_other_episodes_are_another_dataset(tmp_path: Path):
     assert len(more["rewards"]) == (LONG + 1) * SHORT
     two = TupliDataset(who).with_episode_filter(FilterEQ(key="metadata.number", value=1))
     assert len(two.columns()["rewards"]) == SHORT
-    turned = who.load_listed([header.id for header in headers[::-1]])
+    turned = who.load_selected(who.select_ids([header.id for header in headers[::-1]]))
     assert turned.columns()["rewards"][0] == whole["rewards"][-SHORT]
-    assert same(who.load_listed([header.id for header in headers]).columns(), whole)
+    assert same(
+        who.load_selected(who.select_ids([header.id for header in headers])).columns(), whole
+    )
 
 
 def test_what_is_published_meanwhile_is_told(tmp_path: Path):
@@ -359,7 +361,7 @@ def test_what_is_kept_under_a_wrong_key_is_not_believed(tmp_path: Path, own_cach
     kept()
     (right,) = own_cache.iterdir()
     headers = who.episode_headers()[:2]
-    who.load_listed([header.id for header in headers])
+    who.load_selected(who.select_ids([header.id for header in headers]))
     kept()
     (wrong,) = [path for path in own_cache.iterdir() if path != right]
     for path in wrong.iterdir():
@@ -367,7 +369,8 @@ def test_what_is_kept_under_a_wrong_key_is_not_believed(tmp_path: Path, own_cach
     for path in right.iterdir():
         data = path.read_bytes().replace(right.name.encode(), wrong.name.encode())
         (wrong / path.name).write_bytes(data)
-    assert len(who.load_listed([header.id for header in headers]).columns()["rewards"]) == 2 * SHORT
+    again = who.load_selected(who.select_ids([header.id for header in headers]))
+    assert len(again.columns()["rewards"]) == 2 * SHORT
     assert same(loaded(who), whole)
 
 
