@@ -117,7 +117,8 @@ def test_a_file_is_no_place_for_a_repository(tmp_path):
 @pytest.mark.parametrize(
     ("change", "error"),
     [
-        ({"tupli": 1}, UnsupportedFormatError),
+        ({"tupli": 2}, UnsupportedFormatError),
+        ({"tupli": 0}, UnsupportedFormatError),
         ({"tupli": 99, "role": "cloud", "hash": "blake3"}, UnsupportedFormatError),
         ({"requires": ["encryption"]}, UnsupportedFormatError),
         ({"requires": 5}, CorruptObjectError),

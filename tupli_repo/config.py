@@ -27,7 +27,7 @@ from tupli_repo.errors import (
 from tupli_repo.odb.files import FileSystem, RepositoryFiles, disk_errors, replace_file
 from tupli_repo.odb.objects import shown
 
-FORMAT = 0
+FORMAT = 1
 
 
 class RepositoryFormat(BaseModel):
@@ -50,15 +50,16 @@ class RepositoryFormat(BaseModel):
         """Return what the bytes of `format.json` say.
 
         Raises:
-            UnsupportedFormatError: A newer version wrote the repository.
+            UnsupportedFormatError: A newer version wrote the repository, or one from before the
+                format was settled.
             CorruptObjectError: They are malformed.
         """
         try:
             fields = json.loads(data)
             version, requires = fields["tupli"], fields.get("requires", [])
             needs = ", ".join(map(shown, requires))
-            newer = version > FORMAT or bool(requires)
-            found = None if newer else cls.model_validate(fields)
+            is_other = version > FORMAT or version < FORMAT or bool(requires)
+            found = None if is_other else cls.model_validate(fields)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise CorruptObjectError(
                 "it does not describe a repository",
@@ -69,7 +70,9 @@ class RepositoryFormat(BaseModel):
             more = f"{shown(version)}, which needs {needs}" if needs else shown(version)
             raise UnsupportedFormatError(
                 f"'{path.parent}' has format {more}; this version reads format {FORMAT}",
-                hint="pip install -U tupli-repo",
+                hint="pip install -U tupli-repo"
+                if needs or version > FORMAT
+                else "it is from before the first release: record it anew",
             )
         return found
 

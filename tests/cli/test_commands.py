@@ -281,7 +281,7 @@ def test_a_newer_repository_is_refused(tupli: Tupli, project: FileStorage):
     file.write_text(json.dumps({**json.loads(file.read_text()), "tupli": 7}))
     done = tupli("list")
     assert done.status == 1
-    assert "has format 7; this version reads format 0" in done.err
+    assert "has format 7; this version reads format 1" in done.err
     assert "pip install -U tupli-repo" in done.err
 
 

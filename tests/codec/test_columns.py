@@ -46,12 +46,12 @@ def test_small_columns_share_one_blob_and_come_back_bit_for_bit(found):
     [
         (noise(64 * KIB - 4), [64 * KIB - 4]),
         (noise(64 * KIB), [64 * KIB]),
-        (noise(MIB), [MIB]),
-        (noise(MIB + 4), [MIB, 4]),
-        (noise(3 * MIB, "u1"), [MIB, MIB, MIB]),
-        (noise(7 * 300 * KIB, "<f8").reshape(7, -1), [900 * KIB, 900 * KIB, 300 * KIB]),
+        (noise(512 * KIB), [512 * KIB]),
+        (noise(512 * KIB + 4), [512 * KIB, 4]),
+        (noise(3 * MIB, "u1"), [512 * KIB] * 6),
+        (noise(7 * 150 * KIB, "<f8").reshape(7, -1), [450 * KIB, 450 * KIB, 150 * KIB]),
         (noise(2 * 3 * MIB, "<i2").reshape(2, 3, -1), [3 * MIB, 3 * MIB]),
-        (noise(8 * MIB, "<c16"), [MIB] * 8),
+        (noise(4 * MIB, "<c16"), [512 * KIB] * 8),
     ],
     ids=lambda value: (
         "x".join(map(str, value.shape)) if isinstance(value, np.ndarray) else len(value)
@@ -64,14 +64,14 @@ def test_large_columns_are_cut_by_rows_into_pieces(array, sizes):
 
 
 def test_small_columns_lie_in_the_first_blob_whatever_their_place():
-    found = [noise(100 * KIB), noise(12), noise(2 * MIB, "u1"), noise(8, "<f8")]
+    found = [noise(100 * KIB), noise(12), noise(MIB, "u1"), noise(8, "<f8")]
     blobs = encode_columns(found)
-    assert [len(blob) for blob in blobs] == [20, 100 * KIB, MIB, MIB]
+    assert [len(blob) for blob in blobs] == [20, 100 * KIB, 512 * KIB, 512 * KIB]
     assert same(again(found, blobs), found)
 
 
 def test_items_wider_than_a_byte_are_stored_as_byte_planes():
-    assert encode_columns([np.array([[1, 2], [3, 4]], "<u2")]) == [b"\x01\x03\0\0\x02\x04\0\0"]
+    assert encode_columns([np.array([[1, 2], [3, 4]], "<u2")]) == [b"\x01\x03\x02\x04\0\0\0\0"]
     assert encode_columns([np.array([[1, 2], [3, 4]], "u1")]) == [b"\x01\x02\x03\x04"]
 
 

@@ -267,6 +267,31 @@ def test_tuples_hold_the_state_the_action_was_taken_in(seen, n):
         assert final_state_of(source) == pytest.approx(seen[n].tolist(), nan_ok=True)
 
 
+def test_columns_of_a_mapped_file_are_stored_as_others_are(tmp_path):
+    held = np.arange(24.0, dtype="f4").reshape(4, 6)
+    np.save(tmp_path / "held.npy", held)
+    mapped = np.load(tmp_path / "held.npy", mmap_mode="r")
+    one, other = (
+        encode(episode(observations=rows, rewards=rows[1:, 0])) for rows in (mapped, held)
+    )
+    assert (one.layout, one.data) == (other.layout, other.data)
+    assert same(again(one).columns["observations"], held)
+
+
+@pytest.mark.parametrize("name", ["observations", "actions", "rewards"])
+def test_a_masked_column_is_refused_and_its_mask_not_lost(name):
+    masked: Any = np.ma.masked_equal(np.arange(3.0), 1.0)
+    with pytest.raises(EncodingError, match=name):
+        encode(episode(**{name: masked}))
+
+
+def test_episodes_without_spaces_share_their_layout():
+    layouts = [encode(episode(n)).layout for n in (3, 4, 3)]
+    assert layouts[0] is layouts[1] is layouts[2]
+    assert encode(episode(actions=[0.5] * 3)).layout != layouts[0]
+    assert encode(episode(observations=["a"] * 4)).layout != layouts[0]
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -327,7 +352,7 @@ def test_a_malformed_record_is_damage_and_nothing_else(change):
         list(decode(decode_record(body), decode_layout(encoded.layout), encoded.data).infos)
 
 
-@pytest.mark.parametrize("body", [b"[]", b"1", b"{}", b"", b"\xff", b'{"format":0}'], ids=repr)
+@pytest.mark.parametrize("body", [b"[]", b"1", b"{}", b"", b"\xff", b'{"format":1}'], ids=repr)
 def test_bodies_of_another_kind_are_damage_and_nothing_else(body):
     for read in (decode_record, decode_layout):
         with pytest.raises(CorruptObjectError):
@@ -352,7 +377,7 @@ COLUMNS = load_json(encode(episode()).layout)["columns"]
         {"observation_space": 3},
         {"observation_space": {"type": "Dict", "spaces": [["a", {"type": "Array"}]]}},
         {"action_space": None},
-        {"format": 1},
+        {"format": 2},
     ],
     ids=str,
 )

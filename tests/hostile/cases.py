@@ -707,12 +707,12 @@ for sentence, data in {
     "has a number of many digits": b'{"tupli": ' + b"9" * 60_000 + b"}",
     "has a version that is text": b'{"tupli": "0", "id": "x"}',
     "has a version that is no number": b'{"tupli": NaN, "id": "x"}',
-    "wants what nobody has": b'{"tupli": 0, "id": "x", "requires": ["teleport"]}',
-    "wants a tree": b'{"tupli": 0, "id": "x", "requires": ' + b"[" * 900 + b"]" * 900 + b"}",
-    "wants lines": b'{"tupli": 0, "id": "x", "requires": ["a\\nb\\u001b[31m"]}',
+    "wants what nobody has": b'{"tupli": 1, "id": "x", "requires": ["teleport"]}',
+    "wants a tree": b'{"tupli": 1, "id": "x", "requires": ' + b"[" * 900 + b"]" * 900 + b"}",
+    "wants lines": b'{"tupli": 1, "id": "x", "requires": ["a\\nb\\u001b[31m"]}',
     "is of a later version": b'{"tupli": 99, "id": "x"}',
-    "has another hash": b'{"tupli": 0, "id": "x", "hash": "md5"}',
-    "has an id that leads out": b'{"tupli": 0, "id": 7}',
+    "has another hash": b'{"tupli": 1, "id": "x", "hash": "md5"}',
+    "has an id that leads out": b'{"tupli": 1, "id": 7}',
 }.items():
     CASES[f"a format.json that {sentence}"] = Case(_format(data), "told")
 
@@ -724,5 +724,5 @@ def _(hub: Hub) -> None:
 
 @case("a format.json whose id is a path", "passed")
 def _(hub: Hub) -> None:
-    data = b'{"hash": "sha256", "id": "../../../x", "requires": [], "role": "bare", "tupli": 0}\n'
+    data = b'{"hash": "sha256", "id": "../../../x", "requires": [], "role": "bare", "tupli": 1}\n'
     overwrite(hub.root / "format.json", data)

@@ -36,7 +36,7 @@ from tupli_repo.odb.remote import RemoteObjects
 from tupli_repo.odb.transport import DirectoryTransport, Entry
 
 MADE = release(range(4), size=9_000)
-FORMAT = b'{"hash": "sha256", "id": "x", "requires": [], "role": "bare", "tupli": 0}\n'
+FORMAT = b'{"hash": "sha256", "id": "x", "requires": [], "role": "bare", "tupli": 1}\n'
 LOOSE = "objects/ab/" + "c" * 62
 PACK = "packs/" + "a" * 64 + ".pack"
 

@@ -244,7 +244,7 @@ def test_bytes_changed_anywhere_never_become_other_data(
 @settings(deadline=None, max_examples=60)
 def test_bytes_that_are_no_journal_raise_nothing_else(files: RepositoryFiles, data: bytes) -> None:
     path = files.packs / f"{'e' * 32}.journal"
-    for candidate in (data, b"TUPLIPK\0" + data, b"TUPLIPK\0BLK1" + data):
+    for candidate in (data, b"TUPLIPK\1" + data, b"TUPLIPK\1BLK1" + data):
         path.write_bytes(candidate)
         found = read_journal(files, path)
         assert isinstance(found, str) or found == {}
@@ -255,7 +255,7 @@ def test_a_block_with_right_checksums_and_wrong_objects_is_damage(files: Reposit
     path = files.packs / f"{'f' * 32}.journal"
     data, rec = encoded(blob(1))[2], encoded(record(1))[2]
     for raw, records in [(rec, False), (data, True), (data + b"x", False), (data[:-1], False)]:
-        path.write_bytes(b"TUPLIPK\0" + block.encode(raw, records=records))
+        path.write_bytes(b"TUPLIPK\1" + block.encode(raw, records=records))
         assert isinstance(read_journal(files, path), str)
     path.unlink()
 
@@ -263,7 +263,7 @@ def test_a_block_with_right_checksums_and_wrong_objects_is_damage(files: Reposit
 def test_damage_that_is_met_again_and_again_adds_nothing(files: RepositoryFiles) -> None:
     path = files.packs / f"{'d' * 32}.journal"
     raw = encoded(blob(1))[2]
-    path.write_bytes(b"TUPLIPK\0" + block.encode(raw + b"rubbish", records=False))
+    path.write_bytes(b"TUPLIPK\1" + block.encode(raw + b"rubbish", records=False))
     journal = JournalFile(files, path)
     for _ in range(3):
         with pytest.raises(CorruptObjectError):
@@ -396,7 +396,7 @@ def test_a_journal_becomes_a_pack_of_the_same_objects(files: RepositoryFiles) ->
 def test_an_empty_or_torn_journal_leaves_no_pack(files: RepositoryFiles) -> None:
     before = {path for path in files.packs.iterdir() if path.suffix == ".pack"}
     whole = Written(files, [[record(1)]]).bytes
-    for data in (b"", b"TUP", b"TUPLIPK\0", whole[:-1], bytes(100)):
+    for data in (b"", b"TUP", b"TUPLIPK\1", whole[:-1], bytes(100)):
         path = files.packs / f"{'c' * 32}.journal"
         path.write_bytes(data)
         assert seal(files, path) == []

@@ -70,7 +70,7 @@ class Lie:
         raw += struct.pack("<I", self.counts[1])
         raw += b"".join(struct.pack("<32sBIII", *row) for row in self.rows) + self.extra
         stored = frames.compress(raw)
-        body = b"TUPLIPK\0" + b"".join(self.blocks)
+        body = b"TUPLIPK\1" + b"".join(self.blocks)
         trailer = struct.pack(
             "<QQII32s8s",
             self.first_record,
@@ -280,7 +280,7 @@ def test_a_lie_is_not_copied_on(files: RepositoryFiles, tell: Callable[[Lie], No
 
 def sparse(path: Path, size: int, end: bytes) -> Path:
     with path.open("wb") as out:
-        out.write(b"TUPLIPK\0")
+        out.write(b"TUPLIPK\1")
         out.truncate(size - len(end))
         out.seek(0, 2)
         out.write(end)

@@ -220,7 +220,7 @@ def test_a_format_of_any_size_is_not_read_to_its_end(tmp_path: Path):
 
 def test_what_a_newer_version_wrote_is_left_alone(folder: Path):
     path = folder / ".tupli/format.json"
-    overwrite(path, path.read_bytes().replace(b'"tupli": 0', b'"tupli": 1'))
+    overwrite(path, path.read_bytes().replace(b'"tupli": 1', b'"tupli": 2'))
     for verb in (fsck_folder, repair_folder):
         with pytest.raises(UnsupportedFormatError):
             verb(folder)

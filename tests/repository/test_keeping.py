@@ -141,7 +141,7 @@ def check_all(many: list[Generated], folder: Path) -> None:
     ids = [header.id for header in headers]
     cache = DatasetCache(folder, max_bytes=1 << 30, min_bytes=0, fs=HastyFileSystem())
     keeping = Keeping(who._episodes, cache, str)
-    chosen = who._episodes.choose_ids(ids)
+    chosen = who.select_ids(ids)
     for only in (*ONLY, None, *ONLY):  # in part before the whole is kept, and after
         plain = told(who.load_episodes(ids, only=only))
         first = keeping.load(chosen, only=only)

@@ -44,7 +44,7 @@ from tupli_repo.codec.values import (
 from tupli_repo.codec.views import View
 from tupli_repo.errors import CorruptObjectError, EncodingError, InvalidInputError
 
-FORMAT = 0
+FORMAT = 1
 MAX_STEPS = 1 << 32
 _DEFAULTS: dict[str, Any] = {
     "abandoned": False,
@@ -241,7 +241,7 @@ def _encode_layout(
 
 def encode_record(record: Mapping[str, Any]) -> bytes:
     """Return the body of an episode object; what has its default is left out."""
-    kept = {key: value for key, value in record.items() if not _is_default(key, value)}
+    kept = {key: value for key, value in record.items() if value or not _is_default(key, value)}
     return dump_json(kept, name="episode")
 
 

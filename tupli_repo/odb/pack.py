@@ -22,7 +22,7 @@ from tupli_repo.odb.block_file import BlockFile
 from tupli_repo.odb.files import FileStatus, RepositoryFiles, Scratch, disk_errors
 from tupli_repo.odb.objects import KINDS_BY_CODE, Kind, ObjectId
 
-FORMAT_VERSION = 0
+FORMAT_VERSION = 1
 FILE_MAGIC = b"TUPLIPK" + bytes([FORMAT_VERSION])
 TARGET_BYTES = 64 << 20
 """A journal that has grown to this is sealed."""
