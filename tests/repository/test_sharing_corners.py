@@ -103,6 +103,21 @@ def episode_of_nothing(m: Forger) -> None:
     m.release(m.links[0], m.set_of(one), of=(one,))
 
 
+def episode_of_impossible_lengths(m: Forger) -> None:
+    """All else is as in an honest one, which comes along."""
+    honest = m.store.read(m.episodes[0])
+    body = json.loads(honest.body) | {"lengths": {"actions": 7}}
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    one = m.write(Kind.EPISODE, text.encode(), honest.links)
+    m.release(m.links[0], m.set_of(m.episodes[0], one), of=(m.episodes[0], one))
+
+
+def episode_with_a_benchmark_for_a_blob(m: Forger) -> None:
+    honest = m.store.read(m.episodes[0])
+    one = m.write(Kind.EPISODE, honest.body, (*honest.links[:2], m.links[0]))
+    m.release(m.links[0], m.set_of(one), of=(one,))
+
+
 def blob_for_an_episode(m: Forger) -> None:
     one = m.write(Kind.BLOB, b"no episode")
     m.release(m.links[0], m.set_of(one), of=(one,))
@@ -143,6 +158,8 @@ FORGERIES = [
     bad_artifact,
     bad_episode,
     episode_of_nothing,
+    episode_of_impossible_lengths,
+    episode_with_a_benchmark_for_a_blob,
     blob_for_an_episode,
     tombstone_for_a_benchmark,
     tombstone_below_a_benchmark,

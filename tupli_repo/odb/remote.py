@@ -9,8 +9,17 @@ Invariant: what is read is the object that was asked for, or an error names the 
 have been in; and nothing here changes the other side.
 """
 
-from collections.abc import Callable, Iterable, Iterator, KeysView, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    KeysView,
+    Mapping,
+    Sequence,
+)
 from contextlib import suppress
+from itertools import filterfalse
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,6 +44,7 @@ from tupli_repo.odb.transport import Entry, Transport, is_name
 _HEAD_BYTES = 256 << 10  # the first block of any zstd frame is shorter
 _PEEK_BYTES = 64
 _TRIES = 20
+_FOLDERS = 256  # of loose objects
 _RANKS = {
     Kind.BLOB: 0,
     Kind.PROVENANCE: 1,
@@ -51,8 +61,13 @@ _DEPTH = len(_RANKS) + 1
 class Closure(NamedTuple):
     """Objects with all that they need: what is linked comes first, and what was not found."""
 
-    ids: tuple[ObjectId, ...]
+    found: Mapping[ObjectId, "Found"]
     missing: frozenset[ObjectId]
+
+    @property
+    def ids(self) -> tuple[ObjectId, ...]:
+        """The ids of what was found, what is linked first."""
+        return tuple(self.found)
 
 
 class RemoteObjects:
@@ -62,6 +77,7 @@ class RemoteObjects:
         transport: The way to it.
         cache_folder: Where directories of its packs are kept; None: they are read each time.
         fs: The primitives for the cache; other ones in tests.
+        directory_of: Tells what a pack holds, by its file's name, where that is known already.
     """
 
     def __init__(
@@ -70,7 +86,9 @@ class RemoteObjects:
         cache_folder: Path | None = None,
         *,
         fs: FileSystem | None = None,
+        directory_of: Callable[[str], Directory | None] = lambda _: None,
     ) -> None:
+        self._directory_of = directory_of
         self.transport = transport
         self.damage: list[CorruptObjectError] = []
         self._cache_folder = cache_folder
@@ -95,16 +113,28 @@ class RemoteObjects:
 
     def contains(self, oid: ObjectId) -> bool:
         """Return whether an object is there; what lies in a damaged file is not."""
+        if self._files is None:
+            self._list_files({})
         raw_id = bytes.fromhex(oid)
-        self.files()
-        return any(raw_id in ids for ids in self._packed_ids) or self._is_loose(raw_id)
+        for ids in self._packed_ids:
+            if raw_id in ids:
+                return True
+        folder = self._loose.get(oid[:2])
+        size = self.loose_size(oid) if folder is None else folder.get(oid)
+        return size is not None and size > 0
 
     def missing(self, raw_ids: Iterable[bytes]) -> set[bytes]:
         """Return which of many ids are not there."""
         self.files()
         left = set(raw_ids)
         for ids in self._packed_ids:
-            left -= ids & left
+            if len(ids) < len(left):
+                left -= ids & left
+            else:  # most of them are there, most often
+                left = set(filterfalse(ids.__contains__, left))
+        if len(left) > _FOLDERS:  # all of them have to be listed anyway
+            whole = (oid for oid in self.loose_ids() if (self.loose_size(oid) or 0) > 0)
+            return left.difference(map(bytes.fromhex, whole))
         left.difference_update([raw_id for raw_id in left if self._is_loose(raw_id)])
         return left
 
@@ -112,8 +142,9 @@ class RemoteObjects:
         """Iterate over the ids of those of many, 32 bytes each, that are there."""
         self.files()
         for raw_id in raw_ids:
-            if any(raw_id in ids for ids in self._packed_ids) or self._is_loose(raw_id):
-                yield ObjectId(raw_id.hex())
+            oid = ObjectId(raw_id.hex())
+            if self.contains(oid):
+                yield oid
 
     def _is_loose(self, raw_id: bytes) -> bool:
         return (self.loose_size(ObjectId(raw_id.hex())) or 0) > 0
@@ -127,14 +158,13 @@ class RemoteObjects:
         wanted = dict.fromkeys(ids)
         found: dict[ObjectId, Found] = {}
         for file in self.files():
-            for oid in among(wanted, file.directory):
-                entry = file.directory.get(oid)
-                if entry is not None:
-                    found[oid] = Found(entry.kind, entry.length)
-        for oid in wanted:
-            if oid not in found and (size := self.loose_size(oid)) is not None:
+            here = wanted if len(wanted) <= len(file.directory) else among(wanted, file.directory)
+            for oid, kind, size in file.directory.sizes(here):
+                found[oid] = Found(kind, size)
+        for oid in wanted.keys() - found.keys():
+            if (loose_size := self.loose_size(oid)) is not None:
                 with suppress(FileNotFoundError):  # removed meanwhile
-                    found[oid] = Found(self._loose_kind(oid), size)
+                    found[oid] = Found(self._loose_kind(oid), loose_size)
         return found
 
     def kind_of(self, oid: ObjectId) -> Kind:
@@ -251,7 +281,7 @@ class RemoteObjects:
 
     def loose_ids(self) -> Iterator[ObjectId]:
         """Iterate over the ids of all loose objects."""
-        for byte in range(256):
+        for byte in range(_FOLDERS):
             folder = f"{byte:02x}"
             self.loose_size(ObjectId(folder.ljust(64, "0")))  # lists it
             yield from list(self._loose[folder])
@@ -282,7 +312,12 @@ class RemoteObjects:
         self._packed_ids.append(directory.raw_ids())
 
     def closure(
-        self, roots: Iterable[ObjectId], *, known: Callable[[ObjectId], bool] = lambda _: False
+        self,
+        roots: Iterable[ObjectId],
+        *,
+        known: Callable[[ObjectId], bool] = lambda _: False,
+        spread: Collection[ObjectId] = (),
+        see: Callable[[ObjectId, Object], None] = lambda *_: None,
     ) -> Closure:
         """Follow the links of objects; those that are linked come before those that link them.
 
@@ -292,41 +327,48 @@ class RemoteObjects:
                 followed no further unless it is a root or a release links it (what a set links
                 is looked at all the same). Objects that are promised rather than there may
                 count as known.
+            spread: What all that it links, as far as it is wanted, is among the roots, too: it is
+                not read. A set may link a million episodes.
+            see: Told each object that is read on the way and not known.
 
         Raises:
             CorruptObjectError: A file is damaged, and no other has what is in it.
         """
-        found: dict[ObjectId, Kind] = {}
+        found: dict[ObjectId, Found] = {}
         seen: set[ObjectId] = set()
         missing: set[ObjectId] = set()
-        front = list(dict.fromkeys(roots))
+        front = {oid: known(oid) for oid in dict.fromkeys(roots)}  # whether it is known
         for _ in range(_DEPTH):
             seen.update(front)
             here = self.look_up(front)
             follow: list[ObjectId] = []
-            for oid in front:
-                is_known = known(oid)
-                if oid not in here:
+            for oid, is_known in front.items():
+                one = here.get(oid)
+                if one is None:
                     if not is_known:
                         missing.add(oid)
                     continue
-                kind = here[oid].kind
                 if not is_known:
-                    found[oid] = kind
-                if kind is not Kind.BLOB and (not is_known or kind is not Kind.EPISODE):
+                    found[oid] = one
+                is_read = one.kind is not Kind.BLOB and oid not in spread
+                if is_read and (not is_known or one.kind is not Kind.EPISODE):
                     follow.append(oid)
-            nearer: dict[ObjectId, None] = {}
-            for _, obj in self.read_many(follow):
+            nearer: dict[ObjectId, bool] = {}
+            for oid, obj in self.read_many(follow):
+                if not front[oid]:
+                    see(oid, obj)
                 always = obj.kind is Kind.RELEASE
                 for link in obj.links:
-                    if link not in seen and (always or not known(link)):
-                        nearer[link] = None
+                    if link not in seen and link not in nearer:
+                        is_known = known(link)
+                        if always or not is_known:
+                            nearer[link] = is_known
             if not nearer:
                 if missing and self.damage:
                     raise self.damage[0]
-                ids = sorted(found, key=lambda oid: (_RANKS[found[oid]], oid))
-                return Closure(tuple(ids), frozenset(missing))
-            front = list(nearer)
+                order = sorted(found, key=lambda oid: (_RANKS[found[oid].kind], oid))
+                return Closure({oid: found[oid] for oid in order}, frozenset(missing))
+            front = nearer
         raise CorruptObjectError("objects link each other deeper than their kinds allow")
 
     def not_found(self, oid: ObjectId) -> NotFoundError | CorruptObjectError:
@@ -380,9 +422,12 @@ class RemoteObjects:
         )
 
     def _file(self, entry: Entry) -> RemoteFile:
-        base = entry.name.rpartition("/")[2].removesuffix(PACK_SUFFIX)
-        cache_path = self._cache_folder / f"{base}.tail" if self._cache_folder else None
-        return RemoteFile(self.transport, entry, cache_path, self._fs)
+        base = entry.name.rpartition("/")[2]
+        cache_path = None
+        if self._cache_folder is not None:
+            cache_path = self._cache_folder / f"{base.removesuffix(PACK_SUFFIX)}.tail"
+        known = self._directory_of(base) if base.endswith(PACK_SUFFIX) else None
+        return RemoteFile(self.transport, entry, cache_path, self._fs, known)
 
     def _loose_damage(self, name: str, err: Exception) -> CorruptObjectError:
         reason = err.reason if isinstance(err, CorruptObjectError) else str(err)

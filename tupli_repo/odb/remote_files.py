@@ -36,10 +36,16 @@ class RemoteFile:
         entry: Its name and size.
         cache_path: Where its directory is kept; None: nowhere.
         fs: The primitives for the cache.
+        directory: What it holds, where that is known.
     """
 
     def __init__(
-        self, transport: Transport, entry: Entry, cache_path: Path | None, fs: FileSystem
+        self,
+        transport: Transport,
+        entry: Entry,
+        cache_path: Path | None,
+        fs: FileSystem,
+        directory: Directory | None = None,
     ) -> None:
         self.name = entry.name
         self.size_bytes = entry.size
@@ -48,7 +54,7 @@ class RemoteFile:
         self._transport = transport
         self._cache_path = cache_path
         self._fs = fs
-        self._directory: Directory | None = None
+        self._directory = directory
 
     @property
     def directory(self) -> Directory:
@@ -142,12 +148,11 @@ class RemoteFile:
             CorruptObjectError: One is not in it, or is not what the directory says.
         """
         inside = {oid: (kind, at, length) for oid, kind, at, length in read.full.places}
-        for oid in ids:
+        for oid, said, _ in self.directory.sizes(ids):
             if oid not in inside:
                 raise self.damaged(f"object '{oid[:12]}' is not where its directory says")
             kind, at, length = inside[oid]
-            entry = self.directory.get(oid)
-            if entry is None or entry.kind is not kind:
+            if said is not kind:
                 raise self.damaged(f"object '{oid[:12]}' is not of the kind its directory says")
             yield oid, kind, read.raw[at : at + length]
 
@@ -180,18 +185,17 @@ class RemoteFile:
         Raises:
             CorruptObjectError: It is not.
         """
+        found = [(at, length, kind.code, oid) for oid, kind, at, length in read.full.places]
+        if self.directory.by_block([oid for _, _, _, oid in found]) == [(read.number, found)]:
+            return
         for oid, kind, at, length in read.full.places:
             if self.directory.get(oid) != (kind, read.number, at, length):
                 raise self.damaged(f"object '{oid[:12]}' is not where its directory says")
 
     def by_block(self, ids: Iterable[ObjectId]) -> dict[int, list[ObjectId]]:
         """Group the ids of objects that are in the directory by their block."""
-        found: dict[int, list[ObjectId]] = {}
-        for oid in ids:
-            entry = self.directory.get(oid)
-            if entry is not None:
-                found.setdefault(entry.block, []).append(oid)
-        return found
+        by_block = self.directory.by_block(ids)
+        return {number: [oid for _, _, _, oid in here] for number, here in by_block}
 
     def damaged(self, reason: str) -> CorruptObjectError:
         """Return the error that names this file."""

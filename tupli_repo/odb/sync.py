@@ -9,7 +9,7 @@ Invariant: whenever a copy stops, for whatever reason, the target has no episode
 artifact, set or release whose links are wanted and have not arrived.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from tupli_repo.errors import CorruptObjectError, InvalidInputError
 from tupli_repo.odb import block, frames
 from tupli_repo.odb.objects import Kind, Object, ObjectId, decode, encode, object_id
 from tupli_repo.odb.pack import FILE_MAGIC, TARGET_BYTES, Finished, PackBuilder
-from tupli_repo.odb.remote import RemoteObjects, among, loose_name, rank
+from tupli_repo.odb.remote import Found, RemoteObjects, among, loose_name, rank
 from tupli_repo.odb.remote_files import ReadBlock, RemoteFile
 from tupli_repo.odb.transport import Entry
 
@@ -66,6 +66,7 @@ def copy(
     target: RemoteObjects,
     wanted: Iterable[ObjectId],
     *,
+    found: Mapping[ObjectId, Found] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     is_own: bool = False,
 ) -> CopyReport:
@@ -75,6 +76,7 @@ def copy(
         source: Where they are.
         target: Where they are to be; looked at anew first.
         wanted: Their ids: a closure, most often.
+        found: Their kinds and sizes, where the source was asked already.
         on_progress: Told after each part of a pack and each loose object.
         is_own: Whether the source is one's own repository. Then a pack that is copied whole is held
             against the hash that is its name, and not each object in it against its own.
@@ -88,8 +90,16 @@ def copy(
     """
     target.refresh()
     asked = list(dict.fromkeys(wanted))
-    lacking = [oid for oid in asked if not target.contains(oid)]
-    return _Copy(source, target, asked, lacking, on_progress, is_own=is_own).run()
+    raw_ids = list(map(bytes.fromhex, asked))
+    missing = target.missing(raw_ids)
+    lacking = [oid for oid, raw_id in zip(asked, raw_ids, strict=True) if raw_id in missing]
+    if found is None:
+        found = source.look_up(lacking)
+    for oid in lacking:
+        if oid not in found:
+            raise source.not_found(oid)
+    lacked = {oid: found[oid] for oid in lacking}
+    return _Copy(source, target, asked, lacked, on_progress, is_own=is_own).run()
 
 
 def put_loose(target: RemoteObjects, obj: Object) -> int:
@@ -125,7 +135,7 @@ class _Copy:
         source: RemoteObjects,
         target: RemoteObjects,
         asked: list[ObjectId],
-        lacking: list[ObjectId],
+        lacking: dict[ObjectId, Found],
         on_progress: Callable[[Progress], None] | None,
         *,
         is_own: bool,
@@ -134,14 +144,9 @@ class _Copy:
         self._source = source
         self._target = target
         self._on_progress = on_progress
-        found = source.look_up(lacking)
-        for oid in lacking:
-            if oid not in found:
-                raise source.not_found(oid)
         self._asked = frozenset(asked)
-        self._kinds = {oid: found[oid].kind for oid in lacking}
-        self._sizes = {oid: max(0, found[oid].size) for oid in lacking}
-        self._total = sum(self._sizes.values())
+        self._lacking = lacking
+        self._total = sum(max(0, found.size) for found in lacking.values())
         self._untold = set(lacking)
         self._bytes_done = self._loose = self._written = 0
         self._packs: list[str] = []
@@ -153,13 +158,15 @@ class _Copy:
 
     def run(self) -> CopyReport:
         alone = self._alone()
-        self._packed = {oid: None for oid in self._kinds if oid not in alone}
-        self._copy_loose(oid for oid in alone if self._kinds[oid] not in _LAST)
+        self._packed = dict.fromkeys(self._lacking)
+        for oid in alone:
+            del self._packed[oid]
+        self._copy_loose(oid for oid in alone if self._lacking[oid].kind not in _LAST)
         self._copy_packed()
-        self._copy_loose(oid for oid in alone if self._kinds[oid] in _LAST)
+        self._copy_loose(oid for oid in alone if self._lacking[oid].kind in _LAST)
         return CopyReport(
             wanted=len(self._asked),
-            copied=len(self._kinds),
+            copied=len(self._lacking),
             loose=self._loose,
             packs=tuple(self._packs),
             bytes_written=self._written,
@@ -170,17 +177,18 @@ class _Copy:
 
         Blobs do where the source has them so, and where a benchmark or an artifact links them.
         """
-        if Kind.TOMBSTONE in self._kinds.values():
+        kinds = {kind: list[ObjectId]() for kind in Kind}
+        for oid, found in self._lacking.items():
+            kinds[found.kind].append(oid)
+        if kinds[Kind.TOMBSTONE]:
             raise InvalidInputError("a tombstone is never copied: it hides things in one place")
-        documented = [oid for oid, kind in self._kinds.items() if kind in _DOCUMENTED]
+        documented = [oid for kind in _DOCUMENTED for oid in kinds[kind]]
         documents = {link for _, obj in self._source.read_many(documented) for link in obj.links}
-        alone = [
-            oid
-            for oid, kind in self._kinds.items()
-            if kind in _ALONE
-            or (kind is Kind.BLOB and (oid in documents or self._source.loose_size(oid)))
+        alone = [oid for kind in _ALONE for oid in kinds[kind]]
+        alone += [
+            oid for oid in kinds[Kind.BLOB] if oid in documents or self._source.loose_size(oid)
         ]
-        return sorted(alone, key=lambda oid: (rank(self._kinds[oid]), oid))
+        return sorted(alone, key=lambda oid: (rank(self._lacking[oid].kind), oid))
 
     # Loose objects.
 
@@ -232,26 +240,25 @@ class _Copy:
     def _copy_from(self, file: RemoteFile, *, whole: bool) -> None:
         try:
             here = among(self._packed, file.directory)
-            if whole and not self._is_whole(file, here):
-                return
-            groups = list(self._groups(file, here))
             if whole:
-                for group in groups:
-                    self._add_from_anywhere(group.elsewhere)
-                self._copy_whole(file, here)
+                if self._is_whole(file, here):
+                    self._add_elsewhere(file, here)
+                    self._copy_whole(file, here)
                 return
-            for group in groups:
+            for group in list(self._groups(file, here)):
                 self._add_group(file, group)
             left = [oid for oid in here if oid in self._packed]
             self._add_group(file, _Group(blobs=[oid for oid in left if self._is_blob(oid)]))
         except FileNotFoundError:  # superseded: it is looked for anew
             return
         except CorruptObjectError as err:
+            if whole and file.size_bytes < _MIN_WHOLE_BYTES:
+                return  # piece by piece, it may do all the same
             self._bad.add(file.name)
             self._damage = self._damage or err
 
     def _is_blob(self, oid: ObjectId) -> bool:
-        return self._kinds[oid] is Kind.BLOB
+        return self._lacking[oid].kind is Kind.BLOB
 
     def _groups(self, file: RemoteFile, here: list[ObjectId]) -> Iterator[_Group]:
         """Group the wanted episodes of a file so that each group fits into a pack."""
@@ -276,10 +283,17 @@ class _Copy:
         if group.records:
             yield group
 
+    def _add_elsewhere(self, file: RemoteFile, here: list[ObjectId]) -> None:
+        """Add the blobs that episodes of a file link and that are not in it, if there are any."""
+        others = self._packed.keys() - here
+        if any(map(self._is_blob, others)):
+            for group in list(self._groups(file, here)):
+                self._add_from_anywhere(group.elsewhere)
+
     def _stored_size(self, file: RemoteFile, oid: ObjectId) -> int:
         entry = file.directory.get(oid)
         if entry is None:
-            return self._sizes[oid]
+            return max(0, self._lacking[oid].size)
         place = file.directory.blocks[entry.block]
         return entry.length * place.stored // max(1, place.raw)
 
@@ -295,7 +309,9 @@ class _Copy:
 
     def _add_block(self, file: RemoteFile, read: ReadBlock, wanted: list[ObjectId]) -> None:
         found = {oid: kind for oid, kind, _, _ in read.full.places}
-        if any(found.get(oid, kind) is not kind for oid in wanted for kind in [self._kinds[oid]]):
+        if any(
+            found.get(oid, kind) is not kind for oid in wanted for kind in [self._lacking[oid].kind]
+        ):
             raise file.damaged("it holds an object of another kind than its directory says")
         is_all = found.keys() <= set(wanted) and len(found) == len(read.full.places)
         if is_all and read.full.raw >= _MIN_BLOCK_BYTES:
@@ -361,16 +377,24 @@ class _Copy:
     # Whole packs.
 
     def _is_whole(self, file: RemoteFile, here: list[ObjectId]) -> bool:
-        """Whether a pack is worth copying as it is: all of it is wanted, and most is lacking."""
+        """Whether a pack is worth copying as it is: all of it is wanted, and most is lacking.
+
+        A small one is where nothing is left that it could be put together with.
+        """
         directory = file.directory
-        if not (file.is_pack and _MIN_WHOLE_BYTES <= file.size_bytes <= _MAX_WHOLE_BYTES):
+        if not file.is_pack or file.size_bytes > _MAX_WHOLE_BYTES:
             return False
-        lacking = sum(self._stored_size(file, oid) for oid in here)
-        return (
-            lacking >= _MIN_LACKING * file.size_bytes
-            and all(oid in self._asked for oid in directory.ids())
-            and next(directory.ids(*_ALONE), None) is None
-        )
+        if file.size_bytes < _MIN_WHOLE_BYTES and (
+            self._builder is not None or not 0 < len(self._packed) == len(here)
+        ):
+            return False
+        if len(here) < len(directory):
+            lacking = sum(self._stored_size(file, oid) for oid in here)
+            if lacking < _MIN_LACKING * file.size_bytes:
+                return False
+            if not all(oid in self._asked for oid in directory.ids()):
+                return False
+        return next(directory.ids(*_ALONE), None) is None
 
     def _copy_whole(self, file: RemoteFile, here: list[ObjectId]) -> None:
         """Copy a pack byte for byte, hashing it and each object in it on the way."""
@@ -412,9 +436,9 @@ class _Copy:
         for oid in ids:
             if oid in self._untold:
                 self._untold.remove(oid)
-                self._bytes_done += self._sizes[oid]
+                self._bytes_done += max(0, self._lacking[oid].size)
         if self._on_progress is not None:
-            total = len(self._kinds)
+            total = len(self._lacking)
             self._on_progress(
                 Progress(total - len(self._untold), total, self._bytes_done, self._total)
             )

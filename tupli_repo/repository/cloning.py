@@ -174,6 +174,7 @@ class CloningRepository(SharingRepository):
                     other.side,
                     lambda name, record: record in wanted.get(name, ()),
                     kept_back=taken_back,
+                    sets=self._releases.sets,
                 )
                 item = RemoteItem(name="", url=str(target))
                 report = report_of("bundle", item, push, dry_run=dry_run)

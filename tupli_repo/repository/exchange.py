@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Literal
 
 from tupli_repo.errors import (
+    CorruptObjectError,
     InvalidInputError,
     NotFoundError,
     TupliError,
 )
+from tupli_repo.odb.block import Directory
 from tupli_repo.odb.drop import drop
 from tupli_repo.odb.objects import shown
 from tupli_repo.odb.refs import LOCAL, RefName
@@ -21,7 +23,7 @@ from tupli_repo.odb.transport import DirectoryTransport
 from tupli_repo.repository.naming import NamedRepository
 from tupli_repo.repository.published.releases import ReleaseRefs
 from tupli_repo.repository.published.revisions import parse_revision
-from tupli_repo.repository.sharing.incoming import check_incoming
+from tupli_repo.repository.sharing.incoming import Incoming
 from tupli_repo.repository.sharing.joined import JoinedRefs
 from tupli_repo.repository.sharing.known import Side
 from tupli_repo.repository.sharing.remotes import OpenRemote, Remotes, open_remote
@@ -163,7 +165,8 @@ class SharingRepository(NamedRepository):
         self.flush()
         with self._opened(remote) as (item, other):
             is_wanted = _chosen(names, self._refs)
-            push = Push(self._side(), self._store, other.side, is_wanted)
+            sets = self._releases.sets
+            push = Push(self._side(), self._store, other.side, is_wanted, sets=sets)
             report = report_of("push", item, push, dry_run=dry_run)
             if prune and dry_run:
                 taken_back = push.known.taken_back
@@ -246,7 +249,8 @@ class SharingRepository(NamedRepository):
             if names:
                 other.side.refs.refresh()
             is_wanted = _chosen(names, other.side.refs)
-            pull = Pull(other.side, self._side(), self._store, check_incoming, is_wanted)
+            sets = self._releases.sets
+            pull = Pull(other.side, self._side(), self._store, Incoming, is_wanted, sets=sets)
             report = report_of(verb, item, pull, dry_run=dry_run)
             _tell(on_plan, report)
             if dry_run:
@@ -266,7 +270,17 @@ class SharingRepository(NamedRepository):
         """Do what is to be done where something was pushed to: nothing, on this floor."""
 
     def _side(self) -> Side:
-        return Side(RemoteObjects(DirectoryTransport(self._files), fs=self._files.fs), self._refs)
+        transport = DirectoryTransport(self._files)
+        files = {file.path.name: file for file in self._store.block_files()}
+
+        def directory_of(name: str) -> Directory | None:
+            try:
+                return files[name].directory if name in files else None
+            except (CorruptObjectError, FileNotFoundError):  # whoever reads it hears of it
+                return None
+
+        objects = RemoteObjects(transport, fs=self._files.fs, directory_of=directory_of)
+        return Side(objects, self._refs)
 
     @contextmanager
     def _opened(self, remote: str | None) -> Iterator[tuple[RemoteItem, OpenRemote]]:
@@ -309,7 +323,7 @@ def report_of(verb: _Verb, item: RemoteItem, plan: Push | Pull, *, dry_run: bool
         url=item.url,
         dry_run=dry_run,
         names=parcel.names,
-        n_objects=len(parcel.ids) + len(parcel.made),
+        n_objects=len(parcel.found) + len(parcel.made),
         n_bytes=parcel.n_bytes,
         diverged=tuple(map(str, plan.known.diverged())),
         incomplete=tuple(map(str, plan.incomplete)),

@@ -6,7 +6,7 @@ the shelf needs is on it too.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from tupli_repo.catalog import Chosen, Tally
+from tupli_repo.catalog import Selection, Tally
 from tupli_repo.codec.records import ArtifactBody, BenchmarkBody, ProvenanceBody
 from tupli_repo.errors import AmbiguousNameError, InvalidInputError, NotFoundError
 from tupli_repo.odb.objects import Kind, ObjectId, is_id_prefix, shown
@@ -134,7 +134,7 @@ class Shelf:
             limit=limit,
         )
 
-    def choose(self, benchmarks: BaseFilter | None, chosen: BaseFilter | None = None) -> Chosen:
+    def choose(self, benchmarks: BaseFilter | None, chosen: BaseFilter | None = None) -> Selection:
         """Return what the visible episodes that match consist of, by time and id.
 
         Args:

@@ -76,11 +76,13 @@ class Named(NamedTuple):
     Attributes:
         documents: Benchmarks and artifacts, which need more objects themselves.
         others: Releases, episode sets, provenance and lists of what was taken back.
+        spread: Those of the others all whose links are told here: releases and episode sets.
         episodes: Raw ids.
     """
 
     documents: frozenset[ObjectId]
     others: frozenset[ObjectId]
+    spread: frozenset[ObjectId]
     episodes: frozenset[bytes]
 
 
@@ -93,21 +95,56 @@ class _Known(NamedTuple):
     history: History
 
 
+class KnownSets:
+    """The members of episode sets that were read; what has an id is the same everywhere."""
+
+    def __init__(self) -> None:
+        self._members: dict[ObjectId, frozenset[bytes]] = {}
+        self._n_members = 0
+
+    def members(self, oid: ObjectId, read: Callable[[ObjectId], Object]) -> frozenset[bytes]:
+        """Return the raw ids of the episodes of a set, which is read where it is not known.
+
+        Raises:
+            CorruptObjectError: It is not a set of episodes.
+        """
+        known = self._members.get(oid)
+        if known is not None:
+            return known
+        found = read(oid)
+        if found.kind is not Kind.EPISODES:
+            raise CorruptObjectError(
+                f"object '{oid[:12]}' is a {found.kind}, not a set of episodes"
+            )
+        members = frozenset(map(bytes.fromhex, found.links))
+        self._n_members += len(members)
+        if self._n_members > _MAX_CACHED_MEMBERS:
+            self._members.clear()
+            self._n_members = len(members)
+        self._members[oid] = members
+        return members
+
+
 class Releases:
     """What is published in a repository, as of the last refresh of its store and refs.
 
     Args:
         store: Where the objects lie.
         refs: Where the records lie.
+        sets: The sets that are known from elsewhere.
+
+    Attributes:
+        sets: The sets that are known.
     """
 
-    def __init__(self, store: ReleaseObjects, refs: ReleaseRefs) -> None:
+    def __init__(
+        self, store: ReleaseObjects, refs: ReleaseRefs, sets: KnownSets | None = None
+    ) -> None:
+        self.sets = KnownSets() if sets is None else sets
         self._store = store
         self._refs = refs
         self._known: dict[RefName, _Known] = {}
         self._views: dict[str, ReleaseView] = {}
-        self._members: dict[ObjectId, frozenset[bytes]] = {}
-        self._n_members = 0
         self._links: dict[ObjectId, tuple[ObjectId, ...]] = {}
         self._whole_sets: set[ObjectId] = set()
         self._packs: frozenset[str] = frozenset()
@@ -173,19 +210,7 @@ class Releases:
             CorruptObjectError: It is not a set of episodes.
             NotFoundError: It is not here.
         """
-        if oid not in self._members:
-            found = self._store.read(oid)
-            if found.kind is not Kind.EPISODES:
-                raise CorruptObjectError(
-                    f"object '{oid[:12]}' is a {found.kind}, not a set of episodes"
-                )
-            members = frozenset(map(bytes.fromhex, found.links))
-            self._n_members += len(members)
-            if self._n_members > _MAX_CACHED_MEMBERS:
-                self._members.clear()
-                self._n_members = len(members)
-            self._members[oid] = members
-        return self._members[oid]
+        return self.sets.members(oid, self._store.read)
 
     def episodes(self, view: ReleaseView) -> frozenset[bytes]:
         """Return the raw ids of the episodes of a revision.
@@ -342,13 +367,15 @@ class Releases:
             CorruptObjectError: Something that is here is damaged.
         """
         documents, others, sets = set[ObjectId](), set[ObjectId](), set[ObjectId]()
+        releases = set[ObjectId]()
         for view in (view for one, view in self.views(name).items() if among(one)):
             documents.update(view.benchmarks, view.artifacts)
             sets.update(view.sets)
-            others.update(view.provenance, view.sets, filter(None, [view.withdrawn]))
-            others.add(view.record.release)
+            others.update(view.provenance, filter(None, [view.withdrawn]))
+            releases.add(view.record.release)
         episodes = frozenset[bytes]().union(*map(self.members, sets))
-        return Named(frozenset(documents), frozenset(others), episodes)
+        spread = frozenset(releases | sets)
+        return Named(frozenset(documents), frozenset(others) | spread, spread, episodes)
 
     def _heads(self, known: _Known) -> list[str]:
         return known.history.heads(lambda one: self.lacking(known.views[one]))

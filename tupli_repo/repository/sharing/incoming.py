@@ -13,113 +13,121 @@ from tupli_repo.codec.records import ArtifactBody, BenchmarkBody, ProvenanceBody
 from tupli_repo.errors import CorruptObjectError
 from tupli_repo.odb.objects import Kind, Object, ObjectId
 from tupli_repo.odb.refs import RefName
-from tupli_repo.odb.remote import RemoteObjects
+from tupli_repo.odb.remote import Found, RemoteObjects
 from tupli_repo.repository.published.releases import Releases
 from tupli_repo.repository.published.sets import digest_of
 from tupli_repo.repository.published.views import ReleaseView
 from tupli_repo.repository.sharing.known import Known, Side
+from tupli_repo.repository.sharing.transfers import Lack
 
 _SHOWN_DIGITS = 12
 _N_LINKS = {Kind.BENCHMARK: 1, Kind.EPISODE: 2}  # an environment; a benchmark and a layout
 _READERS: Mapping[Kind, Callable[[bytes], object]] = {
     Kind.ARTIFACT: lambda body: parse_body(ArtifactBody, body),
     Kind.BENCHMARK: lambda body: parse_body(BenchmarkBody, body),
-    Kind.EPISODE: decode_record,  # and more: see `_Look`
+    Kind.EPISODE: decode_record,  # and more: see `Incoming`
     Kind.PROVENANCE: lambda body: parse_body(ProvenanceBody, body),
 }
 
 
-def check_incoming(theirs: Side, ours: Side, known: Known, names: Collection[RefName]) -> None:
-    """Check that what a pull is to bring of some names is what they say, and can be read here.
+class Incoming:
+    """A look at what a pull is to bring: is it what it says, and can it be read here?
+
+    Columns are not read.
 
     Args:
         theirs: Where it is.
         ours: Where it is to go.
-        known: What they have published.
-        names: The names that are looked at.
-
-    Raises:
-        CorruptObjectError: Something of them is not what it should be, or would hide other things.
-        NotFoundError: Something has gone meanwhile.
-    """
-    source, here = theirs.objects, ours.objects
-    lacking = known.lacking(here, names)
-    new = source.closure(source.present(lacking), known=here.contains).ids
-    kinds = {oid: found.kind for oid, found in source.look_up(new).items()}
-    episodes = known.episodes(names)
-    for oid, kind in kinds.items():
-        if kind is Kind.TOMBSTONE:
-            raise _unfit(oid, kind, "it hides things in one place, and is never shared")
-        if kind is not Kind.EPISODE and bytes.fromhex(oid) in episodes:
-            raise _unfit(oid, Kind.EPISODE, f"it is of kind '{kind}'")
-    twins = [oid for oid in here.loose_ids() if bytes.fromhex(oid) in episodes]
-    for oid, found in here.look_up(twins).items():
-        if found.kind is not Kind.EPISODE:
-            raise _unfit(oid, Kind.EPISODE, f"it is of kind '{found.kind}'")
-    look = _Look([source, here], kinds)
-    for oid, obj in source.read_many(oid for oid, kind in kinds.items() if kind in _READERS):
-        look.at(oid, obj)
-    for name in names:
-        there, heads = ours.refs.records(name), known.releases.heads(name)
-        for one, view in known.releases.views(name).items():
-            if one not in there:
-                _check_kinds(view, [source, here])
-                if not view.body.created_by:
-                    _check_union(view, known.releases)
-                if view in heads and digest_of(known.releases.episodes(view)) != view.body.digest:
-                    raise _unfit(view.record.release, Kind.RELEASE, "its digest is wrong")
-
-
-class _Look:
-    """A look at what records say, and whether it can be decoded; their columns are not read.
-
-    Args:
-        sides: Where what they link may be.
-        kinds: The kinds of objects, as far as they are known.
     """
 
-    def __init__(self, sides: Collection[RemoteObjects], kinds: Mapping[ObjectId, Kind]) -> None:
-        self._sides = sides
-        self._kinds = dict(kinds)
-        self._layouts: dict[ObjectId, Layout] = {}
+    def __init__(self, theirs: Side, ours: Side) -> None:
+        self._ours = ours
+        self._sides = [theirs.objects, ours.objects]
+        self._layouts: dict[ObjectId, Layout | None] = {}
+        self._fitting: set[tuple[ObjectId, int, bool, int]] = set()
+        self._linked: dict[Kind, dict[ObjectId, ObjectId]] = {Kind.BENCHMARK: {}, Kind.BLOB: {}}
+        self._damage: CorruptObjectError | None = None
 
-    def at(self, oid: ObjectId, obj: Object) -> None:
-        """Check one record."""
+    def see(self, oid: ObjectId, obj: Object) -> None:
+        """Look at one record; what is wrong with it is told by `check`."""
+        if self._damage is not None or obj.kind not in _READERS:
+            return
         if len(obj.links) < _N_LINKS.get(obj.kind, 0):
-            raise _unfit(oid, obj.kind, "it lacks a link")
+            self._damage = _unfit(oid, obj.kind, "it lacks a link")
+            return
         try:
             if obj.kind is Kind.EPISODE:
-                self._check_episode(obj)
+                self._see_episode(oid, obj)
             else:
                 _READERS[obj.kind](obj.body)
         except CorruptObjectError as err:
-            raise _unfit(oid, obj.kind, err.reason) from None
+            self._damage = _unfit(oid, obj.kind, err.reason)
 
-    def _check_episode(self, obj: Object) -> None:
+    def check(self, known: Known, names: Collection[RefName], lack: Lack) -> None:
+        """Check that what is to be brought of some names is what they say, and can be read here.
+
+        Args:
+            known: What they have published.
+            names: The names; each new record that they need was seen.
+            lack: What they need and is not here.
+
+        Raises:
+            CorruptObjectError: Something is not what it should be, or would hide other things.
+            NotFoundError: Something has gone meanwhile.
+        """
+        here, episodes = self._ours.objects, known.episodes(names)
+        for oid, found in lack.below.found.items():
+            if found.kind is Kind.TOMBSTONE:
+                raise _unfit(oid, found.kind, "it hides things in one place, and is never shared")
+            if found.kind is not Kind.EPISODE and bytes.fromhex(oid) in episodes:
+                raise _unfit(oid, Kind.EPISODE, f"it is of kind '{found.kind}'")
+        twins = [oid for oid in here.loose_ids() if bytes.fromhex(oid) in episodes]
+        for oid, found in here.look_up(twins).items():
+            if found.kind is not Kind.EPISODE:
+                raise _unfit(oid, Kind.EPISODE, f"it is of kind '{found.kind}'")
+        if self._damage is not None:
+            raise self._damage
+        self._check_links(lack.below.found)
+        for name in names:
+            there, heads = self._ours.refs.records(name), known.releases.heads(name)
+            for one, view in known.releases.views(name).items():
+                if one not in there:
+                    _check_kinds(view, self._sides)
+                    if not view.body.created_by:
+                        _check_union(view, known.releases)
+                    if view in heads:
+                        _check_digest(view, known.releases)
+
+    def _see_episode(self, oid: ObjectId, obj: Object) -> None:
         record, (benchmark, layout_id, *blobs) = decode_record(obj.body), obj.links
-        for link in obj.links:
-            belongs = Kind.BENCHMARK if link == benchmark else Kind.BLOB
-            if self._kind_of(link) not in (None, belongs):
-                raise CorruptObjectError(f"it links the {self._kind_of(link)} '{link[:12]}'")
+        self._linked[Kind.BENCHMARK][benchmark] = oid
+        self._linked[Kind.BLOB].update(dict.fromkeys(obj.links[1:], oid))
+        like = layout_id, record["n_steps"], record["final_observation"], len(blobs)
+        if like in self._fitting and not record["lengths"]:
+            return
         layout = self._layout(layout_id)
         if layout is not None:
             Places(layout.columns, rows_of(record, layout), len(blobs))  # or it raises
+            if not record["lengths"]:
+                self._fitting.add(like)
 
     def _layout(self, oid: ObjectId) -> Layout | None:
         if oid not in self._layouts:
             side = next((side for side in self._sides if side.contains(oid)), None)
-            if side is None:
-                return None
-            self._layouts[oid] = decode_layout(side.read(oid).body)
+            self._layouts[oid] = None if side is None else decode_layout(side.read(oid).body)
         return self._layouts[oid]
 
-    def _kind_of(self, oid: ObjectId) -> Kind | None:
-        if oid not in self._kinds:
-            side = next((side for side in self._sides if side.contains(oid)), None)
-            if side is None:
-                return None
-            self._kinds[oid] = side.kind_of(oid)
-        return self._kinds[oid]
+    def _check_links(self, new: Mapping[ObjectId, Found]) -> None:
+        """Check that what episodes link has the kinds it should have, wherever it is."""
+        for belongs, linked in self._linked.items():
+            kinds = {oid: new[oid].kind for oid in linked if oid in new}
+            for side in self._sides:
+                others = side.look_up(linked.keys() - kinds.keys())
+                kinds |= {oid: found.kind for oid, found in others.items()}
+            for oid, kind in kinds.items():
+                if kind is not belongs:
+                    why = f"it links the {kind} '{oid[:_SHOWN_DIGITS]}'"
+                    raise _unfit(linked[oid], Kind.EPISODE, why)
 
 
 def _check_kinds(view: ReleaseView, sides: Collection[RemoteObjects]) -> None:
@@ -135,6 +143,12 @@ def _check_kinds(view: ReleaseView, sides: Collection[RemoteObjects]) -> None:
             found = {side.kind_of(oid) for side in sides if side.contains(oid)}
             if not found <= {kind}:
                 raise _unfit(oid, kind, f"it is of kind '{min(found)}'")
+
+
+def _check_digest(view: ReleaseView, releases: Releases) -> None:
+    """Check that what a paper cites of a revision is what it has."""
+    if digest_of(releases.episodes(view)) != view.body.digest:
+        raise _unfit(view.record.release, Kind.RELEASE, "its digest is wrong")
 
 
 def _check_union(view: ReleaseView, releases: Releases) -> None:

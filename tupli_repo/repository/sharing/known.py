@@ -12,7 +12,7 @@ from tupli_repo.odb.refs import RefName
 from tupli_repo.odb.remote import RemoteObjects
 from tupli_repo.odb.remote_refs import RemoteRefs
 from tupli_repo.repository.published.publishing import Publisher
-from tupli_repo.repository.published.releases import ReleaseRefs, Releases
+from tupli_repo.repository.published.releases import KnownSets, ReleaseRefs, Releases
 from tupli_repo.repository.sharing.joined import JoinedObjects, JoinedRefs
 from tupli_repo.schema.transfers import NameTransfer
 
@@ -34,9 +34,13 @@ class Side(NamedTuple):
 
 
 class _Needs(NamedTuple):
-    """What the revisions of a name need: objects, and episodes by their raw ids."""
+    """What the revisions of a name need: objects, and episodes by their raw ids.
+
+    Of the objects, those that are spread link nothing that is not told here.
+    """
 
     objects: frozenset[ObjectId]
+    spread: frozenset[ObjectId]
     episodes: frozenset[bytes]
 
 
@@ -48,6 +52,7 @@ class Known:
         objects: What they name.
         source: Where benchmarks and artifacts are followed to what they need.
         sides: Where the records are from; a name of which one is damaged is left out.
+        sets: The episode sets that were read before.
         unite: Which names are united; all where None.
         needy: Which revisions count where it is asked what is needed, by their hashes.
 
@@ -62,12 +67,13 @@ class Known:
         objects: JoinedObjects,
         source: RemoteObjects,
         *sides: Side,
+        sets: KnownSets | None = None,
         unite: Collection[RefName] | None,
         needy: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self.refs = refs
         self.objects = objects
-        self.releases = Releases(objects, refs)
+        self.releases = Releases(objects, refs, sets)
         self._source = source
         self.damaged: list[str] = []
         self._needs: dict[RefName, _Needs] = {}
@@ -124,6 +130,10 @@ class Known:
             found.update(map(bytes.fromhex, self._needs[name].objects), self._needs[name].episodes)
         return found
 
+    def spread(self, names: Iterable[RefName]) -> frozenset[ObjectId]:
+        """Return the releases and sets of some names: what they link, these names need."""
+        return frozenset[ObjectId]().union(*(self._needs[name].spread for name in names))
+
     def transfer(self, name: RefName, n_revisions: int, lacking: frozenset[bytes]) -> NameTransfer:
         """Return what there is to tell of a name that is brought."""
         bodies = [view.body for view in self.releases.views(name).values()]
@@ -146,7 +156,7 @@ class Known:
         named, source = self.releases.named(name, needy), self._source
         below = source.closure(oid for oid in named.documents if source.contains(oid))
         objects = named.documents | named.others | set(below.ids) | below.missing
-        return _Needs(objects, named.episodes)
+        return _Needs(objects, named.spread, named.episodes)
 
 
 def _lacking(needs: Iterable[_Needs], place: RemoteObjects, but: Collection[bytes]) -> set[bytes]:

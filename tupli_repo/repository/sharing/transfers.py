@@ -9,16 +9,15 @@ whatever stopped on the way is completed by the next run, which sends nothing tw
 Invariant: no episode leaves that is not published, or that was taken back and kept by no name.
 """
 
-from collections.abc import Callable, Collection, Iterable
-from functools import partial
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import NamedTuple, Protocol
 
 from tupli_repo.errors import CorruptObjectError, StorageIOError
 from tupli_repo.odb.objects import Object, ObjectId
 from tupli_repo.odb.refs import Record, RefName, Yank
-from tupli_repo.odb.remote import RemoteObjects
+from tupli_repo.odb.remote import Closure, Found, RemoteObjects
 from tupli_repo.odb.sync import Progress, copy, put_loose
-from tupli_repo.repository.published.releases import ReleaseRefs
+from tupli_repo.repository.published.releases import KnownSets, ReleaseRefs
 from tupli_repo.repository.sharing.joined import JoinedObjects, JoinedRefs, Readable
 from tupli_repo.repository.sharing.known import Known, Side
 from tupli_repo.schema.transfers import NameTransfer
@@ -34,7 +33,7 @@ class Parcel(NamedTuple):
     """What is to be brought.
 
     Attributes:
-        ids: Objects of the source, what is linked first.
+        found: Objects of the source, their kinds and sizes, what is linked first.
         made: Objects that uniting has made.
         records: Parents before children.
         yanks: Marks on records.
@@ -42,7 +41,7 @@ class Parcel(NamedTuple):
         n_bytes: The size of the objects, about.
     """
 
-    ids: tuple[ObjectId, ...]
+    found: Mapping[ObjectId, Found]
     made: tuple[Object, ...]
     records: tuple[Record, ...]
     yanks: tuple[tuple[Record, Yank], ...]
@@ -52,11 +51,41 @@ class Parcel(NamedTuple):
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
-        return not (self.ids or self.made or self.records or self.yanks)
+        return not (self.found or self.made or self.records or self.yanks)
 
 
-Check = Callable[[Side, Side, Known, Collection[RefName]], None]
-"""Looks, before a pull from one side to another, at some names; damage is raised."""
+class Check(Protocol):
+    """Looks at what a pull is to bring before it does."""
+
+    def see(self, oid: ObjectId, obj: Object) -> None:
+        """Look at a record that is new; what is wrong with it is told by `check`."""
+
+    def check(self, known: Known, names: Collection[RefName], lack: "Lack") -> None:
+        """Check some names, all new records of which were seen.
+
+        Raises:
+            CorruptObjectError: Something of them is not what it should be.
+        """
+
+
+class Lack(NamedTuple):
+    """What some names need and the target has not.
+
+    Attributes:
+        raw_ids: Of what the names' revisions name.
+        below: That, as far as the source has it, with all it needs and the target has not.
+    """
+
+    raw_ids: set[bytes]
+    below: Closure
+
+
+class _Looked(NamedTuple):
+    """What some names need, and what was looked at on the way."""
+
+    names: frozenset[RefName]
+    lack: Lack
+    check: Check
 
 
 class Push:
@@ -71,6 +100,7 @@ class Push:
         theirs: Where they go.
         is_wanted: Which of our records go; all that are not `local` where None.
         kept_back: Further episodes that do not go, by their raw ids.
+        sets: The episode sets that were read before.
 
     Attributes:
         known: What both sides have together.
@@ -86,6 +116,7 @@ class Push:
         is_wanted: IsWanted | None = None,
         *,
         kept_back: Collection[bytes] = (),
+        sets: KnownSets | None = None,
     ) -> None:
         self._ours = ours
         self._store = store
@@ -99,17 +130,22 @@ class Push:
             JoinedObjects([store, theirs.objects]),
             ours.objects,
             theirs,
+            sets=sets,
             unite=None if is_wanted is None else own.names(),
             needy=lambda revision: revision not in foreign,
         )
         self._ours_or_made = _hashes(self.known.refs) - foreign
         self.known.taken_back.update(kept_back)
         here = set(own.names())
-        self.incomplete = [
-            name for name in self.known.names() if name in here and not self._can_be_whole(name)
-        ]
+        self.incomplete = []
+        lacking, made = set[bytes](), _raw_ids(self.known.objects.made)
+        for name in self.known.names():
+            lacks = self.known.lacking(theirs.objects, [name], but=self.known.taken_back)
+            if name in here and ours.objects.missing(lacks - made):
+                self.incomplete.append(name)
+            lacking |= lacks
         self._files = {file.name for file in theirs.objects.files()}
-        self.parcel = self._pack(self.known)
+        self.parcel = self._pack(self.known, lacking)
 
     def run(self, on_progress: OnProgress | None = None) -> int:
         """Bring it, and look again until nothing of it has been taken away meanwhile.
@@ -129,11 +165,6 @@ class Push:
             parcel = self._look_again()
         raise _loses(self._theirs)
 
-    def _can_be_whole(self, name: RefName) -> bool:
-        known = self.known
-        lacking = known.lacking(self._theirs.objects, [name], but=known.taken_back)
-        return not self._ours.objects.missing(lacking - _raw_ids(known.objects.made))
-
     def _look_again(self) -> Parcel:
         """What is missing there now. What was taken back meanwhile is not sent again.
 
@@ -145,16 +176,20 @@ class Push:
         objects.made.update(before.objects.made)
         refs = JoinedRefs(before.refs, theirs.refs)
         needy = self._ours_or_made.__contains__
-        now = Known(refs, objects, self._ours.objects, theirs, unite=(), needy=needy)
+        sets = before.releases.sets
+        now = Known(refs, objects, self._ours.objects, theirs, sets=sets, unite=(), needy=needy)
         now.taken_back |= before.taken_back
         files = {file.name for file in theirs.objects.files()}
         has_shrunk, self._files = not self._files <= files, files
         for name in set(now.names()) - set(before.names()):
             now.leave_out(name)
-        return self._pack(now, in_depth=has_shrunk)
+        names, but = now.names(), now.taken_back
+        lacking = now.lacking(theirs.objects, names, but=but)
+        return self._pack(now, lacking, in_depth=has_shrunk)
 
-    def _pack(self, known: Known, *, in_depth: bool = False) -> Parcel:
-        return _pack(known, self._ours, self._theirs, but=known.taken_back, in_depth=in_depth)
+    def _pack(self, known: Known, lacking: set[bytes], *, in_depth: bool = False) -> Parcel:
+        but = known.taken_back
+        return _pack(known, self._ours, self._theirs, lacking, but=but, in_depth=in_depth)
 
 
 class Pull:
@@ -164,8 +199,9 @@ class Pull:
         theirs: Where things come from.
         ours: Where they go.
         store: The same, as it is read here.
-        check: Looks at what is new of some names: is it what it should be?
+        check: Makes what looks at what is new, from one side to the other.
         is_wanted: Which of their records come; all that are not `local` where None.
+        sets: The episode sets that were read before.
 
     Attributes:
         known: What they have.
@@ -178,11 +214,16 @@ class Pull:
         theirs: Side,
         ours: Side,
         store: Readable,
-        check: Check,
+        check: Callable[[Side, Side], Check],
         is_wanted: IsWanted | None = None,
+        *,
+        sets: KnownSets | None = None,
     ) -> None:
+        sets = KnownSets() if sets is None else sets
         self._ours = ours
         self._theirs = theirs
+        self._new_check = check
+        self._looked: _Looked | None = None
         ours.refresh()
         torn: dict[str, RefName] = {}
         objects = JoinedObjects([theirs.objects], nearer=store)
@@ -194,7 +235,8 @@ class Pull:
         theirs.refresh()
         while True:
             refs = JoinedRefs(theirs.refs, is_wanted=is_left)
-            self.known = Known(refs, objects, theirs.objects, theirs, unite=())
+            self.known = Known(refs, objects, theirs.objects, theirs, sets=sets, unite=())
+            self._looked = None
             found = self._torn()
             if not found:
                 break
@@ -208,9 +250,11 @@ class Pull:
         self.incomplete = sorted({*torn.values(), *pending})
         if self.incomplete:
             self.known.damaged += [err.message for err in theirs.objects.damage]
-        self._leave_out_unfit(check)
+        self._leave_out_unfit()
         self._held = _held(ours.objects)
-        self.parcel = _pack(self.known, theirs, ours)
+        lack = self._look_at(self.known.names()).lack
+        self.parcel = _parcel(self.known, ours, lack)
+        self._looked = None
 
     def run(self, on_progress: OnProgress | None = None) -> int:
         """Bring it, and look again until nothing of it has been taken away here meanwhile.
@@ -234,44 +278,69 @@ class Pull:
             self._ours.refresh()
             before, self._held = self._held, _held(self._ours.objects)
             has_shrunk = not before <= self._held
-            parcel = _pack(self.known, self._theirs, self._ours, in_depth=has_shrunk)
+            lacking = self.known.lacking(self._ours.objects, self.known.names())
+            parcel = _pack(self.known, self._theirs, self._ours, lacking, in_depth=has_shrunk)
         raise _loses(self._ours)
 
-    def _leave_out_unfit(self, check: Check) -> None:
+    def _leave_out_unfit(self) -> None:
         """Let in only what can be read here; most often all is fit, and looked at once."""
         names = self.known.names()
         try:
-            check(self._theirs, self._ours, self.known, names)
+            self._check(names)
         except CorruptObjectError:
             for name in names:
                 try:
-                    check(self._theirs, self._ours, self.known, [name])
+                    self._check([name])
                 except CorruptObjectError as err:
                     self.known.leave_out(name, err)
+
+    def _check(self, names: Collection[RefName]) -> None:
+        looked = self._look_at(names)
+        looked.check.check(self.known, names, looked.lack)
+
+    def _look_at(self, names: Collection[RefName]) -> _Looked:
+        """Find what some names need and is not here, and look at it; the last is kept."""
+        if self._looked is None or self._looked.names != frozenset(names):
+            source, here = self._theirs.objects, self._ours.objects
+            check = self._new_check(self._theirs, self._ours)
+            raw_ids = self.known.lacking(here, names)
+            below = source.closure(
+                source.present(raw_ids),
+                known=here.contains,
+                spread=self.known.spread(names),
+                see=check.see,
+            )
+            self._looked = _Looked(frozenset(names), Lack(raw_ids, below), check)
+        return self._looked
 
     def _torn(self) -> dict[str, RefName]:
         """The revisions of which they lack something that was not taken back, with their names."""
         known = self.known
 
+        source, here, gone = self._theirs.objects, self._ours.objects, known.taken_back
+
+        def are_there(missing: Iterable[ObjectId]) -> bool:
+            return all(bytes.fromhex(oid) in gone for oid in missing)
+
         def lacks(names: list[RefName]) -> bool:
-            return self._lacks(lambda place, but: known.lacking(place, names, but=but))
+            """Whether they lack what was not taken back, or what is to be brought needs."""
+            if known.lacking(source, names, but=gone):
+                return True
+            return not are_there(self._look_at(names).lack.below.missing)
+
+        def is_torn(name: RefName, revision: str) -> bool:
+            if known.lacking_of(name, revision, source, gone):
+                return True
+            roots = source.present(known.lacking_of(name, revision, here, ()))
+            return not are_there(source.closure(roots, known=here.contains).missing)
 
         return {
             revision: name
             for name in (known.names() if lacks(known.names()) else [])
             if lacks([name])
             for revision in known.releases.views(name)
-            if self._lacks(partial(known.lacking_of, name, revision))
+            if is_torn(name, revision)
         }
-
-    def _lacks(self, lacking: Callable[[RemoteObjects, Collection[bytes]], set[bytes]]) -> bool:
-        """Whether they lack something that was not taken back, or what is to be brought needs."""
-        source, here, gone = self._theirs.objects, self._ours.objects, self.known.taken_back
-        if lacking(source, gone):
-            return True
-        roots = source.present(lacking(here, ()))
-        missing = source.closure(roots, known=here.contains).missing
-        return any(bytes.fromhex(oid) not in gone for oid in missing)
 
 
 def prune(
@@ -300,7 +369,8 @@ def prune(
         )
     raw_ids = known.taken_back - theirs.objects.missing(known.taken_back)
     gone = {ObjectId(raw_id.hex()) for raw_id in raw_ids}
-    _bring(_pack(known, theirs, theirs), theirs, theirs, None, is_own=False)
+    lacking = known.lacking(theirs.objects, known.names())
+    _bring(_pack(known, theirs, theirs, lacking), theirs, theirs, None, is_own=False)
     if gone:
         remove(theirs.objects, gone)
     return gone
@@ -310,6 +380,7 @@ def _pack(
     known: Known,
     source: Side,
     target: Side,
+    lacking: set[bytes],
     *,
     but: Collection[bytes] = (),
     in_depth: bool = False,
@@ -320,6 +391,7 @@ def _pack(
         known: What takes part.
         source: Where things come from.
         target: Where they go.
+        lacking: The raw ids of what the names need and the target has not.
         but: Episodes that do not go, by their raw ids.
         in_depth: Whether what the episodes need that are there is looked at, too.
     """
@@ -328,21 +400,28 @@ def _pack(
         return bytes.fromhex(oid) in but
 
     def is_settled(oid: ObjectId) -> bool:
-        return is_kept_back(oid) or target.objects.contains(oid)
+        return target.objects.contains(oid) or is_kept_back(oid)
 
-    names = known.names()
-    lacking = known.lacking(target.objects, names, but=but)
-    made = [obj for oid, obj in known.objects.made.items() if bytes.fromhex(oid) in lacking]
-    roots = known.everything(names) if in_depth else lacking
+    roots = known.everything(known.names()) if in_depth else lacking
     below = source.objects.closure(
         (oid for oid in source.objects.present(roots) if not is_kept_back(oid)),
         known=is_kept_back if in_depth else is_settled,
+        spread=known.spread(known.names()),
     )
-    ids = tuple(oid for oid in below.ids if not target.objects.contains(oid))
+    if in_depth:
+        found = {oid: one for oid, one in below.found.items() if not target.objects.contains(oid)}
+        below = below._replace(found=found)
+    return _parcel(known, target, Lack(lacking, below))
+
+
+def _parcel(known: Known, target: Side, lack: Lack) -> Parcel:
+    """Put together what the target lacks, with the records that name it."""
+    made = [obj for oid, obj in known.objects.made.items() if bytes.fromhex(oid) in lack.raw_ids]
+    found = lack.below.found
     # of what was taken back there may be nothing to bring
-    raw_ids = frozenset(lacking & _raw_ids(ids))
+    raw_ids = frozenset(lack.raw_ids & _raw_ids(found))
     records, yanks, transfers = list[Record](), list[tuple[Record, Yank]](), list[NameTransfer]()
-    for name in names:
+    for name in known.names():
         views, there = known.releases.views(name), target.refs.records(name)
         new = [view.record for one, view in views.items() if one not in there]
         marked = target.refs.yanks(name)
@@ -356,14 +435,13 @@ def _pack(
         if transfer.n_revisions or transfer.n_episodes:
             transfers.append(transfer)
     records.sort(key=lambda record: (record.generation, record.hash))
-    sizes = (found.size for found in source.objects.look_up(ids).values())
     return Parcel(
-        ids,
+        found,
         tuple(made),
         tuple(records),
         tuple(yanks),
         tuple(transfers),
-        sum(max(0, size) for size in sizes),
+        sum(max(0, one.size) for one in found.values()),
     )
 
 
@@ -393,9 +471,14 @@ def _bring(
 ) -> int:
     """Bring objects, then what was made, then records, then yanks; returns the bytes written."""
     written = 0
-    if parcel.ids:
+    if parcel.found:
         report = copy(
-            source.objects, target.objects, parcel.ids, on_progress=on_progress, is_own=is_own
+            source.objects,
+            target.objects,
+            parcel.found,
+            found=parcel.found,
+            on_progress=on_progress,
+            is_own=is_own,
         )
         written = report.bytes_written
     for obj in parcel.made:
