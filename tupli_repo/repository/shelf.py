@@ -12,7 +12,6 @@ from tupli_repo.errors import AmbiguousNameError, InvalidInputError, NotFoundErr
 from tupli_repo.odb.objects import Kind, ObjectId, is_id_prefix, shown
 from tupli_repo.odb.store import ObjectStore
 from tupli_repo.repository.episodes import Episodes
-from tupli_repo.repository.headers import listed
 from tupli_repo.repository.published.releases import Releases
 from tupli_repo.repository.published.revisions import FORCED_ID, Revisions
 from tupli_repo.repository.records import Provenances, Record, Records, Tombstones
@@ -101,17 +100,17 @@ class Shelf:
             return [oid for oid, _ in self._visible_benchmarks()]
         if kind is Kind.ARTIFACT:
             return [oid for oid, _ in self._visible_artifacts()]
-        return self._episodes.ids(
-            None, hidden=self.tombstones.hidden(), only_published=self._only_published
-        )
+        return self.episode_ids()
 
-    def episode_headers(self, chosen: BaseFilter | None = None) -> list[EpisodeHeader]:
-        """Return the headers of the visible episodes that match, by time and id.
+    def episode_ids(self, chosen: BaseFilter | None = None) -> list[ObjectId]:
+        """Return the ids of the visible episodes that match, in no order.
 
         Raises:
             CorruptObjectError: One is malformed.
         """
-        return listed(self.iter_episodes(chosen))
+        return self._episodes.ids(
+            chosen, hidden=self.tombstones.hidden(), only_published=self._only_published
+        )
 
     def iter_episodes(
         self, chosen: BaseFilter | None = None, *, skip: int = 0, limit: int | None = None

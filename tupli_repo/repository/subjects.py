@@ -103,7 +103,7 @@ class Subjects:
         if episodes is True or isinstance(episodes, BaseFilter):
             of_it = FilterEQ(key="benchmark_id", value=subject.id)
             chosen = of_it if episodes is True else FilterAND(filters=[of_it, episodes])
-            return frozenset(ObjectId(h.id) for h in self._shelf.episode_headers(chosen))
+            return frozenset(self._shelf.episode_ids(chosen))
         found = self.visible_episodes(episodes)
         others = sorted(one for one, benchmark in found.items() if benchmark != subject.id)
         if others:

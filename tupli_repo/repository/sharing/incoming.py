@@ -6,9 +6,17 @@ take episodes back in nobody's name.
 """
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from typing import Any
 
 from tupli_repo.codec.columns import Places
-from tupli_repo.codec.episode import Layout, decode_layout, decode_record, rows_of
+from tupli_repo.codec.episode import (
+    Layout,
+    decode_layout,
+    decode_record,
+    decode_records,
+    rows_of,
+)
 from tupli_repo.codec.records import ArtifactBody, BenchmarkBody, ProvenanceBody, parse_body
 from tupli_repo.errors import CorruptObjectError
 from tupli_repo.odb.objects import Kind, Object, ObjectId
@@ -21,6 +29,7 @@ from tupli_repo.repository.sharing.known import Known, Side
 from tupli_repo.repository.sharing.transfers import Lack
 
 _SHOWN_DIGITS = 12
+_AT_ONCE = 256
 _N_LINKS = {Kind.BENCHMARK: 1, Kind.EPISODE: 2}  # an environment; a benchmark and a layout
 _READERS: Mapping[Kind, Callable[[bytes], object]] = {
     Kind.ARTIFACT: lambda body: parse_body(ArtifactBody, body),
@@ -46,6 +55,7 @@ class Incoming:
         self._layouts: dict[ObjectId, Layout | None] = {}
         self._fitting: set[tuple[ObjectId, int, bool, int]] = set()
         self._linked: dict[Kind, dict[ObjectId, ObjectId]] = {Kind.BENCHMARK: {}, Kind.BLOB: {}}
+        self._waiting: list[tuple[ObjectId, Object]] = []
         self._damage: CorruptObjectError | None = None
 
     def see(self, oid: ObjectId, obj: Object) -> None:
@@ -57,7 +67,9 @@ class Incoming:
             return
         try:
             if obj.kind is Kind.EPISODE:
-                self._see_episode(oid, obj)
+                self._waiting.append((oid, obj))
+                if len(self._waiting) >= _AT_ONCE:
+                    self._see_episodes()
             else:
                 _READERS[obj.kind](obj.body)
         except CorruptObjectError as err:
@@ -85,6 +97,7 @@ class Incoming:
         for oid, found in here.look_up(twins).items():
             if found.kind is not Kind.EPISODE:
                 raise _unfit(oid, Kind.EPISODE, f"it is of kind '{found.kind}'")
+        self._see_episodes()
         if self._damage is not None:
             raise self._damage
         self._check_links(lack.below.found)
@@ -98,8 +111,22 @@ class Incoming:
                     if view in heads:
                         _check_digest(view, known.releases)
 
-    def _see_episode(self, oid: ObjectId, obj: Object) -> None:
-        record, (benchmark, layout_id, *blobs) = decode_record(obj.body), obj.links
+    def _see_episodes(self) -> None:
+        """Look at the episodes that wait for it; many are decoded at once."""
+        waiting, self._waiting = self._waiting, []
+        with suppress(CorruptObjectError):
+            records = decode_records([obj.body for _, obj in waiting])
+            for (oid, obj), record in zip(waiting, records, strict=True):
+                self._see_episode(oid, obj, record)
+            return
+        for oid, obj in waiting:  # which of them is it?
+            try:
+                self._see_episode(oid, obj, decode_record(obj.body))
+            except CorruptObjectError as err:
+                self._damage = self._damage or _unfit(oid, obj.kind, err.reason)
+
+    def _see_episode(self, oid: ObjectId, obj: Object, record: Mapping[str, Any]) -> None:
+        benchmark, layout_id, *blobs = obj.links
         self._linked[Kind.BENCHMARK][benchmark] = oid
         self._linked[Kind.BLOB].update(dict.fromkeys(obj.links[1:], oid))
         like = layout_id, record["n_steps"], record["final_observation"], len(blobs)
