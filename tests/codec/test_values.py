@@ -13,13 +13,43 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import json_values, same
-from tupli_repo.codec.values import dtype_name, dump_json, load_json, parse_dtype
+from tupli_repo.codec.values import dtype_name, dump_json, load_json, parse_dtype, size_bound
 from tupli_repo.errors import CorruptObjectError, EncodingError
 
 
 @given(json_values())
 def test_every_value_comes_back_in_value_and_type(value):
     assert same(load_json(dump_json(value)), value)
+
+
+@given(st.dictionaries(st.text(max_size=9), json_values(), max_size=5))
+def test_a_value_that_has_a_bound_can_be_stored_within_it(value):
+    bound = size_bound(value)
+    assert math.isinf(bound) or len(dump_json(value)) <= bound
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {},
+        {"a": "\x00" * 50, "": {"\x01" * 9: None}},
+        {"#f": "nan"},
+        {"#": {"#": {"#": True}}},
+        {"n": -(10**3000), "x": math.nan, "y": -1.2345678901234567e-300},
+    ],
+    ids=["empty", "escapes", "tag", "tags", "numbers"],
+)
+def test_plain_dictionaries_have_a_bound(value):
+    assert len(dump_json(value)) <= size_bound(value) < math.inf
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"a": object()}, {"a": [1]}, {"é": 1}, {1: 2}, {"n": 1 << 16_000}, {"s": "\ud800"}],
+    ids=["object", "list", "key", "number", "digits", "text"],
+)
+def test_what_needs_a_closer_look_has_no_bound(value):
+    assert size_bound(value) == math.inf
 
 
 @given(st.dictionaries(st.text(max_size=3), st.integers(), max_size=5))

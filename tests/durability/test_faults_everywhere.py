@@ -190,7 +190,7 @@ def lied_to(scenario: Scenario, step: int, lie: Lie, *, on_read: bool) -> LyingF
 @pytest.mark.parametrize("on_read", [False, True], ids=["write", "read"])
 def test_a_disk_that_lies_is_never_believed(name: str, on_read: bool) -> None:
     scenario = next(one for one in SCENARIOS if one.name == name)
-    for n, step in enumerate(range(1, 400, 53 if on_read else 4)):
+    for n, step in enumerate(range(1, 400, 23 if on_read else 4)):
         fs = lied_to(scenario, step, LIES[n % 4], on_read=on_read)
         if fs.lied is None:
             assert n > 1

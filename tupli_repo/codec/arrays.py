@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tupli_repo.codec.values import dtype_name
+from tupli_repo.codec.values import dtype_name, little_endian
 from tupli_repo.errors import EncodingError
 
 Items = Sequence[Any] | NDArray[Any]
@@ -38,8 +38,10 @@ def stack(
     if not len(samples):
         return np.empty((0, *(shape or ())), dtype=prefer or "<f8")
     if isinstance(samples, np.ndarray):
+        if type(samples) is not np.ndarray:  # numpy.ma takes long to import
+            _refuse_mask(samples, name)
         dtype_name(samples.dtype, name=name)
-        return samples.astype(samples.dtype.newbyteorder("<"), copy=False)
+        return little_endian(samples)
     alike = _stack_alike(samples, prefer)
     if alike is not None:
         return alike
@@ -129,10 +131,7 @@ def _common(one: np.dtype[Any], other: np.dtype[Any], name: str) -> np.dtype[Any
 
 
 def _as_array(sample: Any, name: str, prefer: str | None) -> NDArray[Any]:
-    if isinstance(sample, np.ma.MaskedArray):
-        raise EncodingError(
-            f"'{name}' is a masked array, whose mask cannot be stored", hint="fill it first"
-        )
+    _refuse_mask(sample, name)
     if isinstance(sample, (np.ndarray, np.generic)):
         return np.asarray(sample)
     if sample is None or isinstance(sample, (str, bytes, Mapping)):
@@ -149,6 +148,13 @@ def _as_array(sample: Any, name: str, prefer: str | None) -> NDArray[Any]:
         if same:
             return narrow
     return array
+
+
+def _refuse_mask(sample: Any, name: str) -> None:
+    if isinstance(sample, np.ma.MaskedArray):
+        raise EncodingError(
+            f"'{name}' is a masked array, whose mask cannot be stored", hint="fill it first"
+        )
 
 
 def _check_exact(arrays: Sequence[NDArray[Any]], stacked: NDArray[Any], name: str) -> None:

@@ -178,7 +178,7 @@ def encode(
     columns = columns_from_samples(observation.tree, observations, "observations")
     n_seen = dict.fromkeys(columns, len(observations))
     columns |= columns_from_samples(action.tree, actions, "actions")
-    columns["rewards"] = stack(_numbers(steps.rewards), "rewards")
+    columns["rewards"] = stack(_numbers(_unmapped(steps.rewards)), "rewards")
     columns["terminated"] = np.asarray(steps.terminated, dtype=bool)
     columns["truncated"] = np.asarray(steps.truncated, dtype=bool)
     problems: list[EncodingError] = []

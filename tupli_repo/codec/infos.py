@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 
 from tupli_repo.codec.arrays import stack
 from tupli_repo.codec.samples import OFFSETS, Columns, escape, unescape
-from tupli_repo.codec.values import dump_json, load_json, loses_its_end
+from tupli_repo.codec.values import (
+    SMALL_JSON_BYTES,
+    dump_json,
+    load_json,
+    loses_its_end,
+    size_bound,
+)
 from tupli_repo.codec.views import View
 from tupli_repo.errors import CorruptObjectError, EncodingError
 
@@ -35,7 +41,7 @@ def storable_items(value: Any, name: str, problems: list[EncodingError]) -> Any:
         problems.append(EncodingError(f"'{name}' is a '{kind}', where a dictionary is due"))
         return {}
     kept, sizes = dict(value), {}
-    if not kept:
+    if size_bound(value) <= SMALL_JSON_BYTES:
         return kept
     with suppress(EncodingError):
         dump_json(kept, name=name)

@@ -61,6 +61,8 @@ def columns_from_samples(tree: Tree, samples: Items, name: str) -> Columns:
     Raises:
         EncodingError: The samples do not fit the tree, or differ in shape; the message says where.
     """
+    if tree["type"] in LEAVES:
+        return {name: stack(samples, name, prefer=tree.get("dtype"), shape=leaf_shape(tree))}
     match tree["type"]:
         case "Text":
             texts = [_encoded(sample, f"{name}[{i}]") for i, sample in enumerate(samples)]
@@ -72,15 +74,13 @@ def columns_from_samples(tree: Tree, samples: Items, name: str) -> Columns:
             return _columns_of_graphs(tree, samples, name)
         case "OneOf":
             return _columns_of_choices(tree, samples, name)
-        case "Dict" | "Tuple":
-            columns: Columns = {}
-            for key, sub, parts in _parts_of_samples(tree, samples, name):
-                part = columns_from_samples(sub, parts, f"{name}/{escape(key)}")
-                if not columns.keys().isdisjoint(part):
-                    raise EncodingError(f"'{name}' has two keys that read '{key}'")
-                columns |= part
-            return columns
-    return {name: stack(samples, name, prefer=tree.get("dtype"), shape=leaf_shape(tree))}
+    columns: Columns = {}  # a Dict or a Tuple
+    for key, sub, parts in _parts_of_samples(tree, samples, name):
+        part = columns_from_samples(sub, parts, f"{name}/{escape(key)}")
+        if not columns.keys().isdisjoint(part):
+            raise EncodingError(f"'{name}' has two keys that read '{key}'")
+        columns |= part
+    return columns
 
 
 def column_names(tree: Tree, name: str) -> list[str]:

@@ -143,7 +143,10 @@ def described(space: Space[Any] | None, sample: Any) -> Described:
         key = ("Box", space.dtype, space.shape, *bounds)
     elif type(space) is spaces.Discrete:
         key = ("Discrete", int(space.n), int(space.start), np.dtype(space.dtype))
-    if space is None or key is None:
+    if space is None:
+        tree = infer_tree(sample)
+        return _UNKNOWN if tree is UNKNOWN else Described(tree, None)
+    if key is None:
         return Described(tree_for(space, sample), None)
     known = _KNOWN.get(key)
     if known is None:
@@ -157,6 +160,7 @@ def described(space: Space[Any] | None, sample: Any) -> Described:
     return known
 
 
+_UNKNOWN = Described(UNKNOWN, "Array")
 _KNOWN: dict[Hashable, Described] = {}
 _MAX_KNOWN = 64
 

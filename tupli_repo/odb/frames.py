@@ -9,6 +9,7 @@ given, or raises `FrameError`; memory stays near that limit whatever the input. 
 up to four bytes in a row were changed is never accepted.
 """
 
+from collections import deque
 from struct import Struct
 from threading import local
 from zlib import crc32
@@ -19,7 +20,9 @@ LEVEL = 3
 MAX_WINDOW_BYTES = 128 << 20
 _SEAL = Struct("<III")  # the magic of a skippable frame, the length of what follows, CRC-32
 _SEAL_MAGIC = 0x184D2A54
-_PER_THREAD = local()  # contexts are expensive to make and not safe to share
+_IDLE: deque[zstandard.ZstdCompressor] = deque(maxlen=8)
+"""Contexts are expensive to make, and not safe to share: one is taken out while it is used."""
+_PER_THREAD = local()  # the same for decompressing
 
 
 class FrameError(ValueError):
@@ -32,12 +35,14 @@ def compress(data: bytes) -> bytes:
     Args:
         data: At least one byte.
     """
-    context = getattr(_PER_THREAD, "compressor", None)
-    if context is None:
-        context = _PER_THREAD.compressor = zstandard.ZstdCompressor(
+    try:
+        context = _IDLE.pop()
+    except IndexError:
+        context = zstandard.ZstdCompressor(
             level=LEVEL, write_checksum=True, write_content_size=True
         )
     frame: bytes = context.compress(data)
+    _IDLE.append(context)
     return frame + _seal(frame)
 
 

@@ -1,6 +1,7 @@
 """Journals: one writer's unsealed pack, read by anyone at any time.
 
-A journal grows by whole appends: the data blocks and the record block of an episode in one write.
+A journal grows by whole appends: the data blocks and the record blocks of an episode, or of some
+that were gathered, in one write.
 It has no directory; readers scan its blocks from where they left off.
 
 What a crash cut off at its end was never acknowledged and is passed over: the beginning of a block,

@@ -6,22 +6,34 @@ seals instead, so that the bytes are written anew. A journal that is gone was se
 took this process for dead: what they did not see any more is written again. What somebody has
 damaged is lost, which is told once; the rest of it is written again.
 
+What is gathered waits for a moment to be written with others, and is compressed meanwhile. It is
+kept until it is written, whatever fails.
+
 Invariant: what `append` accepted is in a journal or pack that every reader finds; after `sync` it
-is on the disk itself.
+is on the disk itself, and so is what was gathered.
 """
 
 import os
 import sys
+import time
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 
 from tupli_repo.errors import CorruptObjectError, StorageIOError
 from tupli_repo.odb.files import RepositoryFiles
+from tupli_repo.odb.gathered import Group, size_of
 from tupli_repo.odb.journal import JournalWriter, Rescued, seal
 from tupli_repo.odb.locks import ThreadLock
 from tupli_repo.odb.objects import Kind, ObjectId, decode
 from tupli_repo.odb.pack import TARGET_BYTES, packed_ids
 
+GROUP_BYTES = 1 << 20
+"""So much is gathered before it is compressed; many blocks, so that few are not full."""
+WAITING_BYTES = 8 << 20
+"""So much may wait to be written, and one more episode."""
+GATHER_S = 0.5
+"""Whoever comes later than this after what was written last writes everything."""
 _SHOWN_DIGITS = 12
 _MOST_SHOWN = 5
 
@@ -42,6 +54,10 @@ class Writer:
         self._finished: list[JournalWriter] = []  # not appended to any more, not sealed yet
         self._is_doubtful = False  # an fsync failed, or a journal is closed and not sealed
         self._damage: list[CorruptObjectError] = []  # not told yet
+        self._gathered: list[tuple[ObjectId, Kind, bytes]] = []
+        self._gathered_bytes = 0
+        self._groups: deque[Group] = deque()  # of what was gathered before
+        self._written_at = 0.0
         self._pid = os.getpid()
 
     def append(self, objects: Sequence[tuple[ObjectId, Kind, bytes]]) -> None:
@@ -53,25 +69,44 @@ class Writer:
         """
         with self._lock:
             self._disown_after_fork()
-            if self._current is None:
-                self._current = JournalWriter(self._files)
-            try:
-                self._current.append(objects)
-            except BaseException:  # Ctrl-C too: its end may be torn
-                self._retire()
-                raise
-            if self._current.is_gone():
-                self.seal()
-            elif self._current.size_bytes >= self._target_bytes:
-                with suppress(StorageIOError):  # the objects are in: `sync` tries again, and tells
-                    self.seal()
+            self._write_gathered()
+            self._write(objects)
+            self._seal_if_due()
+
+    def gather(self, objects: Sequence[tuple[ObjectId, Kind, bytes]]) -> None:
+        """Add encoded objects, as `append` does, at the latest when `sync` or `seal` is called.
+
+        Until then whoever asks this writer for its `journal` finds them, but nobody else may.
+
+        Raises:
+            StorageIOError: The disk refused these objects, or earlier ones, which are kept.
+            CorruptObjectError: As of `append`.
+        """
+        with self._lock:
+            self._disown_after_fork()
+            if self._current is None or time.monotonic() - self._written_at >= GATHER_S:
+                self.append(objects)
+                return
+            self._gathered += objects
+            self._gathered_bytes += size_of(objects)
+            if self._gathered_bytes >= GROUP_BYTES:
+                self._group()
+                self._write_groups(but_bytes=WAITING_BYTES)
+                self._seal_if_due()
 
     def journal(self, name: str) -> JournalWriter | None:
-        """Return the journal of that file name this process appends to; None where it does not."""
+        """Return the journal of that file name this process appends to; None where it does not.
+
+        Raises:
+            StorageIOError: The disk refused what is to be in it.
+        """
         with self._lock:
             self._disown_after_fork()
             current = self._current
-            return current if current is not None and current.path.name == name else None
+            if current is None or current.path.name != name:
+                return None
+            self._write_gathered()
+            return current
 
     def sync(self) -> None:
         """Return when everything appended is on the disk itself.
@@ -85,6 +120,7 @@ class Writer:
             if self._is_doubtful:
                 self.seal()
                 return
+            self._write_gathered()
             try:
                 for journal in self._finished:
                     journal.sync()
@@ -107,6 +143,7 @@ class Writer:
         """
         with self._lock:
             self._disown_after_fork()
+            self._write_gathered()
             self._retire()
             while self._finished:
                 journal, self._is_doubtful = self._finished[-1], True
@@ -125,6 +162,48 @@ class Writer:
             self._is_doubtful = False
             if self._damage:
                 raise self._damage.pop(0)
+
+    def _group(self) -> None:
+        """Let what was gathered be compressed."""
+        self._groups.append(Group(self._gathered, self._current))
+        self._gathered, self._gathered_bytes = [], 0
+
+    def _write_gathered(self) -> None:
+        """Write everything that waits."""
+        if self._gathered:
+            self._group()
+        self._write_groups(but_bytes=0)
+
+    def _write_groups(self, *, but_bytes: int) -> None:
+        """Write the groups that are compressed, and others until so many bytes are left."""
+        while self._groups:
+            waiting = sum(group.size_bytes for group in self._groups)
+            if waiting <= but_bytes and not self._groups[0].is_ready:
+                return
+            self._write(self._groups[0])
+            del self._groups[0]
+
+    def _write(self, objects: Group | Sequence[tuple[ObjectId, Kind, bytes]]) -> None:
+        if self._current is None:
+            self._current = JournalWriter(self._files)
+        try:
+            if isinstance(objects, Group):
+                self._current.write(objects.blocks_for(self._current))
+            else:
+                self._current.append(objects)
+        except BaseException:  # Ctrl-C too: its end may be torn
+            self._retire()
+            raise
+        self._written_at = time.monotonic()
+
+    def _seal_if_due(self) -> None:
+        if self._current is None:
+            return
+        if self._current.is_gone():
+            self.seal()
+        elif self._current.size_bytes >= self._target_bytes:
+            with suppress(StorageIOError):  # the objects are in: `sync` tries again, and tells
+                self.seal()
 
     def _rewrite(self, gone: JournalWriter) -> None:
         """Pack what whoever sealed the journal has not seen any more, as far as it is whole."""
@@ -147,6 +226,7 @@ class Writer:
             self._pid = os.getpid()
             self._current, self._finished, self._is_doubtful = None, [], False
             self._damage = []
+            self._gathered, self._gathered_bytes, self._groups = [], 0, deque()
 
 
 def _loss(journal: JournalWriter, found: Rescued) -> CorruptObjectError:

@@ -1,7 +1,7 @@
 """Episodes between the object store and the codec.
 
 An episode is one record that links its benchmark, its layout and its data blobs, in this order. It
-is appended to the writer's journal in one write.
+is appended to the writer's journal in one write, in a batch perhaps with others.
 
 Invariant: an episode that is listed has everything it links.
 """
