@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.faults import RecordingFileSystem
 from tests.test_storage import episode, query
 from tupli_repo.catalog import catalog_path
 from tupli_repo.errors import InvalidInputError
@@ -108,6 +109,7 @@ def test_what_is_gone_through_stays_as_it_was_found(tmp_path: Path):
 
 def test_somebody_is_told_while_packs_are_read(tmp_path: Path):
     storage = recorded(tmp_path)
+    shutil.rmtree(catalog_of(storage))
     told: list[tuple[int, int]] = []
     storage.on_indexing(lambda done, of: told.append((done, of)))
     storage.list_episodes()
@@ -176,3 +178,14 @@ def test_whoever_removes_its_files_all_the_time_changes_no_listing(tmp_path: Pat
         finally:
             is_over.set()
         removing.result()
+
+
+def test_what_a_process_has_sealed_is_in_the_catalog_already(tmp_path):
+    storage = FileStorage(tmp_path)
+    walk = storage.store_benchmark(query("walk")).id
+    storage.record_episode(episode(walk))
+    storage.close()
+    disk = RecordingFileSystem()
+    assert FileStorage(tmp_path, fs=disk).count_episodes() == {walk: 1}
+    blocks = [call for call in disk.calls if call.path.suffix == ".pack" and call.name == "read"]
+    assert len(blocks) <= 3  # its beginning, its end and its directory; no block

@@ -100,6 +100,18 @@ class Catalog:
             segments += self._fresh_segments(fresh)
             return Found(segments, self._members(groups), wanted)
 
+    def keep(self, packs: Collection[str]) -> None:
+        """Have the files of some packs, so that `find` need not make them later.
+
+        Raises:
+            CorruptObjectError: A pack is damaged.
+        """
+        with self._lock:
+            for name in packs:
+                if name not in self._packs and self._stored_segments(name) is None:
+                    for part, data in enumerate(self._made(name)):
+                        self._kept(_segment_name(name, part), data)
+
     def published_in(self, ids: Collection[str], groups: Groups) -> dict[str, tuple[str, ...]]:
         """Return the groups, sorted, in which each of some episodes is published.
 

@@ -107,6 +107,11 @@ class Places:
         self._pieces: dict[int, list[_Piece]] = {}
         for piece in pieces:
             self._pieces.setdefault(piece.blob, []).append(piece)
+        self._shared = {
+            number
+            for number, some in self._pieces.items()
+            if all(piece.stop - piece.start == self.rows[piece.column] for piece in some)
+        }
 
     def blobs(self, only: Collection[str]) -> list[int]:
         """Return the numbers of the blobs that hold some columns, in order."""
@@ -118,9 +123,7 @@ class Places:
 
     def is_shared(self, number: int) -> bool:
         """Whether a blob holds whole columns, so that those of many episodes are filled at once."""
-        return all(
-            piece.stop - piece.start == self.rows[piece.column] for piece in self._pieces[number]
-        )
+        return number in self._shared
 
     def fill(self, number: int, bodies: Sequence[Body], into: Mapping[str, NDArray[Any]]) -> None:
         """Fill the columns of some episodes with what lies in one blob of each.

@@ -142,9 +142,15 @@ class ObjectStore:
         """Turn this process's journals into sealed packs."""
         self._writer.seal()
 
-    def close(self) -> None:
-        """Seal and tidy up; also done at interpreter exit. The store stays usable."""
+    def close(self) -> list[str]:
+        """Seal and tidy up; also done at interpreter exit. The store stays usable.
+
+        Returns:
+            The names of the packs this process has made since the last time.
+        """
         _close(self._writer, self._files)
+        made, self._writer.sealed = self._writer.sealed, []
+        return made
 
     def read(self, oid: ObjectId) -> Object:
         """Return one object, verified.

@@ -44,6 +44,9 @@ class Writer:
     Args:
         files: The repository's files.
         target_bytes: The size at which a journal is sealed.
+
+    Attributes:
+        sealed: The names of the packs it has made.
     """
 
     def __init__(self, files: RepositoryFiles, *, target_bytes: int = TARGET_BYTES) -> None:
@@ -54,6 +57,7 @@ class Writer:
         self._finished: list[JournalWriter] = []  # not appended to any more, not sealed yet
         self._is_doubtful = False  # an fsync failed, or a journal is closed and not sealed
         self._damage: list[CorruptObjectError] = []  # not told yet
+        self.sealed: list[str] = []
         self._gathered: list[tuple[ObjectId, Kind, bytes]] = []
         self._gathered_bytes = 0
         self._groups: deque[Group] = deque()  # of what was gathered before
@@ -153,7 +157,7 @@ class Writer:
                     if sys.platform == "win32":  # no open file can be moved there
                         journal.close()
                     try:
-                        seal(self._files, journal.path)
+                        self.sealed += [path.name for path in seal(self._files, journal.path)]
                     except (FileNotFoundError, CorruptObjectError):
                         self._rewrite(journal)  # somebody has sealed it just now, or damaged it
                 self._finished.remove(journal)
@@ -225,7 +229,7 @@ class Writer:
         if self._pid != os.getpid():
             self._pid = os.getpid()
             self._current, self._finished, self._is_doubtful = None, [], False
-            self._damage = []
+            self._damage, self.sealed = [], []
             self._gathered, self._gathered_bytes, self._groups = [], 0, deque()
 
 

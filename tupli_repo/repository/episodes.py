@@ -7,6 +7,7 @@ Invariant: an episode that is listed has everything it links.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from copy import copy
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -31,7 +32,7 @@ from tupli_repo.codec import episode as codec
 from tupli_repo.codec.columns import MakeArray, make_array
 from tupli_repo.codec.episode import EpisodeData, Layout, Steps
 from tupli_repo.codec.tuples import final_state_of, tuples_from_steps
-from tupli_repo.errors import CorruptObjectError, EncodingError, NotFoundError
+from tupli_repo.errors import CorruptObjectError, EncodingError, NotFoundError, TupliError
 from tupli_repo.odb.block_file import BlockFile
 from tupli_repo.odb.objects import Kind, Named, Object, ObjectId, named
 from tupli_repo.odb.store import ObjectStore
@@ -183,6 +184,13 @@ class Episodes:
     ) -> Tally:
         """Return how many `select` finds."""
         return self._find(self._wanted(chosen, hidden, only_published=only_published)).tally()
+
+    def index(self, packs: Sequence[str]) -> None:
+        """Catalogue packs that were made just now, as far as that is possible."""
+        if packs:
+            with suppress(TupliError, _PackGoneError):  # whoever lists them is told
+                self._store.refresh()
+                self._catalog.keep(packs)
 
     def on_indexing(self, tell: OnProgress | None) -> None:
         """Have somebody told how many packs of how many are read for the catalog."""

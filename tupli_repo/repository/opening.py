@@ -172,10 +172,12 @@ class OpenRepository:
     def close(self) -> None:
         """Seal this process's journal. The repository stays usable.
 
+        What is in it is catalogued at once, so that the next listing here need not wait for it.
+
         Raises:
             StorageIOError: The disk refused; what was recorded stays readable.
         """
-        self._store.close()
+        self._episodes.index(self._store.close())
 
     def on_indexing(self, tell: Callable[[int, int], None] | None) -> None:
         """Have somebody told while packs are read for the first time, before they are listed.
