@@ -33,23 +33,63 @@ def d4rl_arrays(episodes: LoadedEpisodes, kept: NDArray[np.bool_]) -> dict[str, 
     Raises:
         InvalidInputError: The spaces are composite, or the episodes have different shapes.
     """
+    spans = episodes.spans
+    if not spans:
+        return {name: np.empty(0, bool if name in _FLAGS else np.float64) for name in _D4RL}
     _check_alike(episodes, ("observations", *_COLUMNS.values()))
-    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in _D4RL}
-    at = 0
-    for _, data in episodes:
-        columns, n = data.columns, data.n_steps
-        keep = kept[at : at + n].copy()
-        at += n
-        observations = columns["observations"]
-        if len(observations) == n:
-            keep[-1] &= columns["terminated"][-1]
-            observations = np.concatenate([observations, observations[-1:]])
-        parts["observations"].append(observations[:-1][keep])
-        parts["next_observations"].append(observations[1:][keep])
-        for target, name in _COLUMNS.items():
-            parts[target].append(columns[name][keep])
-    empty = {name: np.empty(0, bool if name in _FLAGS else np.float64) for name in _D4RL}
-    return {name: np.concatenate(p) if p else empty[name] for name, p in parts.items()}
+    steps = [_Steps(episodes, number, kept) for number in range(len(spans))]
+    order = None if len(steps) == 1 else np.argsort(np.concatenate([s.numbers() for s in steps]))
+    found: dict[str, NDArray[Any]] = {}
+    for target in _D4RL:
+        parts = [of_span.taken(target) for of_span in steps]
+        found[target] = parts[0] if order is None else np.concatenate(parts)[order]
+    return found
+
+
+class _Steps:
+    """The wanted steps of the episodes that share a layout.
+
+    Where the observation after the last action was never known, an episode that terminated repeats
+    its last one, and one that did not loses its last step.
+
+    Args:
+        episodes: The episodes.
+        number: The number of the span.
+        kept: Which steps of all episodes are wanted.
+    """
+
+    def __init__(self, episodes: LoadedEpisodes, number: int, kept: NDArray[np.bool_]) -> None:
+        span = episodes.spans[number]
+        here = episodes.place_table[:, 0] == number
+        self._columns = span.columns
+        self._starts = episodes.starts_of(span, "observations")
+        self._lengths = episodes.n_steps[here]
+        self._ends = np.cumsum(self._lengths)
+        self._first = (np.cumsum(episodes.n_steps) - episodes.n_steps)[here]
+        lacks_final = np.diff(self._starts) == self._lengths
+        self._repeated = self._ends[lacks_final] - 1
+        self._keep = kept[self._counted_from(self._first)]
+        self._keep[self._repeated] &= self._columns["terminated"][self._repeated]
+
+    def numbers(self) -> NDArray[np.int64]:
+        """Return their numbers among all steps."""
+        return self._counted_from(self._first)[self._keep]
+
+    def taken(self, target: str) -> NDArray[Any]:
+        """Return one of the arrays, as far as it is of these steps."""
+        if target in _COLUMNS:
+            return self._columns[_COLUMNS[target]][self._keep]
+        rows = self._counted_from(self._starts[:-1])
+        if target == "next_observations":
+            rows += 1
+            rows[self._repeated] -= 1
+        return self._columns["observations"][rows[self._keep]]
+
+    def _counted_from(self, starts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Of each step a number, counted on from that of the first in its episode."""
+        rows = np.repeat(starts - (self._ends - self._lengths), self._lengths)
+        rows += np.arange(len(rows))
+        return rows
 
 
 def is_part(column: str, name: str) -> bool:
@@ -61,8 +101,9 @@ def _check_alike(episodes: LoadedEpisodes, names: Sequence[str]) -> None:
     """Check that the episodes have these columns, a row per step, of the same shape."""
     hint = "columns() gives every column; filter the dataset, or take episodes one by one"
     first: tuple[str, dict[str, NDArray[Any]]] | None = None
-    for header, data in episodes:
-        columns, oid = data.columns, header.id[:12]
+    for number, span in enumerate(episodes.spans):
+        columns = span.columns
+        oid = episodes.ids[int(np.argmax(episodes.place_table[:, 0] == number))][:12]
         for name in names:
             if name not in columns or f"{name}#offsets" in columns:
                 parts = ", ".join(f"'{c}'" for c in columns if is_part(c, name))

@@ -28,8 +28,8 @@ from tupli_repo.parsers import (
 )
 from tupli_repo.repository import Repository
 from tupli_repo.repository.episodes import episode_item
-from tupli_repo.repository.loading import LoadedEpisodes
-from tupli_repo.repository.transitions import steps_of
+from tupli_repo.repository.loading import LoadedEpisodes, names_of
+from tupli_repo.repository.transitions import Numbers, steps_of
 from tupli_repo.schema import BaseFilter, BenchmarkHeader, EpisodeHeader, EpisodeItem, RLTuple
 from tupli_repo.storage import TupliStorage
 
@@ -264,7 +264,7 @@ class TupliDataset:
                 "columns() gives whole episodes, and this dataset has a step filter",
                 hint="convert_to_d4rl_format() gives the steps that pass it",
             )
-        asked = None if only is None else [only] if isinstance(only, str) else list(only)
+        asked = names_of(only)
         if asked is None or self._data is not None:
             found = self._columns_loaded().columns()
         else:
@@ -273,7 +273,7 @@ class TupliDataset:
             return found
         chosen = {name: [c for c in found if is_part(c, name)] for name in asked}
         unknown = [name for name, parts in chosen.items() if not parts]
-        if unknown and self._headers:
+        if unknown and len(self.episode_lengths):
             raise InvalidInputError(
                 f"there is no column '{unknown[0]}'",
                 hint="columns() without 'only' gives all there are",
@@ -281,7 +281,7 @@ class TupliDataset:
         return {name: found[name] for parts in chosen.values() for name in parts}
 
     def transitions(
-        self, steps: Sequence[int] | NDArray[np.int64], only: str | Collection[str] | None = None
+        self, steps: Numbers, only: str | Collection[str] | None = None
     ) -> dict[str, NDArray[Any]]:
         """Return some of the N steps as arrays, without loading the others.
 
@@ -294,19 +294,19 @@ class TupliDataset:
             taken in, and ``next_observations``, which are never of the next episode.
 
         Raises:
-            InvalidInputError: There is no such step, a step filter is set, the observation after
-                one was never recorded, or a wanted column has no row per step in all episodes.
+            InvalidInputError: There is no such step or column, a step filter is set, the
+                observation after one was never recorded, or a wanted column has no row per step in
+                all episodes.
         """
         if self._tuple_filters:
             raise InvalidInputError(
                 "transitions() counts all steps, and this dataset has a step filter",
                 hint="convert_to_d4rl_format() gives the steps that pass it",
             )
-        numbers = np.asarray(steps, dtype=np.int64).reshape(-1)
-        asked = [only] if isinstance(only, str) else only
+        asked = names_of(only)
         if self._data is None and isinstance(self.storage, Repository):
-            return self.storage.read_steps(self._selection, numbers, only=asked)
-        return steps_of(self._columns_loaded(), numbers, asked)
+            return self.storage.read_steps(self._selection, steps, only=asked)
+        return steps_of(self._columns_loaded(), steps, asked)
 
     @property
     def episode_lengths(self) -> NDArray[np.int64]:
@@ -340,7 +340,7 @@ class TupliDataset:
         Raises:
             InvalidInputError: The spaces are composite, or the episodes have different shapes.
         """
-        return d4rl_arrays(self._loaded(), self._kept_steps)
+        return d4rl_arrays(self._columns_loaded(), self._kept_steps)
 
     def convert_to_dataframe(self) -> Any:
         """Return a pandas DataFrame with a row per step and the columns of D4RL's format.
@@ -444,7 +444,7 @@ class TupliDataset:
     def _kept_steps(self) -> NDArray[np.bool_]:
         """Whether each step passes the step filters, shape (N,)."""
         if not self._tuple_filters:
-            return np.ones(len(self._all_steps), dtype=bool)
+            return np.ones(int(self._columns_loaded().n_steps.sum()), dtype=bool)
         passes = (all(keep(step) for keep in self._tuple_filters) for step in self._all_steps)
         return np.fromiter(passes, dtype=bool, count=len(self._all_steps))
 

@@ -61,6 +61,15 @@ class Selection(NamedTuple):
     parts: list[Parts]
     benchmarks: set[str]
 
+    def some(self, numbers: Sequence[int]) -> "Selection":
+        """Return some of the episodes, by their numbers; the benchmarks stay."""
+        return Selection(
+            [self.ids[number] for number in numbers],
+            [self.n_tuples[number] for number in numbers],
+            [self.parts[number] for number in numbers],
+            self.benchmarks,
+        )
+
 
 class Tally(NamedTuple):
     """How many episodes were found.
@@ -259,7 +268,9 @@ def _chosen_in(place: _Labelled, numbers: Numbers) -> Iterator[tuple[str, int, P
 def _benchmarks_in(place: _Labelled, numbers: Numbers) -> set[str]:
     column = place.column("benchmark_id")
     assert column is not None
-    return {column.words[code] for code in np.unique(column.codes[numbers]).tolist()}
+    return {
+        column.words[code] for code in np.flatnonzero(np.bincount(column.codes[numbers])).tolist()
+    }
 
 
 def _texts(ids: Ids) -> list[str]:

@@ -10,7 +10,7 @@ Invariant: `decode_columns(specs, encode_columns(columns))` gives the same array
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import prod
 from typing import Any, NamedTuple
 
@@ -103,7 +103,6 @@ class Places:
         pieces = _checked_pieces(specs, rows, n_blobs)
         self.rows = tuple(rows)
         self._names = [spec.name for spec in specs]
-        self._by_column: dict[int, list[_Piece]] = {}
         self._pieces: dict[int, list[_Piece]] = {}
         for piece in pieces:
             self._pieces.setdefault(piece.blob, []).append(piece)
@@ -180,12 +179,17 @@ class Places:
             steps = (n_rows, n_bytes // item_bytes * n_rows)  # of components, of their bytes
             target[:] = np.ndarray(target.shape, np.uint8, body.raw, start + at, steps)
 
+    @cached_property
+    def _by_column(self) -> list[list[_Piece]]:
+        found: list[list[_Piece]] = [[] for _ in self._names]
+        for pieces in self._pieces.values():
+            for piece in pieces:
+                found[piece.column].append(piece)
+        return found
+
     def _piece_of(self, column: int, row: int) -> _Piece:
-        pieces = self._by_column.get(column)
-        if pieces is None:
-            pieces = [p for some in self._pieces.values() for p in some if p.column == column]
-            self._by_column[column] = pieces
-        return pieces[row // max(1, pieces[0].stop - pieces[0].start)]
+        pieces = self._by_column[column]
+        return pieces[row // (pieces[0].stop - pieces[0].start)]
 
 
 MakeArray = Callable[[str, tuple[int, ...], np.dtype[Any]], NDArray[Any]]

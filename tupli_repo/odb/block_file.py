@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,7 +32,9 @@ from tupli_repo.odb.objects import (
 
 _MUCH_BYTES = 1 << 20
 _MUCH_PER_BLOCK, _TOO_MUCH_PER_BLOCK = 16 << 10, 4 << 20
+_TOGETHER_BYTES = 512 << 10
 _BLOB_CODE = Kind.BLOB.code
+_AskedBlock = tuple[int, list[Asked]]
 
 
 class Bodies(NamedTuple):
@@ -68,7 +71,7 @@ class _Read(NamedTuple):
     @property
     def is_verified(self) -> bool:
         """Whether everything in the block is whole."""
-        return self.damage is None and sum(one[1] for one in self.asked) == len(self.raw)
+        return self.damage is None and sum(one[1] for one in set(self.asked)) == len(self.raw)
 
 
 class BlockFile(ABC):
@@ -134,8 +137,9 @@ class BlockFile(ABC):
             return
         known, fresh_bytes = self._verified(), 0
         with self._open() as (descriptor, _):
-            read = partial(self._read_some, descriptor, bytes(known))
-            parts = self._at_once([number for number, _ in asked])(read, asked)
+            read = partial(self._read_blocks, descriptor, bytes(known))
+            together = self._together(asked)
+            parts = chain.from_iterable(self._at_once(asked)(read, together))
             try:
                 for (number, _), part in zip(asked, parts, strict=True):
                     if known and not known[number] and part.is_verified:
@@ -153,17 +157,37 @@ class BlockFile(ABC):
     def _note_verified(self, n_bytes: int) -> None:  # noqa: B027 - most have nothing to remember
         """Remember what `_verified` gave, in which so much has been verified since."""
 
-    def _at_once(self, blocks: Sequence[int]) -> Callable[..., Iterator[_Read]]:
+    def _together(self, asked: Sequence[_AskedBlock]) -> list[list[_AskedBlock]]:
+        """Blocks in groups that are read by one thread: handing over takes time."""
+        groups: list[list[_AskedBlock]] = []
+        size_bytes = _TOGETHER_BYTES
+        for one in asked:
+            if size_bytes >= _TOGETHER_BYTES:
+                groups.append([])
+                size_bytes = 0
+            groups[-1].append(one)
+            size_bytes += self.directory.blocks[one[0]].raw
+        return groups
+
+    def _read_blocks(
+        self, descriptor: int, known: bytes, asked: Sequence[_AskedBlock]
+    ) -> list[_Read]:
+        return [self._read_some(descriptor, known, one) for one in asked]
+
+    def _at_once(self, asked: Sequence[_AskedBlock]) -> Callable[..., Iterator[list[_Read]]]:
         """How blocks are read: one by one, or some ahead where they are many and not tiny."""
-        sizes = [self.directory.blocks[n].raw for n in blocks]
+        sizes = [self.directory.blocks[number].raw for number, _ in asked]
         is_much = sum(sizes) >= max(_MUCH_BYTES, _MUCH_PER_BLOCK * len(sizes))
         return in_order if is_much and max(sizes) <= _TOO_MUCH_PER_BLOCK else map
 
-    def _read_some(self, descriptor: int, known: bytes, wanted: tuple[int, list[Asked]]) -> _Read:
+    def _read_some(self, descriptor: int, known: bytes, wanted: _AskedBlock) -> _Read:
         """Objects of one block, in order, up to the first that is damaged."""
         number, asked = wanted
         is_data = asked[0][2] == _BLOB_CODE
-        raw = self._read_block(descriptor, number, is_data=is_data)
+        try:
+            raw = self._read_block(descriptor, number, is_data=is_data)
+        except CorruptObjectError as err:
+            return _Read(b"", asked, [], err)
         is_known = is_data and bool(known) and known[number] == 1  # records are hashed each time
         view, headers = memoryview(raw), list[ObjectHeader]()
         for at, length, code, oid in asked:

@@ -14,9 +14,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any, cast
 
-import numpy as np
 from gymnasium import Space
-from numpy.typing import NDArray
 
 from tupli_repo.catalog import (
     Catalog,
@@ -46,7 +44,7 @@ from tupli_repo.repository.loading import (
     load_episodes,
     size_of,
 )
-from tupli_repo.repository.transitions import read_steps
+from tupli_repo.repository.transitions import Numbers, read_steps
 from tupli_repo.schema import BaseFilter, EpisodeHeader, EpisodeItem, FilterIN, utc_now
 
 _CHUNK = 256
@@ -297,13 +295,15 @@ class Episodes:
         return [found[oid] for oid, _, _ in each]
 
     def read_steps(
-        self,
-        selection: Selection,
-        steps: NDArray[np.int64],
-        only: Collection[str] | None = None,
+        self, selection: Selection, steps: Numbers, only: Collection[str] | None = None
     ) -> Columns:
         """Return some steps of episodes; see `transitions.read_steps`."""
-        return read_steps(self._store, self.stored(selection), self._layout_of, steps, only)
+
+        def stored(numbers: Sequence[int]) -> list[StoredEpisode]:
+            return self.stored(selection.some(numbers))
+
+        lengths = selection.n_tuples
+        return read_steps(self._store, lengths, stored, self._layout_of, steps, only)
 
     def describe(self, ids: Sequence[ObjectId]) -> list[Described]:
         """Return the headers of episodes and the fields of their records, in order.

@@ -22,7 +22,7 @@ from tupli_repo.odb.objects import (
 from tupli_repo.repository.artifacts import Content, read_pieces, store_pieces
 from tupli_repo.repository.episodes import Recorded, episode_item
 from tupli_repo.repository.headers import listed
-from tupli_repo.repository.loading import LoadedEpisodes
+from tupli_repo.repository.loading import LoadedEpisodes, names_of
 from tupli_repo.repository.selecting import SelectingRepository
 from tupli_repo.repository.shelf import (
     artifact_item,
@@ -356,7 +356,7 @@ class Repository(SelectingRepository):
         return self._shelf.tally(filter).episodes
 
     def read_episodes(
-        self, uris: Iterable[str], *, only: Collection[str] | None = None
+        self, uris: Iterable[str], *, only: str | Collection[str] | None = None
     ) -> Iterator[tuple[EpisodeHeader, EpisodeData]]:
         """Iterate over episodes with their columns as exact arrays, in the order asked for.
 
@@ -368,10 +368,10 @@ class Repository(SelectingRepository):
             NotFoundError: One is not here.
             CorruptObjectError: One is damaged.
         """
-        return self._episodes.read([parse_object_id(uri) for uri in uris], only=only)
+        return self._episodes.read([parse_object_id(uri) for uri in uris], only=names_of(only))
 
     def load_episodes(
-        self, uris: Iterable[str], *, only: Collection[str] | None = None
+        self, uris: Iterable[str], *, only: str | Collection[str] | None = None
     ) -> LoadedEpisodes:
         """Return episodes with their columns in arrays that span them all.
 
@@ -384,7 +384,7 @@ class Repository(SelectingRepository):
             NotFoundError: One is not here.
             CorruptObjectError: One is damaged.
         """
-        return self._episodes.load([parse_object_id(uri) for uri in uris], only=only)
+        return self._episodes.load([parse_object_id(uri) for uri in uris], only=names_of(only))
 
     def load_episode(self, uri: str) -> EpisodeItem:
         """Return one episode with its tuples, by id or unique prefix.

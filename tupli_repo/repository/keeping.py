@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from tupli_repo.catalog import Selection
 from tupli_repo.codec.columns import MakeArray, make_array
 from tupli_repo.codec.episode import decode_layout
-from tupli_repo.codec.views import View
 from tupli_repo.config import Settings, effective_settings
 from tupli_repo.errors import CorruptObjectError
 from tupli_repo.materialised import DatasetCache, Entry, Making, datasets_folder
@@ -28,7 +27,7 @@ from tupli_repo.odb.files import FileSystem
 from tupli_repo.odb.objects import ObjectId
 from tupli_repo.repository.episodes import Episodes
 from tupli_repo.repository.loading import LoadedEpisodes, Span, is_asked_for
-from tupli_repo.repository.transitions import steps_of
+from tupli_repo.repository.transitions import Numbers, steps_of
 
 _VERSION = b"tupli dataset 2\n"
 _MOST_NAMES = 3
@@ -86,7 +85,7 @@ class Keeping:
     def read_steps(
         self,
         selection: Selection,
-        steps: NDArray[np.int64],
+        steps: Numbers,
         *,
         only: Collection[str] | None = None,
     ) -> dict[str, NDArray[Any]]:
@@ -126,7 +125,7 @@ class Keeping:
             "layout_ids": [span.layout_id for span in spans],
         }
         starts = [(list(span.columns), span.starts) for span in spans]
-        more = partial(_beside, loaded.places, starts)
+        more = partial(_beside, loaded.place_table, starts)
         self._cache.keep(making, title=self._title_of(selection), notes=notes, more=more)
         return LoadedEpisodes(
             loaded.ids,
@@ -175,7 +174,7 @@ def dataset_key(ids: Sequence[str], only: Collection[str] | None) -> str:
 
 
 def _beside(
-    places: Sequence[tuple[int, int]],
+    places: NDArray[np.int64],
     starts: Sequence[tuple[Sequence[str], Starts]],
 ) -> dict[str, NDArray[Any]]:
     """What is kept beside the columns, by label."""
@@ -208,6 +207,6 @@ def _from_entry(
         [ObjectId(oid) for oid in selection.ids],
         np.array(selection.n_tuples, dtype=np.int64),
         spans=spans,
-        places=View(lambda i: (int(places[i, 0]), int(places[i, 1])), n),
+        places=np.asarray(places),
         described=episodes.describe,
     )

@@ -108,7 +108,12 @@ class _Group:
         counts = np.array([episode.rows for episode in self._episodes], dtype=np.int64)
         ends = np.concatenate([np.zeros((1, counts.shape[1]), np.int64), counts.cumsum(axis=0)])
         specs = self.layout.columns
-        self._starts = {spec.name: ends[:, i].tolist() for i, spec in enumerate(specs)}
+        shared: dict[bytes, list[int]] = {}  # most columns have as many rows
+        for i, spec in enumerate(specs):
+            key = ends[:, i].tobytes()
+            if key not in shared:
+                shared[key] = ends[:, i].tolist()
+            self._starts[spec.name] = shared[key]
         self.columns = empty_columns(specs, ends[-1].tolist(), self.wanted, make)
 
     def span(self, layout_id: ObjectId) -> Span:
@@ -173,12 +178,13 @@ class LoadedEpisodes(Sequence[tuple[EpisodeHeader, EpisodeData]]):
         n_steps: NDArray[np.int64],
         *,
         spans: Sequence[Span],
-        places: Sequence[tuple[int, int]],
+        places: Sequence[tuple[int, int]] | NDArray[np.int64],
         described: Callable[[Sequence[ObjectId]], Sequence[Described]],
     ) -> None:
         self.ids, self.n_steps = ids, n_steps
         self.spans, self.places = spans, places
         self._describe = described
+        self._starts: dict[int, NDArray[np.int64]] = {}
 
     @cached_property
     def described(self) -> Sequence[Described]:
@@ -193,7 +199,14 @@ class LoadedEpisodes(Sequence[tuple[EpisodeHeader, EpisodeData]]):
     @cached_property
     def place_table(self) -> NDArray[np.int64]:
         """The places as an array, shape (E, 2)."""
-        return np.array(list(self.places), dtype=np.int64).reshape(-1, 2)
+        return np.asarray(self.places, dtype=np.int64).reshape(-1, 2)
+
+    def starts_of(self, span: Span, name: str) -> NDArray[np.int64]:
+        """Return at which row of a span's column each episode begins, as an array."""
+        at = span.starts[name]
+        if id(at) not in self._starts:  # the columns of a span share a few of them
+            self._starts[id(at)] = np.asarray(at, dtype=np.int64)
+        return self._starts[id(at)]
 
     @property
     def headers(self) -> list[EpisodeHeader]:
@@ -393,6 +406,11 @@ def rows_between(
         at = starts[name]
         parts[name] = column[at[first] : at[end]]
     return parts
+
+
+def names_of(only: str | Collection[str] | None) -> list[str] | None:
+    """Return the columns that are wanted as a list; None where all are."""
+    return [only] if isinstance(only, str) else None if only is None else list(only)
 
 
 def is_asked_for(name: str, only: Collection[str] | None) -> bool:

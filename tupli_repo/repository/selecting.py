@@ -6,13 +6,13 @@ Invariant: a selection is a value: what it names never changes, whatever becomes
 from collections.abc import Collection, Iterable
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from tupli_repo.catalog import Selection
 from tupli_repo.odb.objects import ObjectId, parse_object_id
 from tupli_repo.repository.checking import CheckingRepository
-from tupli_repo.repository.loading import LoadedEpisodes
+from tupli_repo.repository.loading import LoadedEpisodes, names_of
+from tupli_repo.repository.transitions import Numbers
 from tupli_repo.schema import BaseFilter, EpisodeHeader
 
 
@@ -53,7 +53,7 @@ class SelectingRepository(CheckingRepository):
         return [header for header, _ in self._episodes.describe(list(map(ObjectId, selection.ids)))]
 
     def load_selected(
-        self, selection: Selection, *, only: Collection[str] | None = None
+        self, selection: Selection, *, only: str | Collection[str] | None = None
     ) -> LoadedEpisodes:
         """Return episodes with their columns, as `load_episodes` does, but keep them.
 
@@ -71,14 +71,14 @@ class SelectingRepository(CheckingRepository):
             NotFoundError: A part of one is not here.
             CorruptObjectError: One is damaged, and was not kept.
         """
-        return self._keeping.load(selection, only=only)
+        return self._keeping.load(selection, only=names_of(only))
 
     def read_steps(
         self,
         selection: Selection,
-        steps: NDArray[np.int64],
+        steps: Numbers,
         *,
-        only: Collection[str] | None = None,
+        only: str | Collection[str] | None = None,
     ) -> dict[str, NDArray[Any]]:
         """Return some steps of episodes, reading no more than the pieces they lie in.
 
@@ -92,9 +92,9 @@ class SelectingRepository(CheckingRepository):
             Arrays of B rows: each column, and ``next_observations``, which is of the same episode.
 
         Raises:
-            InvalidInputError: There is no such step, the observation after one was never recorded,
-                or the episodes have no such columns in common.
+            InvalidInputError: There is no such step or column, the observation after one was never
+                recorded, or the episodes have no such columns in common.
             NotFoundError: A part of one is not here.
             CorruptObjectError: One is damaged.
         """
-        return self._keeping.read_steps(selection, steps, only=only)
+        return self._keeping.read_steps(selection, steps, only=names_of(only))

@@ -26,7 +26,9 @@ from tupli_repo.repository.loading import (
     is_asked_for,
 )
 
+Numbers = Sequence[int] | NDArray[np.integer[Any]]
 _OBSERVATIONS, _NEXT = "observations", "next_observations"
+_MOST = np.uint64(np.iinfo(np.int64).max)
 
 
 class _Wanted(NamedTuple):
@@ -51,10 +53,11 @@ class _Steps:
         n_steps: The number of steps of each episode.
 
     Raises:
-        InvalidInputError: There is no step of some number.
+        InvalidInputError: They are no numbers of steps, or there is no step of some number.
     """
 
-    def __init__(self, steps: NDArray[np.int64], n_steps: NDArray[np.int64]) -> None:
+    def __init__(self, steps: Numbers, n_steps: NDArray[np.int64]) -> None:
+        steps = _checked(steps)
         ends = np.cumsum(n_steps)
         n = int(ends[-1]) if len(ends) else 0
         outside = steps[(steps < -n) | (steps >= n)]
@@ -67,19 +70,37 @@ class _Steps:
         self.numbers = np.searchsorted(ends, steps, side="right")
         self.places = steps - (ends - n_steps)[self.numbers] if n else steps
 
+    def __len__(self) -> int:
+        return len(self.places)
+
+
+def _checked(steps: Numbers) -> NDArray[np.int64]:
+    """Numbers of steps, shape (B,), int64."""
+    found = np.asarray(steps)
+    if found.size and found.dtype.kind not in "iu":
+        raise InvalidInputError(
+            f"steps are told by whole numbers, and these are '{found.dtype}'",
+            hint="np.flatnonzero(mask) gives the numbers of a mask",
+        )
+    if found.dtype.kind == "u":  # a huge one is no step, and none from the end either
+        found = np.minimum(found.astype(np.uint64), _MOST)
+    return found.astype(np.int64).reshape(-1)
+
 
 def read_steps(
     store: ObjectStore,
-    episodes: Sequence[StoredEpisode],
+    n_steps: Sequence[int],
+    stored: Callable[[Sequence[int]], Sequence[StoredEpisode]],
     layout_of: Callable[[ObjectId], Layout],
-    steps: NDArray[np.int64],
+    steps: Numbers,
     only: Collection[str] | None = None,
 ) -> Columns:
     """Return some steps of episodes that are not in memory.
 
     Args:
         store: Where the blobs are.
-        episodes: What they consist of, in order.
+        n_steps: The number of steps of each episode, in order.
+        stored: Tells what some of them consist of, by their numbers.
         layout_of: Gives a layout by its id.
         steps: Numbers of steps, counted over all episodes, shape (B,).
         only: The columns that are wanted, or parents of them; all where None.
@@ -88,26 +109,36 @@ def read_steps(
         Arrays of B rows, by name.
 
     Raises:
-        InvalidInputError: There is no such step, or the episodes have no such columns in common.
+        InvalidInputError: There is no such step or column, or the episodes have no such columns in
+            common.
         CorruptObjectError: An episode is damaged.
         NotFoundError: A part of one is not here.
     """
-    chosen = _Steps(steps, np.array([one.n_steps for one in episodes], np.int64))
-    made = _Made(len(steps), only)
-    places: dict[int, Places] = {}
+    chosen = _Steps(steps, np.array(n_steps, np.int64))
+    made = _Made(len(chosen), only)
+    numbers = np.unique(chosen.numbers).tolist()
+    if n_steps and not numbers:  # no rows, but of what?
+        (first,) = stored([0])
+        made.wanted(first.layout, layout_of(first.layout).columns)
+    episodes = dict(zip(numbers, stored(numbers), strict=True))
+    known: dict[tuple[str, tuple[int, ...], int], Places] = {}
     rows: dict[ObjectId, list[_Row]] = {}
-    for index, (number, at) in enumerate(zip(chosen.numbers, chosen.places, strict=True)):
+    for index, (number, at) in enumerate(
+        zip(chosen.numbers.tolist(), chosen.places.tolist(), strict=True)
+    ):
         episode = episodes[number]
         columns = layout_of(episode.layout).columns
-        if number not in places:
-            places[number] = _places_of(episode, columns)
+        key = (episode.layout, episode.rows, len(episode.data))
+        places = known.get(key)
+        if places is None:
+            places = known[key] = _places_of(episode, columns)
         for one in made.wanted(episode.layout, columns):
-            row = int(at) + one.shift
+            row = at + one.shift
             if row >= episode.rows[one.column]:
                 raise _never_known(one.name)
-            blob = places[number].blob_of(one.column, row)
+            blob = places.blob_of(one.column, row)
             into = made.columns[one.name][index : index + 1]
-            asked = _Row(episode, places[number], one.column, row, into)
+            asked = _Row(episode, places, one.column, row, into)
             rows.setdefault(episode.data[blob], []).append(asked)
     for part in store.read_bodies(rows):
         for oid, start, end in zip(part.ids, part.starts, part.ends, strict=True):
@@ -117,11 +148,13 @@ def read_steps(
 
 
 def steps_of(
-    loaded: LoadedEpisodes, steps: NDArray[np.int64], only: Collection[str] | None = None
+    loaded: LoadedEpisodes, steps: Numbers, only: Collection[str] | None = None
 ) -> Columns:
     """Return some steps of episodes that are in memory; see `read_steps`."""
     chosen = _Steps(steps, loaded.n_steps)
-    made = _Made(len(steps), only)
+    made = _Made(len(chosen), only)
+    if loaded.spans and not len(chosen):  # no rows, but of what?
+        made.wanted(loaded.spans[0].layout_id, loaded.spans[0].layout.columns)
     for number, span in enumerate(loaded.spans):
         (here,) = np.nonzero(loaded.place_table[chosen.numbers, 0] == number)
         if not here.size:
@@ -129,7 +162,7 @@ def steps_of(
         within = loaded.place_table[chosen.numbers[here], 1]
         for one in made.wanted(span.layout_id, span.layout.columns):
             name = span.layout.columns[one.column].name
-            starts = np.asarray(span.starts[name])
+            starts = loaded.starts_of(span, name)
             n_rows = starts[within + 1] - starts[within]
             rows = chosen.places[here] + one.shift
             if (rows >= n_rows).any():
@@ -182,7 +215,8 @@ class _Made:
         """Return what comes from which column of a layout; the arrays are there then.
 
         Raises:
-            InvalidInputError: A column has no row per step, or differs from that of others.
+            InvalidInputError: A column is not there, has no row per step, or differs from that of
+                others.
         """
         if layout_id not in self._known:
             self._known[layout_id] = self._look_at(columns)
@@ -190,6 +224,12 @@ class _Made:
 
     def _look_at(self, columns: Sequence[ColumnSpec]) -> list[_Wanted]:
         found = [one for one in _all_wanted(columns) if is_asked_for(one.name, self._only)]
+        for name in self._only or ():
+            if not any(is_asked_for(one.name, [name]) for one in found):
+                raise InvalidInputError(
+                    f"there is no column '{name}'",
+                    hint="transitions() without 'only' gives all there are",
+                )
         specs = [columns[one.column]._replace(name=one.name) for one in found]
         for spec in specs:
             if spec.name.endswith(OFFSETS) or f"{spec.name}{OFFSETS}" in {s.name for s in specs}:
