@@ -293,6 +293,7 @@ OPERATIONS: dict[str, Callable[[Measurement], None]] = {
     "write": _write,
     "size": _size,
     "load": _load,
+    "load-cold": _load,
     "load-known": _load,
     "load-again": _load,
     "column": _column,

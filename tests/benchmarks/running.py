@@ -21,7 +21,7 @@ from tests.benchmarks.workloads import WORKLOADS, episodes_of
 
 ROOT = Path(__file__).parents[2]
 GROWTH = "growth"
-_OURS_ONLY = {"load-known", "load-again", "list-cold", "push-again", "growth"}
+_OURS_ONLY = {"load-cold", "load-known", "load-again", "list-cold", "push-again", "growth"}
 _AT_LEAST_ONCE = {
     "load-known": "load",
     "load-again": "load",
@@ -189,15 +189,23 @@ class _Measurements:
         folder.mkdir(parents=True)
 
     def forget(self, what: str) -> None:
-        """Remove what ours keeps in the user's cache: all of it, or datasets."""
+        """Remove what ours keeps in the user's cache.
+
+        Args:
+            what: ``all`` of it; what came of ``loading``: kept datasets, and what need not be
+                hashed again; or ``datasets`` alone.
+        """
         cache = self._home / "cache"
         for folder in [cache] if what == "all" else list(cache.rglob("datasets")):
             rmtree(folder, ignore_errors=True)
+        if what == "loading":
+            for note in list(cache.rglob("*.verified")):
+                note.unlink()
 
 
 _HOMES = ("CACHE", "CONFIG", "DATA", "STATE")
-_FORGETS = {"write": "all", "load": "all", "list-cold": "all"}
-_FORGETS |= {"load-known": "datasets", "column": "datasets", "episodes": "datasets"}
+_FORGETS = {"write": "all", "load": "loading", "load-cold": "all", "list-cold": "all"}
+_FORGETS |= dict.fromkeys(("load-known", "column", "episodes", "transitions"), "datasets")
 
 
 class _Round(_Measurements):

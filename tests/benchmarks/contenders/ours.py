@@ -3,7 +3,9 @@
 - record: `TupliEnvWrapper`; committed by `Repository.flush`, which waits for the disk.
 - write: `Repository.record` of `Steps` that hold arrays, within one `Repository.batch`; durable
   when the block is left. Afterwards `Repository.close` seals the journal: measured for itself.
-- load: `TupliDataset.columns` of a repository that is opened anew.
+- load: `TupliDataset.columns` of a repository that is opened anew, with what the process that wrote
+  it left in the user's cache: its catalog. load-cold: without. load-known: all was read before, so
+  nothing is hashed again. load-again: the arrays were kept, and are mapped.
 - episodes: `Repository.load_episodes` by id; transitions: `Repository.read_steps`.
 """
 
