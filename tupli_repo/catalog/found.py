@@ -220,15 +220,14 @@ class Found:
         """Return what has to be known to load the rows, by time and id."""
         found = Selection([], [], [], set())
         for cluster in self._clusters():
-            rows = [row for place, numbers in cluster for row in _chosen_in(place, numbers)]
+            some = _selected(cluster)
             if len(cluster) > 1:
                 moments = [at for place, numbers in cluster for at in _moments(place, numbers)]
-                order = sorted(range(len(rows)), key=lambda i: (moments[i], rows[i][0]))
-                rows = [rows[i] for i in order]
-            ids, n_tuples, parts = zip(*rows, strict=True)
-            found.ids.extend(ids)
-            found.n_tuples.extend(n_tuples)
-            found.parts.extend(parts)
+                keys = list(zip(moments, some.ids, strict=True))
+                some = some.some(sorted(range(len(keys)), key=keys.__getitem__))
+            found.ids.extend(some.ids)
+            found.n_tuples.extend(some.n_tuples)
+            found.parts.extend(some.parts)
             found.benchmarks.update(*(_benchmarks_in(*some) for some in cluster))
         return found
 
@@ -251,18 +250,23 @@ def groups_of(ids: Ids, members: Members) -> list[tuple[str, ...]]:
     names: list[tuple[str, ...]] = [()]
     codes = np.zeros(len(ids), np.int64)
     for group in sorted(members):
-        kinds, codes = np.unique(2 * codes + _are_in(ids, members[group]), return_inverse=True)
+        codes = 2 * codes + _are_in(ids, members[group])
+        kinds = np.flatnonzero(np.bincount(codes))
+        codes = np.searchsorted(kinds, codes)
         names = [(*names[kind // 2], group) if kind % 2 else names[kind // 2] for kind in kinds]
     return [names[code] for code in codes.tolist()]
 
 
-def _chosen_in(place: _Labelled, numbers: Numbers) -> Iterator[tuple[str, int, Parts]]:
-    """Id, steps and parts of some rows."""
-    lengths = place.column("n_tuples")
-    assert lengths is not None
-    steps = lengths.numbers[numbers].astype(np.int64).tolist()
-    parts = place.segment.parts().parts(numbers)
-    return zip(_texts(place.ids()[numbers]), steps, parts, strict=True)
+def _selected(cluster: list[tuple[_Labelled, Numbers]]) -> Selection:
+    """Some rows, segment by segment."""
+    found = Selection([], [], [], set())
+    for place, numbers in cluster:
+        lengths = place.column("n_tuples")
+        assert lengths is not None
+        found.ids.extend(_texts(place.ids()[numbers]))
+        found.n_tuples.extend(lengths.numbers[numbers].astype(np.int64).tolist())
+        found.parts.extend(place.segment.parts().parts(numbers))
+    return found
 
 
 def _benchmarks_in(place: _Labelled, numbers: Numbers) -> set[str]:

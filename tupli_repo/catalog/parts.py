@@ -68,9 +68,7 @@ class PartsTable:
         before = numbers - 1
         starts = np.where(before < 0, 0, self._ends[before]).tolist()
         layouts = [self._layouts[code] for code in self._codes[numbers].tolist()]
-        flags = self._flags[numbers].tolist()
-        data = self._data
-        return [
-            Parts(layout, tuple(data[start:end]), bool(flag & _FINAL), bool(flag & _RAGGED))
-            for layout, start, end, flag in zip(layouts, starts, ends, flags, strict=True)
-        ]
+        flags = self._flags[numbers]
+        final, ragged = (flags & _FINAL > 0).tolist(), (flags & _RAGGED > 0).tolist()
+        data = [tuple(self._data[a:b]) for a, b in zip(starts, ends, strict=True)]
+        return list(map(Parts, layouts, data, final, ragged))

@@ -279,20 +279,24 @@ class Episodes:
             CorruptObjectError: One is damaged.
             NotFoundError: A part of one is not here.
         """
-        each = list(zip(map(ObjectId, chosen.ids), chosen.n_tuples, chosen.parts, strict=True))
-        ragged = [oid for oid, _, parts in each if parts.is_ragged]
-        found = {one.id: self._stored(one) for one in read_records(self._store.read_many(ragged))}
-        known: dict[tuple[str, int, bool], tuple[int, ...]] = {}
-        for oid, n_steps, (layout, data, has_final, is_ragged) in each:
-            if is_ragged:
+        ids, known = cast(list[ObjectId], chosen.ids), dict[Any, tuple[int, ...]]()
+        ragged = [oid for oid, one in zip(ids, chosen.parts, strict=True) if one.is_ragged]
+        read = {one.id: self._stored(one) for one in read_records(self._store.read_many(ragged))}
+        found: list[StoredEpisode] = []
+        for oid, n_steps, parts in zip(ids, chosen.n_tuples, chosen.parts, strict=True):
+            if parts.is_ragged:
+                found.append(read[oid])
                 continue
+            layout, data, has_final, _ = cast(
+                tuple[ObjectId, tuple[ObjectId, ...], bool, bool], parts
+            )
             key = (layout, n_steps, has_final)
-            if key not in known:
+            rows = known.get(key)
+            if rows is None:
                 fields = {"lengths": {}, "n_steps": n_steps, "final_observation": has_final}
-                known[key] = self._rows(oid, fields, ObjectId(layout))
-            links = cast(Sequence[ObjectId], data)
-            found[oid] = StoredEpisode(oid, n_steps, ObjectId(layout), links, known[key])
-        return [found[oid] for oid, _, _ in each]
+                rows = known[key] = self._rows(oid, fields, layout)
+            found.append(StoredEpisode(oid, n_steps, layout, data, rows))
+        return found
 
     def read_steps(
         self, selection: Selection, steps: Numbers, only: Collection[str] | None = None

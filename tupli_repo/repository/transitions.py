@@ -70,6 +70,9 @@ class _Steps:
         self.numbers = np.searchsorted(ends, steps, side="right")
         self.places = steps - (ends - n_steps)[self.numbers] if n else steps
 
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return zip(self.numbers.tolist(), self.places.tolist(), strict=True)
+
     def __len__(self) -> int:
         return len(self.places)
 
@@ -116,16 +119,14 @@ def read_steps(
     """
     chosen = _Steps(steps, np.array(n_steps, np.int64))
     made = _Made(len(chosen), only)
-    numbers = np.unique(chosen.numbers).tolist()
+    numbers = sorted(set(chosen.numbers.tolist()))
     if n_steps and not numbers:  # no rows, but of what?
         (first,) = stored([0])
         made.wanted(first.layout, layout_of(first.layout).columns)
     episodes = dict(zip(numbers, stored(numbers), strict=True))
     known: dict[tuple[str, tuple[int, ...], int], Places] = {}
     rows: dict[ObjectId, list[_Row]] = {}
-    for index, (number, at) in enumerate(
-        zip(chosen.numbers.tolist(), chosen.places.tolist(), strict=True)
-    ):
+    for index, (number, at) in enumerate(chosen):
         episode = episodes[number]
         columns = layout_of(episode.layout).columns
         key = (episode.layout, episode.rows, len(episode.data))
