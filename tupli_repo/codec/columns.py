@@ -9,7 +9,7 @@ better, because what is noise lies together, and loses nothing.
 Invariant: `decode_columns(specs, encode_columns(columns))` gives the same arrays, bit for bit.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from math import prod
 from typing import Any, NamedTuple
@@ -72,17 +72,41 @@ def encode_columns(columns: Sequence[NDArray[Any]]) -> list[bytes]:
     return [b"".join(shared), *own] if shared else own
 
 
-class Body(NamedTuple):
-    """A blob: a part of some memory."""
+class Blobs(NamedTuple):
+    """Blobs in one piece of memory.
+
+    Attributes:
+        raw: The memory.
+        starts: Where each begins.
+        ends: Where each ends.
+    """
 
     raw: bytes
-    start: int
-    end: int
+    starts: Sequence[int]
+    ends: Sequence[int]
 
-    @property
-    def size(self) -> int:
-        """Its length in bytes."""
-        return self.end - self.start
+    @classmethod
+    def single(cls, raw: bytes, start: int = 0, end: int | None = None) -> "Blobs":
+        """Return one blob; all of the memory where nothing else is said."""
+        return cls(raw, [start], [len(raw) if end is None else end])
+
+    def each(self) -> Iterator["Blobs"]:
+        """Iterate over them."""
+        return (Blobs.single(self.raw, *at) for at in zip(self.starts, self.ends, strict=True))
+
+    def have_size(self, size: int) -> bool:
+        """Whether each has so many bytes."""
+        return all(end - start == size for start, end in zip(self.starts, self.ends, strict=True))
+
+    def side_by_side(self, size: int) -> NDArray[np.uint8]:
+        """Blobs of one size, shape (n, size); as they lie, where they are equally far apart."""
+        first, n = self.starts[0], len(self.starts)
+        step = self.starts[1] - first if n > 1 else size
+        if list(self.starts) == [first + i * step for i in range(n)]:
+            return np.ndarray((n, size), np.uint8, self.raw, first, (step, 1))
+        view = memoryview(self.raw)
+        joined = b"".join([view[at : at + size] for at in self.starts])
+        return np.frombuffer(joined, np.uint8).reshape(n, size)
 
 
 class Places:
@@ -124,7 +148,7 @@ class Places:
         """Whether a blob holds whole columns, so that those of many episodes are filled at once."""
         return number in self._shared
 
-    def fill(self, number: int, bodies: Sequence[Body], into: Mapping[str, NDArray[Any]]) -> None:
+    def fill(self, number: int, bodies: Blobs, into: Mapping[str, NDArray[Any]]) -> None:
         """Fill the columns of some episodes with what lies in one blob of each.
 
         Args:
@@ -137,10 +161,10 @@ class Places:
             CorruptObjectError: One is not a blob of these columns; the caller knows the episode.
         """
         pieces = self._pieces[number]
-        size, n = pieces[-1].offset + pieces[-1].size, len(bodies)
-        if any(body.size != size for body in bodies):
+        size, n = pieces[-1].offset + pieces[-1].size, len(bodies.starts)
+        if not bodies.have_size(size):
             raise CorruptObjectError("a blob has another size than its columns")
-        source = _side_by_side(bodies, size)
+        source = bodies.side_by_side(size)
         for piece in pieces:
             target = into.get(self._names[piece.column])
             if target is not None and piece.size:
@@ -151,13 +175,13 @@ class Places:
         """Return the number of the blob in which a row of a column lies."""
         return self._piece_of(column, row).blob
 
-    def copy_row(self, column: int, row: int, body: Body, into: NDArray[Any]) -> None:
+    def copy_row(self, column: int, row: int, body: Blobs, into: NDArray[Any]) -> None:
         """Copy one row of a column out of its blob.
 
         Args:
             column: The number of the column.
             row: The number of the row.
-            body: The blob that `blob_of` tells.
+            body: The one blob that `blob_of` tells.
             into: An array of one row.
 
         Raises:
@@ -165,11 +189,12 @@ class Places:
         """
         piece = self._piece_of(column, row)
         last = self._pieces[piece.blob][-1]
-        if body.size != last.offset + last.size:
+        if not body.have_size(last.offset + last.size):
             raise CorruptObjectError("a blob has another size than its columns")
         if not into.nbytes:
             return
-        n_rows, at, start = piece.stop - piece.start, row - piece.start, body.start + piece.offset
+        n_rows, at = piece.stop - piece.start, row - piece.start
+        start = body.starts[0] + piece.offset
         n_bytes, item_bytes = into.nbytes, into.dtype.itemsize
         target = into.reshape(1, -1).view(np.uint8).reshape(-1, item_bytes)
         if item_bytes == 1:
@@ -241,7 +266,7 @@ def decode_columns(
     places = Places(specs, rows, len(blobs))
     columns = empty_columns(specs, rows)
     for number, blob in enumerate(blobs):
-        places.fill(number, [Body(blob, 0, len(blob))], columns)
+        places.fill(number, Blobs.single(blob), columns)
     return columns
 
 
@@ -287,16 +312,6 @@ def _pieces(specs: tuple[ColumnSpec, ...], rows: tuple[int, ...]) -> tuple[_Piec
             found.append(_Piece(i, start, stop, blob, 0, (stop - start) * spec.row_bytes))
             blob += 1
     return tuple(found)
-
-
-def _side_by_side(bodies: Sequence[Body], size: int) -> NDArray[np.uint8]:
-    """Blobs of one size, shape (n, size); as they lie, where they are as far from each other."""
-    raw, start, _ = bodies[0]
-    step = bodies[1].start - start if len(bodies) > 1 else size
-    if all(body.raw is raw and body.start == start + i * step for i, body in enumerate(bodies)):
-        return np.ndarray((len(bodies), size), np.uint8, raw, start, (step, 1))
-    joined = b"".join([memoryview(raw)[start:end] for raw, start, end in bodies])
-    return np.frombuffer(joined, np.uint8).reshape(len(bodies), size)
 
 
 def _to_planes(rows: NDArray[Any]) -> bytes:

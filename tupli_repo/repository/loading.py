@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tupli_repo.codec.arrays import are_joinable
 from tupli_repo.codec.columns import (
-    Body,
+    Blobs,
     MakeArray,
     Places,
     concatenate,
@@ -26,6 +26,7 @@ from tupli_repo.codec.columns import (
 from tupli_repo.codec.episode import EpisodeData, Layout
 from tupli_repo.codec.samples import OFFSETS
 from tupli_repo.errors import CorruptObjectError, InvalidInputError
+from tupli_repo.odb.block_file import Bodies
 from tupli_repo.odb.objects import ObjectId
 from tupli_repo.odb.store import ObjectStore
 from tupli_repo.schema import EpisodeHeader
@@ -33,7 +34,7 @@ from tupli_repo.schema import EpisodeHeader
 Columns = dict[str, NDArray[Any]]
 Described = tuple[EpisodeHeader, Mapping[str, Any]]
 """An episode's header, and the fields of its record."""
-_RUN_BYTES = 128 << 10  # the more at once the better, as long as they stay in the processor's cache
+_Spot = tuple[int, int, int]  # the group, the number of the episode in it, and which of its blobs
 
 
 class StoredEpisode(NamedTuple):
@@ -90,7 +91,7 @@ class _Group:
         self.columns: Columns = {}
         self._starts: dict[str, list[int]] = {}
         self._known: dict[tuple[tuple[int, ...], int], Places] = {}
-        self._places: list[Places] = []  # of each episode
+        self.places: list[Places] = []  # of each episode
         self._blobs: dict[Places, list[int]] = {}
 
     def add(self, episode: StoredEpisode) -> int:
@@ -100,7 +101,7 @@ class _Group:
             CorruptObjectError: Its blobs cannot hold its columns.
         """
         self._episodes.append(episode)
-        self._places.append(self._places_of(episode))
+        self.places.append(self._places_of(episode))
         return len(self._episodes) - 1
 
     def allocate(self, make: MakeArray) -> None:
@@ -122,27 +123,26 @@ class _Group:
 
     def blobs(self, number: int) -> list[int]:
         """Return the numbers of the blobs that hold the wanted columns of an episode."""
-        return self._blobs[self._places[number]]
+        return self._blobs[self.places[number]]
 
-    def goes_on(self, first: int, number: int, blob: int) -> bool:
-        """Whether one blob of two episodes can be filled in at once, where all between are, too."""
-        places = self._places[number]
-        return self._places[first] is places and places.is_shared(blob)
+    def is_shared(self, number: int, blob: int) -> bool:
+        """Whether one blob can be filled in at once with those of episodes of the same places."""
+        return self.places[number].is_shared(blob)
 
-    def fill(self, first: int, blob: int, bodies: Sequence[Body]) -> None:
+    def fill(self, first: int, blob: int, bodies: Blobs) -> None:
         """Fill in one blob of each of some episodes that follow each other.
 
         Raises:
             CorruptObjectError: One is damaged.
         """
-        rows = rows_between(self.columns, self._starts, first, first + len(bodies))
+        rows = rows_between(self.columns, self._starts, first, first + len(bodies.starts))
         try:
-            self._places[first].fill(blob, bodies, rows)
+            self.places[first].fill(blob, bodies, rows)
         except CorruptObjectError as err:
-            if len(bodies) == 1:
+            if len(bodies.starts) == 1:
                 raise in_episode(self._episodes[first].id, err) from None
-            for number, body in enumerate(bodies, start=first):  # which of them is it?
-                self.fill(number, blob, [body])
+            for number, body in enumerate(bodies.each(), start=first):  # which of them is it?
+                self.fill(number, blob, body)
 
     def _places_of(self, episode: StoredEpisode) -> Places:
         key = (episode.rows, len(episode.data))
@@ -296,23 +296,19 @@ def load_episodes(
     groups: list[_Group] = []
     by_layout: dict[ObjectId, int] = {}
     places: list[tuple[int, int]] = []
-    wanted: dict[ObjectId, list[tuple[int, int]]] = {}
-    for index, episode in enumerate(episodes):
+    wanted: dict[ObjectId, list[_Spot]] = {}
+    for episode in episodes:
         chosen = by_layout.setdefault(episode.layout, len(groups))
         if chosen == len(groups):
             groups.append(_Group(layout_of(episode.layout), only))
         number = groups[chosen].add(episode)
         places.append((chosen, number))
         for blob in groups[chosen].blobs(number):
-            wanted.setdefault(episode.data[blob], []).append((index, blob))
+            wanted.setdefault(episode.data[blob], []).append((chosen, number, blob))
     for group in groups:
         group.allocate(make)
-    run = _Run(groups)
     for found in store.read_bodies(wanted):
-        for oid, start, end in zip(found.ids, found.starts, found.ends, strict=True):
-            for index, blob in wanted[oid]:
-                run.add(*places[index], blob, Body(found.raw, start, end))
-    run.fill()
+        _fill(groups, found, [wanted[oid] for oid in found.ids])
     return LoadedEpisodes(
         [episode.id for episode in episodes],
         np.array([episode.n_steps for episode in episodes], dtype=np.int64),
@@ -322,47 +318,29 @@ def load_episodes(
     )
 
 
-class _Run:
-    """One blob of each of some episodes that follow each other, to be filled in at once.
+def _fill(groups: Sequence[_Group], found: Bodies, spots: Sequence[list[_Spot]]) -> None:
+    """Fill in blobs that lie in one piece of memory; those of episodes that follow, at once.
 
-    Args:
-        groups: What is filled.
+    Raises:
+        CorruptObjectError: An episode is damaged.
     """
-
-    def __init__(self, groups: Sequence[_Group]) -> None:
-        self._groups = groups
-        self._at = (-1, -1, -1)  # the group, its first episode, and which of the blobs
-        self._bodies: list[Body] = []
-        self._size_bytes = 0
-
-    def add(self, group: int, number: int, blob: int, body: Body) -> None:
-        """Add a blob; what does not go together with it is filled in.
-
-        Raises:
-            CorruptObjectError: An episode is damaged.
-        """
-        first = self._at[1]
-        is_next = self._at == (group, number - len(self._bodies), blob)
-        if not (
-            is_next
-            and self._size_bytes + body.size <= _RUN_BYTES
-            and self._groups[group].goes_on(first, number, blob)
-        ):
-            self.fill()
-            self._at = (group, number, blob)
-        self._bodies.append(body)
-        self._size_bytes += body.size
-
-    def fill(self) -> None:
-        """Fill in what was added.
-
-        Raises:
-            CorruptObjectError: An episode is damaged.
-        """
-        if self._bodies:
-            group, first, blob = self._at
-            self._groups[group].fill(first, blob, self._bodies)
-        self._bodies, self._size_bytes = [], 0
+    at, (raw, _, starts, ends) = 0, found
+    while at < len(spots):
+        chosen, number, blob = spots[at][0]
+        group, end = groups[chosen], at + 1
+        if group.is_shared(number, blob):
+            like = group.places[number]
+            while end < len(spots):
+                follows = number + end - at
+                if spots[end][0] != (chosen, follows, blob) or group.places[follows] is not like:
+                    break
+                end += 1
+        group.fill(number, blob, Blobs(raw, starts[at:end], ends[at:end]))
+        for more in range(at, end):
+            for other, episode, its_blob in spots[more][1:]:
+                part = Blobs(raw, starts[more : more + 1], ends[more : more + 1])
+                groups[other].fill(episode, its_blob, part)
+        at = end
 
 
 def in_episode(oid: str, err: CorruptObjectError) -> CorruptObjectError:

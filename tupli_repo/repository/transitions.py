@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tupli_repo.codec.columns import Body, ColumnSpec, Places, empty_columns
+from tupli_repo.codec.columns import Blobs, ColumnSpec, Places, empty_columns
 from tupli_repo.codec.episode import Layout
 from tupli_repo.codec.samples import OFFSETS
 from tupli_repo.errors import CorruptObjectError, InvalidInputError
@@ -144,7 +144,7 @@ def read_steps(
     for part in store.read_bodies(rows):
         for oid, start, end in zip(part.ids, part.starts, part.ends, strict=True):
             for asked in rows[oid]:
-                asked.fill(Body(part.raw, start, end))
+                asked.fill(Blobs.single(part.raw, start, end))
     return made.columns
 
 
@@ -189,7 +189,7 @@ class _Row(NamedTuple):
     row: int
     into: NDArray[Any]
 
-    def fill(self, body: Body) -> None:
+    def fill(self, body: Blobs) -> None:
         """Copy it out of its blob."""
         try:
             self.places.copy_row(self.column, self.row, body, self.into)
