@@ -12,7 +12,9 @@ import pytest
 from pydantic import ValidationError
 
 from tests.envs import Windy, WindyWrapper, stored
+from tests.faults import MemoryFileSystem
 from tests.strategies import same
+from tupli_repo.dataset import TupliDataset
 from tupli_repo.errors import (
     AmbiguousNameError,
     EncodingError,
@@ -442,3 +444,22 @@ def test_an_item_tells_who_and_when(storage, kind):
     assert item.created_at.endswith("Z")
     assert item.published_in == []
     assert Path(storage.storage_dir).name == "lab"
+
+
+def test_a_repository_that_is_gone_is_not_an_empty_one(tmp_path):
+    storage = FileStorage(tmp_path / "drive")
+    storage.record_episode(episode(storage.store_benchmark(query()).id))
+    storage.close()
+    (tmp_path / "drive").rename(tmp_path / "elsewhere")
+    for look in (storage.list_episodes, storage.list_benchmarks, TupliDataset(storage).columns):
+        with pytest.raises(StorageIOError, match=r"the repository '.*drive.*' is gone"):
+            look()
+
+
+def test_a_storage_is_looked_for_and_made_on_the_disk_it_is_given(tmp_path):
+    disk = MemoryFileSystem()
+    disk.make_folders(str(tmp_path / "lab"))
+    storage = FileStorage(tmp_path / "lab", fs=disk)
+    assert storage.list_episodes() == []
+    assert not (tmp_path / "lab").exists()
+    assert FileStorage(tmp_path / "lab", fs=disk).root == storage.root

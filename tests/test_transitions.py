@@ -1,6 +1,7 @@
 """Some steps of many episodes: what the whole columns hold, with no more read than it takes."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -191,3 +192,16 @@ def test_damage_is_told_with_its_episode(tmp_path: Path):
     path.write_bytes(bytes(data))
     with pytest.raises(CorruptObjectError, match=path.name):
         TupliDataset(FileStorage(tmp_path)).transitions(range(0, 300, 10))
+
+
+def test_infos_that_fit_no_column_are_left_out(tmp_path: Path):
+    storage = FileStorage(tmp_path)
+    walk = benchmark(storage)
+    mixed = replace(steps(3, 1), infos=[{"a": 1}, {}, {"b": "x"}])
+    storage.record(mixed, walk)
+    dataset = TupliDataset(storage)
+    found = dataset.transitions([0, 2])
+    assert "rewards" in found
+    assert not [name for name in found if name.startswith("infos")]
+    with pytest.raises(InvalidInputError, match="'infos#json' has no row per step"):
+        dataset.transitions([0], only="infos#json")

@@ -290,8 +290,9 @@ class TupliDataset:
             only: The columns that are wanted, or parents of them; all where None.
 
         Returns:
-            Arrays of B rows: what `columns` has, with ``observations`` being those the actions were
-            taken in, and ``next_observations``, which are never of the next episode.
+            Arrays of B rows: what `columns` has but ``infos#json``, with ``observations`` being
+            those the actions were taken in, and ``next_observations``, which are never of the next
+            episode.
 
         Raises:
             InvalidInputError: There is no such step or column, a step filter is set, the

@@ -156,7 +156,7 @@ class FileStorage(Repository, TupliStorage):
     def __init__(
         self, storage_base_dir: str | Path | None = None, *, fs: FileSystem | None = None
     ) -> None:
-        super().__init__(_find_or_make(storage_base_dir), fs=fs)
+        super().__init__(_find_or_make(storage_base_dir, fs), fs=fs)
         self.storage_dir: Path = self.root.parent
 
     def convert_filter_to_function(
@@ -166,14 +166,14 @@ class FileStorage(Repository, TupliStorage):
         return lambda record: filter_obj is None or filter_obj.matches(record)
 
 
-def _find_or_make(folder: str | Path | None) -> Path:
+def _find_or_make(folder: str | Path | None, fs: FileSystem | None) -> Path:
     try:
-        return find(None if folder is None else Path(folder))
+        return find(None if folder is None else Path(folder), fs=fs)
     except RepositoryNotFoundError:
         chosen = Path(_DEFAULT_FOLDER if folder is None else folder)
     try:
-        return find(chosen)
+        return find(chosen, fs=fs)
     except RepositoryNotFoundError:
         with suppress(RepositoryExistsError):  # another process was faster
-            return Repository.init(chosen).root
-    return find(chosen)
+            return Repository.init(chosen, fs=fs).root
+    return find(chosen, fs=fs)

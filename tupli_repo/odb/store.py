@@ -16,7 +16,13 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 from weakref import finalize
 
-from tupli_repo.errors import CorruptObjectError, InvalidInputError, NotFoundError, TupliError
+from tupli_repo.errors import (
+    CorruptObjectError,
+    InvalidInputError,
+    NotFoundError,
+    StorageIOError,
+    TupliError,
+)
 from tupli_repo.odb import frames, trashed
 from tupli_repo.odb.block_file import BlockFile, Bodies
 from tupli_repo.odb.failures import ask_again, is_stale
@@ -331,9 +337,15 @@ class ObjectStore:
 
         Raises:
             CorruptObjectError: A file is damaged, so that what it holds cannot be told.
+            StorageIOError: The repository is gone.
         """
         with self._lock:
             self._refresh_block_files()
+            if not self._block_files and self._files.status(self._files.packs) is None:
+                raise StorageIOError(
+                    f"the repository '{self._files.root}' is gone",
+                    hint="is the drive it is on still there?",
+                )
             self._refresh_loose()
 
     def _refresh_block_files(self) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tupli_repo.codec.columns import Blobs, ColumnSpec, Places, empty_columns
 from tupli_repo.codec.episode import Layout
+from tupli_repo.codec.infos import INFO_TEXT
 from tupli_repo.codec.samples import OFFSETS
 from tupli_repo.errors import CorruptObjectError, InvalidInputError
 from tupli_repo.odb.objects import ObjectId
@@ -223,8 +224,14 @@ class _Made:
             self._known[layout_id] = self._look_at(columns)
         return self._known[layout_id]
 
+    def _is_wanted(self, name: str) -> bool:
+        """Whether a column is asked for; the text of infos that fit no column only by its name."""
+        if self._only is None:
+            return not is_asked_for(name, [INFO_TEXT])
+        return is_asked_for(name, self._only)
+
     def _look_at(self, columns: Sequence[ColumnSpec]) -> list[_Wanted]:
-        found = [one for one in _all_wanted(columns) if is_asked_for(one.name, self._only)]
+        found = [one for one in _all_wanted(columns) if self._is_wanted(one.name)]
         for name in self._only or ():
             if not any(is_asked_for(one.name, [name]) for one in found):
                 raise InvalidInputError(
