@@ -190,6 +190,9 @@ _FULL = (
     "transitions", "list", "list-cold", "size", "memory",
 )  # fmt: skip
 _LARGE = ("write", "load", "load-cold", "load-known", "load-again", "column", "size", "memory")
+_IMAGES = (
+    "write", "load", "load-cold", "load-known", "load-again", "transitions", "size", "memory",
+)  # fmt: skip
 
 WORKLOADS = {
     "halfcheetah": Workload(make=smooth(2000, 200, 17, 6, "f4"), operations=_FULL),
@@ -199,31 +202,13 @@ WORKLOADS = {
     "short-many": Workload(make=smooth(50_000, 20, 17, 6, "f4"), operations=("write", "size")),
     "images-small": Workload(
         make=frames(10, 6500, small=True),
-        operations=(
-            "write",
-            "load",
-            "load-cold",
-            "load-known",
-            "load-again",
-            "transitions",
-            "size",
-            "memory",
-        ),
+        operations=_IMAGES,
         contenders=("ours", "minari-hdf5", "npz", "npz-compressed", "hdf5", "parquet"),
         column="rewards",
     ),
     "images": Workload(
         make=frames(10, 6500, small=False),
-        operations=(
-            "write",
-            "load",
-            "load-cold",
-            "load-known",
-            "load-again",
-            "transitions",
-            "size",
-            "memory",
-        ),
+        operations=_IMAGES,
         contenders=("ours", "minari-hdf5", "npz", "npz-compressed", "hdf5", "parquet"),
         column="rewards",
     ),
