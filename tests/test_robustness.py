@@ -17,7 +17,9 @@ from gymnasium import spaces
 
 from tests.envs import Walk, play, stored
 from tests.faults import FailingFileSystem, RecordingFileSystem, full_disk
+from tests.odb.samples import empty_trash
 from tupli_repo import FileStorage, Repository, Steps, TupliDataset, TupliEnvWrapper
+from tupli_repo.catalog import catalog_path, remove_catalog
 from tupli_repo.errors import CorruptObjectError, EncodingError, InvalidInputError, StorageIOError
 from tupli_repo.odb.writer import Writer
 from tupli_repo.schema import (
@@ -265,6 +267,10 @@ def test_damage_elsewhere_stops_neither_recording_nor_loading(tmp_path: Path):
     assert late.load_benchmark(benchmark).metadata.name == "walk"
     assert late.load_artifact(artifact.id) == b"x" * 100
     late.record_episode(one_step(benchmark))
+    empty_trash(tmp_path)  # what was sealed is read there, too
+    with pytest.raises(CorruptObjectError, match=pack.name):
+        TupliDataset(Repository(tmp_path)).columns()
+    remove_catalog(catalog_path(late.root, late.format.id))
     with pytest.raises(CorruptObjectError, match=pack.name):
         Repository(tmp_path).list_episodes()
     pack.write_bytes(healthy)

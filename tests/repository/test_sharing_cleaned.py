@@ -9,6 +9,7 @@ import pytest
 
 from tests.faults import HastyFileSystem
 from tests.repository.people import benchmark, drive, opened, person, published, record
+from tupli_repo.catalog import catalog_path, remove_catalog
 from tupli_repo.errors import CorruptObjectError, NotFoundError, StorageIOError
 from tupli_repo.odb.sync import Progress
 from tupli_repo.repository import Repository
@@ -73,6 +74,7 @@ class Replacing(HastyFileSystem):
 def test_packs_that_go_faster_than_they_can_be_read_are_an_error_of_ours(tmp_path: Path):
     with person(tmp_path) as who:
         record(who, benchmark(who), 2)
+    remove_catalog(catalog_path(who.root, who.format.id))
     with (
         opened(tmp_path, Replacing()) as who,
         pytest.raises(NotFoundError, match="replaced faster than they can be read"),
