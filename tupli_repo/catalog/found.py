@@ -155,8 +155,9 @@ class _Labelled:
             assert column is not None
             here = np.array([is_here(benchmark) for benchmark in column.words], dtype=np.bool_)
             keep = here[column.codes]
-        for row, links in self.segment.missing.items():
-            keep[row] &= all(map(is_here, links))
+        for link, rows in self.segment.missing.items():
+            if not is_here(link):
+                keep[rows] = False
         return keep
 
 

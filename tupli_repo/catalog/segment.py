@@ -27,7 +27,7 @@ MAX_ROWS = 1 << 16
 """A larger pack has several segments, so that memory stays bounded."""
 DAMAGE = (OSError, ValueError, KeyError, IndexError, TypeError)
 """What reading a file that is not what we wrote may come to."""
-_MAGIC = b"TUPLICT\x04"
+_MAGIC = b"TUPLICT\x05"
 _BLOCK_ROWS = 1024
 _HEADER = Struct("<8sII")
 _MAX_HEADER_BYTES = 64 << 20
@@ -58,6 +58,9 @@ class Segment:
         source: The file, or what would be in it.
         recover: Makes the bytes anew.
         data: What was just written to the file, where it is at hand: others may remove that file.
+
+    Attributes:
+        missing: The ids of what does not lie in the rows' own pack, and which rows link it.
 
     Raises:
         OSError: The file cannot be read.
@@ -94,15 +97,10 @@ class Segment:
         self._starts: list[int] = fields["starts"]
         self.benchmarks: list[str] = fields["benchmarks"]
         self._authors: list[str] = fields["authors"]
-        self._missing: dict[str, list[str]] = fields["missing"]
+        self.missing: dict[str, list[int]] = fields["missing"]
 
     def __len__(self) -> int:
         return self._n
-
-    @property
-    def missing(self) -> dict[int, tuple[str, ...]]:
-        """The rows of which a part does not lie in their own pack, and the ids of those parts."""
-        return {int(row): tuple(links) for row, links in self._missing.items()}
 
     def ids(self) -> Ids:
         """Return the ids of the rows."""
@@ -217,12 +215,21 @@ def encode_segment(rows: Sequence[EpisodeRow], pack: str, *, part: int, is_last:
         "starts": starts,
         "benchmarks": list(words.benchmarks),
         "authors": list(words.authors),
-        "missing": {number: row.missing for number, row in enumerate(rows) if row.missing},
+        "missing": _rows_by_missing(rows),
         "sections": places,
     }
     raw = json.dumps(header, separators=(",", ":")).encode()
     frame = frames.compress(raw)
     return b"".join([_HEADER.pack(_MAGIC, len(frame), len(raw)), frame, *stored.values()])
+
+
+def _rows_by_missing(rows: Sequence[EpisodeRow]) -> dict[str, list[int]]:
+    """The ids of what does not lie in the pack, and which rows link it; many link one layout."""
+    found: dict[str, list[int]] = {}
+    for number, row in enumerate(rows):
+        for link in row.missing:
+            found.setdefault(link, []).append(number)
+    return found
 
 
 def _header_values(rows: Sequence[EpisodeRow]) -> Iterator[tuple[str, list[Any]]]:
