@@ -5,6 +5,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from datetime import timedelta
@@ -168,14 +169,23 @@ def test_nothing_is_lost_in_ten_minutes(lab: Lab) -> None:
 def test_a_writer_that_was_taken_for_dead_loses_nothing_when_it_wakes(lab: Lab) -> None:
     writer = start(WRITE, lab.folder, lab.benchmark, lab.told / "writer0", lab.end, 0)
     for _ in range(3):
-        wait_for_more(lab)
-        os.kill(writer.pid, signal.SIGSTOP)
+        stop_with_a_journal(writer, lab)
         with Repository(lab.folder) as repository:
             assert repository.gc(grace=AT_ONCE).journals_sealed
         os.kill(writer.pid, signal.SIGCONT)
     lab.end.touch()
     finished(writer)
     assert check(lab) > 60
+
+
+def stop_with_a_journal(writer: "subprocess.Popen[str]", lab: Lab) -> None:
+    """Stop a writer when it has a journal; while it closes it has none."""
+    while True:
+        wait_for_more(lab)
+        os.kill(writer.pid, signal.SIGSTOP)
+        if list(lab.folder.rglob("packs/*.journal")):
+            return
+        os.kill(writer.pid, signal.SIGCONT)
 
 
 def test_where_the_file_server_s_clock_jumps_by_years_nothing_is_lost(lab: Lab) -> None:
