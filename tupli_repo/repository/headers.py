@@ -56,7 +56,8 @@ class EpisodeRecord(NamedTuple):
 
         Args:
             published_in: The groups in which it is published.
-            held: The ids (32 bytes each) of what lies where it does; everything where None.
+            held: The ids (32 bytes each) of what lies where it does. Where None, the row is for a
+                header, which needs neither that nor its parts.
         """
         fields, body, links = self.fields, self.obj.body, self.obj.links
         missing = [] if held is None else [i for i in links[1:] if bytes.fromhex(i) not in held]
@@ -73,7 +74,7 @@ class EpisodeRecord(NamedTuple):
             missing=tuple(missing),
             published_in=published_in,
             is_plain=_TAG not in body and _ESCAPE not in body,
-            parts=self.parts,
+            parts=None if held is None else self.parts,
         )
 
     def header(self, published_in: tuple[str, ...]) -> EpisodeHeader:
