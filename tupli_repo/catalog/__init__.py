@@ -8,12 +8,14 @@ it is made anew from the packs, and where no file can be written it lives in mem
 - `rows`: what is kept of an episode. `parts`: what it consists of.
 - `columns`: the values under one path, compared all at once.
 - `segment`: the rows of a pack in one file. `members`: which episodes are in a set.
+- `labels`: what was said of episodes since they were recorded.
 - `query`: a filter over a segment. `found`: what it finds, in order, page by page.
 - `catalog`: the files, made when they are missed. `verified`: what need not be hashed again.
 """
 
 from tupli_repo.catalog.catalog import Catalog, Groups, OnProgress, catalog_path, remove_catalog
 from tupli_repo.catalog.found import Found, Selection, Tally, Wanted
+from tupli_repo.catalog.labels import Labels
 from tupli_repo.catalog.rows import EpisodeRow, Parts
 from tupli_repo.catalog.verified import VerifiedBlocks
 
@@ -22,6 +24,7 @@ __all__ = [
     "EpisodeRow",
     "Found",
     "Groups",
+    "Labels",
     "OnProgress",
     "Parts",
     "Selection",

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tupli_repo.catalog.columns import Column, Mask
+from tupli_repo.catalog.labels import Labels
 from tupli_repo.catalog.members import Ids, are_members, ids_of, prefixes
 from tupli_repo.catalog.query import evaluate
 from tupli_repo.catalog.rows import EpisodeRow, Parts, canonical
@@ -37,6 +38,7 @@ class Wanted(NamedTuple):
         only_published: Whether to leave out what is published in no group.
         is_here: Whether an object is in the repository; an episode that lacks one is left out.
         pending: Whether to find those that lack something, and no others.
+        labels: What is said of episodes besides.
     """
 
     chosen: BaseFilter | None = None
@@ -44,6 +46,7 @@ class Wanted(NamedTuple):
     only_published: bool = False
     is_here: Callable[[str], bool] = lambda _: True
     pending: bool = False
+    labels: Labels = Labels()
 
 
 class Selection(NamedTuple):
@@ -86,17 +89,19 @@ class Tally(NamedTuple):
 
 
 class _Labelled:
-    """A segment, and where its rows are published.
+    """A segment, where its rows are published, and what is said of them besides.
 
     Args:
         segment: The segment.
         members: What is published.
+        labels: What is said.
     """
 
-    def __init__(self, segment: Segment, members: Members) -> None:
+    def __init__(self, segment: Segment, members: Members, labels: Labels) -> None:
         self.segment = segment
         self.is_complete = segment.is_complete
         self._members = members
+        self._labels = labels
 
     def __len__(self) -> int:
         return len(self.segment)
@@ -117,7 +122,8 @@ class _Labelled:
     def rows(self, numbers: Numbers) -> Iterator[EpisodeRow]:
         """Iterate over some rows, in ascending order of their numbers."""
         some = numbers.tolist()
-        return self.segment.rows(some, groups_of(self._ids_of(numbers), self._members))
+        rows = self.segment.rows(some, groups_of(self._ids_of(numbers), self._members))
+        return map(self._labels.laid_over, rows) if self._labels else rows
 
     def _ids_of(self, numbers: Numbers) -> Ids:
         # where nothing is published nobody asks which they are
@@ -126,6 +132,7 @@ class _Labelled:
     def matching(self, wanted: Wanted) -> Numbers:
         """The numbers of the rows that are wanted."""
         truth = evaluate(wanted.chosen, self)
+        truth = self._labels.leave_open(truth, wanted.chosen, self.ids())
         if not truth.may.any():
             return np.flatnonzero(truth.may)
         keep = self._kept(wanted)
@@ -171,7 +178,9 @@ class Found:
     """
 
     def __init__(self, segments: Iterable[Segment], members: Members, wanted: Wanted) -> None:
-        places = [_Labelled(segment, members) for segment in segments if len(segment)]
+        places = [
+            _Labelled(segment, members, wanted.labels) for segment in segments if len(segment)
+        ]
         places.sort(key=lambda place: place.segment.first)
         picked = [(place, place.matching(wanted)) for place in places]
         self._picked = _each_once([(place, numbers) for place, numbers in picked if numbers.size])

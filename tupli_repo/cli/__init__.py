@@ -30,6 +30,7 @@ class _Home(NamedTuple):
 
 
 _COMMANDS = {
+    "annotate": _Home("annotate", "Add metadata to episodes that were recorded"),
     "bundle": _Home("exchange", "Put revisions into one file, to mail or to attach to a paper"),
     "cache": _Home("cache", "Show, check or empty the cache of loaded datasets"),
     "cat": _Home("inspect", "Write an artifact's bytes, or any object's body, to stdout"),

@@ -68,7 +68,7 @@ def _parse(condition: str, keys: Collection[str] | None) -> BaseFilter:
     if match is None or not match["value"]:
         raise InvalidInputError(f"'{shown(condition)}' is not a condition", hint=_HINT)
     kind = _TYPES[match["op"].strip()]
-    key, value = match["key"], _value(condition, match["value"])
+    key, value = match["key"], parse_value(condition, match["value"])
     if keys is not None and key.partition(".")[0] not in keys:
         raise InvalidInputError(
             f"'{shown(key)}' is not a key", hint=f"the keys are {', '.join(sorted(keys))}"
@@ -89,12 +89,21 @@ def _parse(condition: str, keys: Collection[str] | None) -> BaseFilter:
     return BaseFilter(type=kind, key=key, value=value)
 
 
-def _value(condition: str, text: str) -> Any:  # noqa: ANN401 - any JSON
+def parse_value(condition: str, text: str) -> Any:  # noqa: ANN401 - any JSON
+    """Return what a value says: a JSON literal, or a bare word.
+
+    Args:
+        condition: What it is the value of, for an error's message.
+        text: The value.
+
+    Raises:
+        InvalidInputError: It was meant to be JSON, and is not.
+    """
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
         pass
-    if text in _PYTHON_WORDS or text[0] in '[{"':
+    if text in _PYTHON_WORDS or text.startswith(("[", "{", '"')):
         raise InvalidInputError(
             f"the value of '{shown(condition)}' is not JSON",
             hint='write true, false, null, 1.5, "text", or a bare word',

@@ -1,4 +1,4 @@
-"""The bodies of benchmarks, artifacts, provenance, tombstones and releases, and back.
+"""The bodies of benchmarks, artifacts, provenance, annotations, tombstones and releases.
 
 Bodies of benchmarks and artifacts hold no time and no user: the same thing has the same id in every
 lab. Who and when is provenance, an object of its own that names its subject.
@@ -6,7 +6,7 @@ lab. Who and when is provenance, an object of its own that names its subject.
 Invariant: a body that parses has every field its reader relies on, of its type.
 """
 
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -82,6 +82,22 @@ class ProvenanceBody(Body):
     platform: str = ""
     packages: dict[str, str] = {}
     sources: dict[str, str] = {}
+
+
+class AnnotationBody(Body):
+    """What is said of episodes after they were recorded.
+
+    It names them in its body and not as links: it needs none of them.
+
+    Attributes:
+        subjects: The ids of the episodes, sorted.
+        metadata: What is said of each; null takes back what an earlier annotation said.
+    """
+
+    subjects: list[Annotated[str, _Hex64]]
+    metadata: dict[str, Any]
+    created_by: str
+    created_at: str
 
 
 class TombstoneBody(Body):

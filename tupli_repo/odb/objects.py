@@ -38,10 +38,11 @@ class Kind(StrEnum):
     EPISODES = "episodes"
     RELEASE = "release"
     TOMBSTONE = "tombstone"
+    ANNOTATION = "annotation"
 
     @property
     def code(self) -> int:
-        """The number packs write for this kind, 1 to 8."""
+        """The number packs write for this kind, 1 to 9."""
         return _CODES[self]
 
     @property

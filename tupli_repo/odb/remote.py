@@ -54,6 +54,7 @@ _RANKS = {
     Kind.EPISODES: 5,
     Kind.RELEASE: 6,
     Kind.TOMBSTONE: 7,
+    Kind.ANNOTATION: 1,
 }
 _DEPTH = len(_RANKS) + 1
 

@@ -21,6 +21,7 @@ from tupli_repo.catalog import (
     EpisodeRow,
     Found,
     Groups,
+    Labels,
     OnProgress,
     Selection,
     Tally,
@@ -73,7 +74,7 @@ class Recorded:
     def header(self) -> EpisodeHeader:
         """The episode's header, as it will be listed."""
         (found,) = read_records(iter([(self.id, self._record)]))
-        return found.header(())
+        return found.header()
 
 
 class Episodes:
@@ -83,13 +84,19 @@ class Episodes:
         store: Where they are.
         catalog_folder: Where the catalog is kept; it may vanish.
         published: Tells which episode sets are published in each group.
+        labels: Tells what is said of episodes besides.
     """
 
     def __init__(
-        self, store: ObjectStore, catalog_folder: Path, published: Callable[[], Groups] = dict
+        self,
+        store: ObjectStore,
+        catalog_folder: Path,
+        published: Callable[[], Groups] = dict,
+        labels: Callable[[], Labels] = Labels,
     ) -> None:
         self._store = store
         self._published = published
+        self._labels = labels
         self._catalog = Catalog(catalog_folder, self._rows_of_pack, self._members_of_set)
         self._layouts: dict[ObjectId, Layout] = {}
         self._journals: dict[str, dict[ObjectId, EpisodeRow]] = {}
@@ -216,9 +223,10 @@ class Episodes:
         records = {one.id: one for one in read_records(self._store.read_many(ids))}
         episodes = [self._stored(records[oid]) for oid in ids]
         published_in = self._catalog.published_in(ids, self._published())
+        labels = self._labels()
 
         def described(wanted: Sequence[ObjectId]) -> list[Described]:
-            return [records[oid].described(published_in[oid]) for oid in wanted]
+            return [records[oid].described(published_in[oid], labels) for oid in wanted]
 
         return load_episodes(self._store, episodes, self._layout_of, described, only=only)
 
@@ -317,8 +325,9 @@ class Episodes:
             NotFoundError: One is not here.
         """
         published_in = self._catalog.published_in(ids, self._published())
+        labels = self._labels()
         found = {
-            one.id: one.described(published_in[one.id])
+            one.id: one.described(published_in[one.id], labels)
             for one in read_records(self._store.read_many(ids))
         }
         return [found[oid] for oid in ids]
@@ -385,6 +394,7 @@ class Episodes:
             hidden=hidden,
             only_published=only_published,
             is_here=lambda oid: self._store.contains(ObjectId(oid)),
+            labels=self._labels(),
         )
 
     def _find(self, wanted: Wanted) -> Found:

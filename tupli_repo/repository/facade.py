@@ -19,11 +19,11 @@ from tupli_repo.odb.objects import (
     ObjectId,
     parse_object_id,
 )
+from tupli_repo.repository.annotating import AnnotatingRepository
 from tupli_repo.repository.artifacts import Content, read_pieces, store_pieces
 from tupli_repo.repository.episodes import Recorded, episode_item
 from tupli_repo.repository.headers import listed
 from tupli_repo.repository.loading import LoadedEpisodes, names_of
-from tupli_repo.repository.selecting import SelectingRepository
 from tupli_repo.repository.shelf import (
     artifact_item,
     matching,
@@ -42,7 +42,7 @@ from tupli_repo.schema import (
 from tupli_repo.schema.reports import BenchmarkDiff
 
 
-class Repository(SelectingRepository):
+class Repository(AnnotatingRepository):
     """A content-addressed repository of benchmarks, episodes and artifacts.
 
     Safe to use from several threads, and on one folder from any number of processes. Closing it

@@ -9,7 +9,7 @@ from itertools import islice
 from sys import intern
 from typing import Any, NamedTuple
 
-from tupli_repo.catalog import EpisodeRow, Parts
+from tupli_repo.catalog import EpisodeRow, Labels, Parts
 from tupli_repo.codec.episode import decode_record, decode_records
 from tupli_repo.errors import CorruptObjectError
 from tupli_repo.odb.objects import Kind, Object, ObjectId
@@ -18,6 +18,7 @@ from tupli_repo.schema import EpisodeHeader
 
 _FIRST_DATA_LINK = 2  # behind the benchmark and the layout
 _AT_ONCE = 256
+_NO_LABELS = Labels()
 _TAG, _ESCAPE = b'"#', b"\\u"  # without them, JSON means what it says
 
 _FIELDS = set(EpisodeHeader.model_fields)  # one for all: there may be a million headers
@@ -77,13 +78,22 @@ class EpisodeRecord(NamedTuple):
             parts=None if held is None else self.parts,
         )
 
-    def header(self, published_in: tuple[str, ...]) -> EpisodeHeader:
-        """Return its header; ``published_in`` are the groups in which it is published."""
-        return header_of(self.row(published_in))
+    def header(
+        self, published_in: tuple[str, ...] = (), labels: Labels = _NO_LABELS
+    ) -> EpisodeHeader:
+        """Return its header.
 
-    def described(self, published_in: tuple[str, ...]) -> tuple[EpisodeHeader, dict[str, Any]]:
-        """Return its header, and the fields of the record."""
-        return self.header(published_in), self.fields
+        Args:
+            published_in: The groups in which it is published.
+            labels: What is said of episodes besides.
+        """
+        return header_of(labels.laid_over(self.row(published_in)))
+
+    def described(
+        self, published_in: tuple[str, ...], labels: Labels
+    ) -> tuple[EpisodeHeader, dict[str, Any]]:
+        """Return its header, and the fields of the record; see `header`."""
+        return self.header(published_in, labels), self.fields
 
 
 def read_records(found: Iterator[tuple[ObjectId, Object]]) -> Iterator[EpisodeRecord]:

@@ -30,6 +30,7 @@ from tupli_repo.repository.keeping import Keeping, user_cache
 from tupli_repo.repository.published.publishing import Publisher
 from tupli_repo.repository.published.releases import Releases
 from tupli_repo.repository.published.revisions import Revisions
+from tupli_repo.repository.records import Annotations
 from tupli_repo.repository.shelf import (
     Shelf,
     matching,
@@ -76,14 +77,20 @@ class OpenRepository:
         self._refs = RefStore(self._files)
         self._releases = Releases(self._store, self._refs)
         self._revisions = Revisions(self._releases)
-        self._publisher = Publisher(self._store, self._refs, self._releases)
-        self._episodes = Episodes(self._store, catalog, self._releases.groups_of_episodes)
+        is_bare = self._format.role == "bare"
+        self._annotations = Annotations(self._store, self._releases.notes if is_bare else None)
+        self._publisher = Publisher(
+            self._store, self._refs, self._releases, self._annotations.of_any
+        )
+        self._episodes = Episodes(
+            self._store, catalog, self._releases.groups_of_episodes, self._annotations.labels
+        )
         self._shelf = Shelf(
             self._store,
             self._episodes,
             self._releases,
             repository=self._format.id,
-            only_published=self._format.role == "bare",
+            only_published=is_bare,
         )
         self._subjects = Subjects(self._store, self._shelf, self._releases, self._revisions)
         self._benchmarks = Benchmarks(self._store, self._shelf)

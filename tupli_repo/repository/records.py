@@ -1,4 +1,4 @@
-"""The small records of a repository, parsed once: benchmarks, artifacts, provenance, tombstones.
+"""The small records of a repository, parsed once: benchmarks, artifacts, and what is said of them.
 
 Objects never change, so what was parsed stays true; only the set of ids is looked at anew.
 
@@ -7,11 +7,14 @@ its tombstones revokes.
 """
 
 import platform
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from secrets import token_hex
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
+from tupli_repo.catalog import Labels
 from tupli_repo.codec.records import (
+    AnnotationBody,
     Body,
     ProvenanceBody,
     TombstoneBody,
@@ -22,6 +25,7 @@ from tupli_repo.odb.objects import Kind, Object, ObjectId
 from tupli_repo.odb.store import ObjectStore
 from tupli_repo.schema import utc_now
 
+_MAX_SUBJECTS = 1 << 15  # of one annotation: 2 MiB of ids
 _BodyT = TypeVar("_BodyT", bound=Body)
 
 
@@ -172,6 +176,73 @@ class Provenances(Records[ProvenanceBody]):
         if all(made != body.model_copy(update={"created_at": made.created_at}) for body in known):
             self.add(made)
         return known[0] if known else made
+
+
+class Annotations(Records[AnnotationBody]):
+    """What is said of episodes after they were recorded.
+
+    Args:
+        store: Where it lies.
+        named: Gives the ids of those that count; all do where None.
+    """
+
+    def __init__(
+        self, store: ObjectStore, named: Callable[[], Collection[ObjectId]] | None = None
+    ) -> None:
+        super().__init__(store, Kind.ANNOTATION, AnnotationBody)
+        self._named = named
+        self._seen: frozenset[ObjectId] = frozenset()
+        self._labels = Labels()
+
+    def say(self, ids: Iterable[ObjectId], metadata: Mapping[str, Any], *, user: str) -> None:
+        """Say something of episodes; durable when this returns.
+
+        Raises:
+            EncodingError: Something in it cannot be stored; nothing is said.
+        """
+        left, now = sorted(ids), utc_now()
+        for at in range(0, len(left), _MAX_SUBJECTS):
+            some: list[str] = [*left[at : at + _MAX_SUBJECTS]]
+            said = dict(metadata)
+            body = AnnotationBody(subjects=some, metadata=said, created_by=user, created_at=now)
+            self.add(body)
+
+    def labels(self) -> Labels:
+        """Return what is said of each episode, as of the store's last refresh.
+
+        Raises:
+            CorruptObjectError: An annotation is malformed.
+        """
+        present = self.all()
+        counting = frozenset(present)
+        if present and self._named is not None:
+            counting = counting.intersection(self._named())
+        if counting != self._seen:
+            said: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+            bodies = sorted((present[oid].body.created_at, oid) for oid in counting)
+            for _, oid in bodies:
+                body = present[oid].body
+                for subject in body.subjects:
+                    said[subject].update(body.metadata)
+            shown = {oid: _without_none(metadata) for oid, metadata in said.items()}
+            self._seen, self._labels = counting, Labels(shown)
+        return self._labels
+
+    def of_any(self, episodes: Collection[bytes]) -> set[ObjectId]:
+        """Return the ids of the annotations that say something of one of some episodes.
+
+        Args:
+            episodes: Raw ids, in a set.
+        """
+        return {
+            oid
+            for oid, (_, body) in self.all().items()
+            if any(bytes.fromhex(subject) in episodes for subject in body.subjects)
+        }
+
+
+def _without_none(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in metadata.items() if value is not None}
 
 
 def in_force(

@@ -30,7 +30,7 @@ _PEEK_BYTES = 64
 _TRIES = 3
 _BATCH_BYTES = 32 << 20
 IN_ORDER = (
-    (Kind.PROVENANCE, Kind.TOMBSTONE),
+    (Kind.PROVENANCE, Kind.TOMBSTONE, Kind.ANNOTATION),
     (Kind.ARTIFACT,),
     (Kind.BENCHMARK,),
     (Kind.EPISODE,),

@@ -15,7 +15,14 @@ from tupli_repo.odb.block import Directory
 from tupli_repo.odb.objects import Kind, ObjectId, decode_header
 from tupli_repo.odb.store import ObjectStore
 
-LISTED = (Kind.BENCHMARK, Kind.ARTIFACT, Kind.EPISODE, Kind.PROVENANCE, Kind.TOMBSTONE)
+LISTED = (
+    Kind.BENCHMARK,
+    Kind.ARTIFACT,
+    Kind.EPISODE,
+    Kind.PROVENANCE,
+    Kind.TOMBSTONE,
+    Kind.ANNOTATION,
+)
 """The kinds whose presence alone makes them roots in a work repository."""
 
 _LINKING = tuple(kind for kind in Kind if not kind.is_data)

@@ -12,6 +12,7 @@ from hashlib import sha256
 from tupli_repo.codec import episode as codec
 from tupli_repo.codec.episode import Layout
 from tupli_repo.codec.records import (
+    AnnotationBody,
     ArtifactBody,
     BenchmarkBody,
     ProvenanceBody,
@@ -49,6 +50,7 @@ class Decoding:
         looks: Mapping[Kind, Callable[[ObjectId, Object], object]] = {
             Kind.PROVENANCE: lambda _, obj: parse_body(ProvenanceBody, obj.body),
             Kind.TOMBSTONE: lambda _, obj: parse_body(TombstoneBody, obj.body),
+            Kind.ANNOTATION: lambda _, obj: parse_body(AnnotationBody, obj.body),
             Kind.BENCHMARK: self._benchmark,
             Kind.ARTIFACT: self._artifact,
             Kind.EPISODES: self._set,

@@ -31,7 +31,14 @@ from tupli_repo.schema import utc_now
 from tupli_repo.schema.checks import Lost, LostEpisodes, RepairReport, Restored
 
 _ROUNDS = 5
-_FIRST = (Kind.BLOB, Kind.PROVENANCE, Kind.TOMBSTONE, Kind.ARTIFACT, Kind.BENCHMARK)
+_FIRST = (
+    Kind.BLOB,
+    Kind.PROVENANCE,
+    Kind.TOMBSTONE,
+    Kind.ANNOTATION,
+    Kind.ARTIFACT,
+    Kind.BENCHMARK,
+)
 _LAST = (Kind.EPISODES, Kind.RELEASE)
 _PACKED = (Kind.BLOB, Kind.EPISODE)
 _MOST_SALVAGED_BYTES = 1 << 20  # what is longer is no settings of ours

@@ -9,13 +9,13 @@ Invariant: nothing that was published is overwritten; what was taken back comes 
 somebody publishes it again.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
 from tupli_repo.codec.records import ReleaseBody
 from tupli_repo.errors import ConflictError, InvalidInputError, NotFoundError
 from tupli_repo.odb.objects import Kind, Object, ObjectId, encode, object_id
-from tupli_repo.odb.refs import Record, RefName, Yank
+from tupli_repo.odb.refs import LOCAL, Record, RefName, Yank
 from tupli_repo.repository.published.releases import (
     ReleaseObjects,
     ReleaseRefs,
@@ -35,7 +35,7 @@ class Offer(NamedTuple):
         title: The name as it is shown.
         version: The benchmark's version.
         benchmarks: Ids: one for a benchmark; for a dataset all its episodes need.
-        provenance: Ids of who stored what.
+        provenance: Ids of who stored what, and of annotations.
         artifacts: Ids.
         episodes: Raw ids: to be added to a benchmark; all there are of a dataset.
         message: What is said of this revision.
@@ -68,12 +68,20 @@ class Publisher:
         store: Where objects are written.
         refs: Where records are written.
         releases: What is published there.
+        annotations_of: Tells what is said there of any of some episodes.
     """
 
-    def __init__(self, store: ReleaseObjects, refs: ReleaseRefs, releases: Releases) -> None:
+    def __init__(
+        self,
+        store: ReleaseObjects,
+        refs: ReleaseRefs,
+        releases: Releases,
+        annotations_of: Callable[[frozenset[bytes]], Iterable[ObjectId]] = lambda _: (),
+    ) -> None:
         self._store = store
         self._refs = refs
         self._releases = releases
+        self._annotations_of = annotations_of
 
     def publish(
         self, name: RefName, offer: Offer, *, user: str, as_next: bool = False
@@ -81,7 +89,8 @@ class Publisher:
         """Publish something as the next revision of a name.
 
         Episodes are added to those of the same benchmark; another benchmark is the next version and
-        starts anew. Nothing new makes no revision.
+        starts anew. What was said of the episodes since they were recorded goes with them, but not
+        into a pin. Nothing new makes no revision.
 
         Raises:
             ConflictError: The name went two ways, and ``as_next`` does not say that this follows.
@@ -105,12 +114,14 @@ class Publisher:
             citation=offer.citation or (before.body.citation if before else ""),
         )
         artifacts = set(offer.artifacts).union(*(head.artifacts for head in same))
-        provenance = set(offer.provenance).union(*(head.provenance for head in same))
+        annotations = set() if name.group == LOCAL else set(self._annotations_of(held))
+        provenance = annotations.union(offer.provenance, *(head.provenance for head in same))
         if len(heads) == 1 and before is not None:
             is_known = (
                 not before.body.is_retracted
                 and held == self._releases.episodes(before)
                 and (offer.benchmarks, artifacts) == (before.benchmarks, set(before.artifacts))
+                and annotations.issubset(before.provenance)
                 and offer.message in ("", before.body.message)
                 and (body.licence, body.citation, body.name)
                 == (before.body.licence, before.body.citation, before.body.name)

@@ -283,6 +283,10 @@ class Releases:
             if not view.body.is_retracted
         ]
 
+    def notes(self) -> set[ObjectId]:
+        """Return the ids of the provenance and the annotations of what is shown."""
+        return {oid for _, view in self.shown() for oid in view.provenance}
+
     def item(self, view: ReleaseView) -> ReleaseItem:
         """Return what there is to tell of a revision."""
         (item,) = self.items([view])

@@ -20,7 +20,7 @@ class ReleaseView(NamedTuple):
         record: The record.
         body: What the release says.
         benchmarks: Ids; one for a benchmark, for a dataset all its episodes need.
-        provenance: Ids of who stored what.
+        provenance: Ids of who stored what, and of annotations.
         artifacts: Ids.
         sets: Ids of the episode sets, which have no episode in common.
         withdrawn: Id of the blob with the raw ids of the episodes it takes back.

@@ -17,7 +17,13 @@ from tupli_repo.codec.episode import (
     decode_records,
     rows_of,
 )
-from tupli_repo.codec.records import ArtifactBody, BenchmarkBody, ProvenanceBody, parse_body
+from tupli_repo.codec.records import (
+    AnnotationBody,
+    ArtifactBody,
+    BenchmarkBody,
+    ProvenanceBody,
+    parse_body,
+)
 from tupli_repo.errors import CorruptObjectError
 from tupli_repo.odb.objects import Kind, Object, ObjectId
 from tupli_repo.odb.refs import RefName
@@ -36,6 +42,7 @@ _READERS: Mapping[Kind, Callable[[bytes], object]] = {
     Kind.BENCHMARK: lambda body: parse_body(BenchmarkBody, body),
     Kind.EPISODE: decode_record,  # and more: see `Incoming`
     Kind.PROVENANCE: lambda body: parse_body(ProvenanceBody, body),
+    Kind.ANNOTATION: lambda body: parse_body(AnnotationBody, body),
 }
 
 
@@ -161,15 +168,15 @@ def _check_kinds(view: ReleaseView, sides: Collection[RemoteObjects]) -> None:
     """Check that what a revision is of has the kinds it should have."""
     if view.record.name.kind == "artifact" and len(view.artifacts) != 1:
         raise _unfit(view.record.release, Kind.RELEASE, "it is not of one artifact")
-    for kind, ids in (
-        (Kind.BENCHMARK, view.benchmarks),
-        (Kind.PROVENANCE, view.provenance),
-        (Kind.ARTIFACT, view.artifacts),
+    for kinds, ids in (
+        ((Kind.BENCHMARK,), view.benchmarks),
+        ((Kind.PROVENANCE, Kind.ANNOTATION), view.provenance),
+        ((Kind.ARTIFACT,), view.artifacts),
     ):
         for oid in ids:
             found = {side.kind_of(oid) for side in sides if side.contains(oid)}
-            if not found <= {kind}:
-                raise _unfit(oid, kind, f"it is of kind '{min(found)}'")
+            if not found.issubset(kinds):
+                raise _unfit(oid, kinds[0], f"it is of kind '{min(found)}'")
 
 
 def _check_digest(view: ReleaseView, releases: Releases) -> None:
