@@ -52,7 +52,7 @@ def test_a_condition_chooses_and_unset_takes_back(tupli: Tupli, ids: list[str]):
         (["{id}", "a=null"], "null cannot be said of 'a'"),
         (["{id}", "a=1", "--unset", "a"], "'a' is both set and unset"),
         (["{id}", "--where", "n_tuples > 1", "a=1"], "ids and --where are both given"),
-        (["--where", "x.y = 1", "a=1"], "'x' is not a key"),
+        (["--where", "x.y = 1", "a=1"], "'x.y' is not a key"),
         (["walk", "a=1"], "'walk' is not an id"),
     ],
 )

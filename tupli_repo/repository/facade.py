@@ -39,6 +39,7 @@ from tupli_repo.schema import (
     EpisodeHeader,
     EpisodeItem,
 )
+from tupli_repo.schema.display import grid, short_id
 from tupli_repo.schema.reports import BenchmarkDiff
 
 
@@ -56,6 +57,22 @@ class Repository(AnnotatingRepository):
         RepositoryNotFoundError: There is none.
         UnsupportedFormatError: A newer version wrote it.
     """
+
+    def _repr_html_(self) -> str:
+        """Return what is in it as a table, for a notebook."""
+        counts = self.count_episodes()
+        rows = [
+            [
+                short_id(header.id),
+                header.metadata.name,
+                header.metadata.version or "",
+                counts.get(header.id, 0),
+                ", ".join(header.published_in),
+            ]
+            for header in self.list_benchmarks()
+        ]
+        columns = ["id", "benchmark", "version", "episodes", "published"]
+        return grid(f"{self!r}, {self._format.role}", columns, rows)
 
     # ---- benchmarks
 

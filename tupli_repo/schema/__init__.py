@@ -5,6 +5,7 @@ Invariant: importing this package loads pydantic and nothing heavier.
 - `items`: benchmarks, artifacts, episodes, tuples
 - `filters`: conditions on their headers, with ``matches()``
 - `accounts`: PyTupli's users, groups and roles, kept so that old imports work
+- `display`: how they are shown in a line and in a notebook
 - `plain`: how values become plain and how two of them compare; filters rest on it
 """
 

@@ -8,6 +8,7 @@ included: models with arrays in them compare by content and become JSON as lists
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Self, SupportsFloat
 from uuid import uuid4
@@ -15,7 +16,10 @@ from uuid import uuid4
 from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, field_serializer
 
 from tupli_repo.errors import InvalidInputError
+from tupli_repo.schema.display import card, short_id
 from tupli_repo.schema.plain import plain
+
+_EMPTY: tuple[object, ...] = (None, "", {}, [])
 
 
 def utc_now() -> str:
@@ -58,6 +62,18 @@ class DBItem(_Record):
     created_by: str
     published_in: list[str] = Field(default_factory=list)
     created_at: str
+
+    def __repr_args__(self) -> Iterator[tuple[str, object]]:
+        """What there is to see at a glance; `model_dump` has everything."""
+        return ((name, value) for name, value in self._glance().items() if value not in _EMPTY)
+
+    def _repr_html_(self) -> str:
+        """Return it as a table, for a notebook."""
+        who = {"published": ", ".join(self.published_in), "by": self.created_by}
+        return card(type(self).__name__, {**self._glance(), **who, "at": self.created_at})
+
+    def _glance(self) -> dict[str, object]:
+        return {"id": short_id(self.id)}
 
     @classmethod
     def create_new(cls, **data: Any) -> Self:
@@ -124,6 +140,10 @@ class ArtifactMetadataItem(DBItem, ArtifactMetadata):
     encoding: str = "utf-8"
     size: int | None = None
 
+    def _glance(self) -> dict[str, object]:
+        about = {"name": self.name, "description": self.description, "size": self.size}
+        return {**super()._glance(), **about, "extra": self.extra}
+
 
 class BenchmarkHeader(DBItem):
     """A benchmark without its environment; filters say ``metadata.name``.
@@ -141,6 +161,10 @@ class BenchmarkHeader(DBItem):
     env: str = ""
     env_format: str = ""
     wrapper: str = ""
+
+    def _glance(self) -> dict[str, object]:
+        words = {name: getattr(self.metadata, name) for name in BenchmarkMetadata.model_fields}
+        return {**super()._glance(), **words}
 
 
 class Benchmark(BenchmarkHeader):
@@ -258,9 +282,34 @@ class EpisodeHeader(DBItem):
     timeout: bool
     seed: int | None = None
 
+    def _glance(self) -> dict[str, object]:
+        ends = {"terminated": self.terminated, "timeout": self.timeout}
+        return {
+            **super()._glance(),
+            "benchmark_id": short_id(self.benchmark_id),
+            "n_tuples": self.n_tuples,
+            **{name: True for name, holds in ends.items() if holds},
+            "seed": self.seed,
+            "metadata": self.metadata,
+        }
+
 
 class EpisodeItem(Episode, EpisodeHeader):
     """An episode with its steps and its header."""
+
+    def _glance(self) -> dict[str, object]:
+        shapes: dict[str, object] = {}
+        if self.tuples:
+            first = self.tuples[0]
+            shapes = {"state": _form(first.state), "action": _form(first.action)}
+        return {**super()._glance(), "total_reward": self._total_reward(), **shapes}
+
+    def _total_reward(self) -> float | None:
+        """The sum of the rewards; None where one is not a number."""
+        rewards = [step.reward for step in self.tuples]
+        if not all(isinstance(reward, (int, float)) for reward in rewards):
+            return None
+        return float(sum(rewards))
 
     @classmethod
     def create_new(cls, **data: Any) -> Self:
@@ -282,6 +331,19 @@ class EpisodeItem(Episode, EpisodeHeader):
             "timeout": tuples[-1].timeout,
         }
         return super().create_new(**{**data, **told_by_tuples})
+
+
+def _form(value: object) -> str:
+    """What a value looks like: ``float (17,)``, ``int``, ``dict(camera, pose)``."""
+    if isinstance(value, Mapping):
+        return f"dict({', '.join(map(str, value))})"
+    shape: list[int] = []
+    while isinstance(value, (list, tuple)) and value:
+        shape.append(len(value))
+        value = value[0]
+    name = getattr(value, "dtype", None) or type(value).__name__
+    shape += getattr(value, "shape", ())
+    return f"{name} {tuple(shape)}" if shape else str(name)
 
 
 class EpisodeMetadataCallback(ABC):

@@ -1,0 +1,77 @@
+"""What a notebook shows: at a glance, in a table, and never as anybody's HTML."""
+
+import re
+from pathlib import Path
+
+import gymnasium
+import pytest
+
+from tests.test_storage import episode, query
+from tupli_repo import FileStorage, TupliEnvWrapper
+from tupli_repo.schema import ArtifactMetadata
+
+HOSTILE = "<script>alert('x')</script>"
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> FileStorage:
+    """A repository with a benchmark and an episode that ended."""
+    storage = FileStorage(tmp_path / "lab")
+    env = TupliEnvWrapper(gymnasium.make("CartPole-v1"), storage)
+    env.store("cartpole", description=HOSTILE, version="1.2")
+    env.reset(seed=0)
+    while not any(env.step(1)[2:4]):
+        pass
+    env.close()
+    return storage
+
+
+def shown(html: str) -> str:
+    assert "<script" not in html
+    return re.sub(r"<[^>]+>", " ", html)
+
+
+def test_a_repository_lists_its_benchmarks(lab: FileStorage):
+    text = shown(lab._repr_html_())
+    assert str(lab.root.parent) in text
+    assert re.search(r"cartpole +1\.2 +1 ", text)
+
+
+def test_headers_say_what_there_is_to_see(lab: FileStorage):
+    (benchmark,), (header,) = lab.list_benchmarks(), lab.list_episodes()
+    assert repr(benchmark) == (
+        f"BenchmarkHeader(id='{benchmark.id[:12]}', name='cartpole',"
+        f" description={HOSTILE!r}, version='1.2')"
+    )
+    assert repr(header) == (
+        f"EpisodeHeader(id='{header.id[:12]}', benchmark_id='{benchmark.id[:12]}',"
+        f" n_tuples={header.n_tuples}, terminated=True, seed=0)"
+    )
+    assert "cartpole" in shown(benchmark._repr_html_())
+    assert header.created_by in shown(header._repr_html_())
+    lab.annotate(header.id, {HOSTILE: [HOSTILE]})
+    assert "alert" in shown(lab.list_episodes()[0]._repr_html_())
+
+
+def test_an_episode_tells_its_return_and_what_its_steps_look_like(lab: FileStorage):
+    found = lab.load_episode(lab.list_episodes()[0].id)
+    n = found.n_tuples
+    assert f"total_reward={float(n)}, state='float (4,)', action='int'" in repr(found)
+    assert f"total_reward {float(n)}" in " ".join(shown(found._repr_html_()).split())
+
+
+def test_an_artifact_tells_its_size(lab: FileStorage):
+    item = lab.store_artifact(b"1,2", ArtifactMetadata(name="wind", extra={"k": 1}))
+    assert repr(item) == (
+        f"ArtifactMetadataItem(id='{item.id[:12]}', name='wind', size=3, extra={{'k': 1}})"
+    )
+
+
+def test_rewards_of_several_numbers_have_no_sum(tmp_path: Path):
+    storage = FileStorage(tmp_path / "lab")
+    benchmark = storage.store_benchmark(query()).id
+    made = episode(benchmark)
+    for step in made.tuples:
+        step.reward = [1.0, 2.0]
+    found = storage.load_episode(storage.record_episode(made).id)
+    assert "total_reward" not in repr(found)
