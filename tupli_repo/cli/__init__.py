@@ -48,6 +48,7 @@ _COMMANDS = {
     "list": _Home("inspect", "List benchmarks, episodes, artifacts or names"),
     "log": _Home("naming", "Tell what was published, revision by revision"),
     "pin": _Home("naming", "Freeze a set of episodes under a name"),
+    "play": _Home("play", "Play a benchmark with the keyboard, recording"),
     "publish": _Home("naming", "Publish a benchmark, its episodes, an artifact or a pin"),
     "pull": _Home("exchange", "Bring what others published"),
     "push": _Home("exchange", "Send what is published to others"),

@@ -286,6 +286,24 @@ class NamedRepository(OpenRepository):
             for name in self._releases.names()
         ]
 
+    def find_benchmark(self, name_or_id: str) -> BenchmarkHeader:
+        """Return the header of the benchmark of a name, id or unique prefix.
+
+        Raises:
+            NotFoundError: Nothing here has it.
+            AmbiguousNameError: Several things have it.
+            InvalidInputError: It is no benchmark.
+        """
+        self._releases.refresh()
+        subject = self._subjects.find(name_or_id)
+        if subject.kind != "benchmark" or subject.episode:
+            what = "episode" if subject.episode else subject.kind
+            raise InvalidInputError(
+                f"'{shown(name_or_id)}' is no benchmark, but the {what} '{subject.title}'",
+                hint="'tupli list' shows the benchmarks",
+            )
+        return self._shelf.benchmark_header(subject.id)
+
     def benchmarks_of(self, revision: str) -> list[BenchmarkHeader]:
         """Return the benchmarks of a revision, hidden ones too, by name and id.
 
