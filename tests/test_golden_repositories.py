@@ -32,13 +32,14 @@ from tupli_repo.schema import ArtifactMetadata, BenchmarkMetadata, BenchmarkQuer
 GOLDEN = Path(__file__).parent / "golden"
 EXPECTED: dict[str, Any] = json.loads((GOLDEN / "expected.json").read_text())
 ARCHIVES = {"work": "work.zip", "drive": "drive.zip", "bundle": "walk.bundle"}
+LABELS: dict[str, Any] = json.loads((GOLDEN / "labels.json").read_text())
 CALLED = EXPECTED["called"]
 DAMAGE = frozenset({"damage"})
 
 
 def copied(name: str, folder: Path) -> Path:
     """The folder of a copy of a golden repository."""
-    with ZipFile(GOLDEN / ARCHIVES[name]) as archive:
+    with ZipFile(GOLDEN / ARCHIVES.get(name, f"{name}.zip")) as archive:
         archive.extractall(folder / name)
     return folder / name
 
@@ -88,7 +89,7 @@ def test_there_is_something_of_everything(tmp_path):
     reasons = {path.read_text().strip() for path in root.glob("trash/*/stamp")}
     assert reasons == {"sealed", "unreachable"}
     found = reader.Reader(root)
-    assert {one.kind for one in found.objects.values()} == set(reader.KINDS)
+    assert {one.kind for one in found.objects.values()} == {*reader.KINDS} - {"annotation"}
     assert any(name.endswith(".yank") for name in found.records)
     assert any(len(record.get("parents", ())) == 2 for record in found.records.values())
     log = EXPECTED["work"]["log"]
@@ -128,6 +129,28 @@ def test_a_reader_made_of_the_page_alone_reads_the_same(name, tmp_path):
             assert theirs.text(benchmark.id) == text
         revisions = {item.revision for item in repository.log()}
         assert len(revisions) == sum(not one.endswith(".yank") for one in theirs.records)
+
+
+def test_what_was_said_of_episodes_is_shown_as_the_page_tells(tmp_path):
+    root = copied("labels", tmp_path) / ".tupli"
+    with Repository(root.parent) as repository:
+        shown = {one.id: one.metadata for one in repository.episode_headers()}
+        assert repository.fsck("deep").findings == ()
+    assert json.loads(dump_json(shown)) == LABELS
+    theirs = reader.Reader(root)
+    bodies = sorted((theirs.document(oid)["created_at"], oid) for oid in theirs.of("annotation"))
+    for oid, due in LABELS.items():
+        said: dict[str, Any] = {}
+        for _, one in bodies:
+            body = theirs.document(one)
+            said |= body["metadata"] if oid in body["subjects"] else {}
+        own = theirs.document(oid).get("metadata", {})
+        own |= {key: value for key, value in said.items() if value is not None}
+        assert json.loads(dump_json(own)) == due
+    (release,) = max((theirs.document(oid)["created_at"], oid) for oid in theirs.of("release"))[1:]
+    linked = theirs.objects[release].links[1 : 1 + theirs.document(release)["n_provenance"]]
+    assert {theirs.objects[oid].kind for oid in linked} == {"annotation", "provenance"}
+    assert linked == sorted(linked)
 
 
 def test_the_reader_is_small_and_imports_nothing_of_the_package():

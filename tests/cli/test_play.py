@@ -11,7 +11,7 @@ import gymnasium
 import pytest
 
 from tests.cli.calling import Tupli
-from tests.envs import Maze
+from tests.envs import Walk
 from tupli_repo import FileStorage, TupliDataset, TupliEnvWrapper
 
 pytest.importorskip("pygame")
@@ -41,7 +41,7 @@ def project(tmp_path: Path) -> Path:
     storage = FileStorage(tmp_path / "project")
     TupliEnvWrapper(gymnasium.make("CartPole-v1", max_episode_steps=12), storage).store("cartpole")
     TupliEnvWrapper(gymnasium.make("Taxi-v3"), storage).store("taxi")
-    TupliEnvWrapper(Maze(), storage).store("maze")
+    TupliEnvWrapper(Walk(), storage).store("walk")
     storage.close()
     return tmp_path / "project"
 
@@ -85,7 +85,7 @@ def test_nothing_is_done_while_no_key_is_pressed(project: Path):
         (["cartpole", "--key", "left=7"], "'7' is no action of 'Discrete(2)'"),
         (["cartpole", "--key", "left=x"], "'x' is no action of 'Discrete(2)'"),
         (["cartpole", "--key", "left=0", "--noop", "[1]"], "'[1]' is no action"),
-        (["maze", "--key", "left=0"], "'maze' does not render as images"),
+        (["walk", "--key", "left=0"], "'walk' does not render as images"),
     ],
 )
 def test_what_cannot_be_played_is_told(

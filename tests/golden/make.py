@@ -1,7 +1,7 @@
 """Makes the golden repositories and the list of what must come out of them.
 
-``python -m tests.golden.make FOLDER`` writes ``work.zip``, ``drive.zip``, ``walk.bundle`` and
-``expected.json`` into a folder. Those beside this file were made once, when format 1 was settled;
+``python -m tests.golden.make FOLDER`` writes ``work.zip``, ``drive.zip``, ``walk.bundle``,
+``labels.zip``, ``expected.json`` and ``labels.json`` into a folder. Those beside this file were made once, when format 1 was settled;
 they are read for ever and never made again: a new format gets golden repositories of its own.
 
 Times, nonces and names are fixed, so a second run makes the same objects; the bytes of packs depend
@@ -36,6 +36,7 @@ from tests.golden.content import (
     large_file,
     new_field,
 )
+from tupli_repo.codec.values import dump_json
 from tupli_repo.repository import Repository
 from tupli_repo.schema import ArtifactMetadata, BenchmarkMetadata, BenchmarkQuery
 from tupli_repo.storage import FileStorage
@@ -51,6 +52,27 @@ def main(folder: Path) -> None:
     expected = _play(folder)
     text = json.dumps(expected, indent=0, sort_keys=True, separators=(",", ":"))
     (folder / "expected.json").write_text(text + "\n")
+    labels = json.dumps(_annotate(folder), indent=1, sort_keys=True)
+    (folder / "labels.json").write_text(labels + "\n")
+
+
+def _annotate(folder: Path) -> dict[str, Any]:
+    """Say something of episodes twice, publish some of it; returns what a drive shows of each."""
+    drive, todo = folder / "labels", episodes()
+    FileStorage.init(drive, bare=True).close()
+    ada = _opened(folder / "labelling", ADA)
+    walk = _store_walk(ada)
+    ids = [_record(ada, todo[name], walk) for name in ("walk-0", "walk-1")]
+    ada.annotate(ids, {"success": True, "quality": "good", "wind": float("nan"), "n": 3})
+    ada.publish(walk, episodes=True)
+    ada.annotate(ids[:1], {"quality": "散步", "n": None, "seen": [1, {"by": "ben"}]})
+    ada.publish(walk)
+    ada.push(str(drive))
+    _write_zip(drive / ".tupli", folder / "labels.zip")
+    with FileStorage(drive) as hub:
+        hub.annotate(ids, {"stray": "nothing published leads to it"})
+        shown = {header.id: header.metadata for header in hub.list_episodes()}
+    return json.loads(dump_json(shown))
 
 
 def _play(folder: Path) -> dict[str, Any]:

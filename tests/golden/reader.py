@@ -15,6 +15,7 @@ import zstandard
 
 MAGIC = b"TUPLIPK\x01"
 RECORDS = ["benchmark", "artifact", "episode", "provenance", "episodes", "release", "tombstone"]
+RECORDS += ["annotation"]
 KINDS = ["blob", *RECORDS]
 SHARED, PIECE = 64 << 10, 512 << 10
 JSON: Any = {"sort_keys": True, "separators": (",", ":")}
