@@ -1,8 +1,9 @@
 """Makes the golden repositories and the list of what must come out of them.
 
 ``python -m tests.golden.make FOLDER`` writes ``work.zip``, ``drive.zip``, ``walk.bundle``,
-``labels.zip``, ``expected.json`` and ``labels.json`` into a folder. Those beside this file were made once, when format 1 was settled;
-they are read for ever and never made again: a new format gets golden repositories of its own.
+``labels.zip``, ``expected.json`` and ``labels.json`` into a folder. Those beside this file were
+made once, when format 1 was settled; they are read for ever and never made again: a new format gets
+golden repositories of its own.
 
 Times, nonces and names are fixed, so a second run makes the same objects; the bytes of packs depend
 on the version of zstd, the environment's document on that of gymnasium, and who stored it on what
