@@ -40,7 +40,6 @@ sys.exit(run(sys.argv[1:]))
 def project(tmp_path: Path) -> Path:
     storage = FileStorage(tmp_path / "project")
     TupliEnvWrapper(gymnasium.make("CartPole-v1", max_episode_steps=12), storage).store("cartpole")
-    TupliEnvWrapper(gymnasium.make("Taxi-v3"), storage).store("taxi")
     TupliEnvWrapper(Walk(), storage).store("walk")
     storage.close()
     return tmp_path / "project"
