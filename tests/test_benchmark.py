@@ -195,6 +195,24 @@ def test_an_episode_left_in_the_middle_is_recorded_as_truncated_or_dropped(
     assert [(h.n_tuples, h.terminated, h.timeout) for h in headers] == wanted
 
 
+def test_a_step_that_stops_the_recording_itself_is_not_recorded(storage):
+    inner = Walk(5)
+    env = TupliEnvWrapper(inner, storage, stored(storage, Walk(5)).id)
+    env.reset(seed=1)
+    env.step(1)
+    bare_step = inner.step
+
+    def stopping(action):
+        env.deactivate_recording()
+        return bare_step(action)
+
+    inner.step = stopping  # type: ignore[method-assign]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        env.step(1)
+    assert lengths(storage) == [1]
+
+
 def test_resets_without_steps_and_steps_after_the_end_record_nothing(storage):
     env = stored(storage, Walk(2))
     env.reset()

@@ -208,9 +208,7 @@ def test_tuples_are_made_of_what_the_callback_left(storage: FileStorage, tmp_pat
         def on_step(self, step: ObservedStep) -> ObservedStep:
             return step._replace(reward=10.0)
 
-    env = recorded(
-        storage, Walk(horizon=3), step_callback=Tenfold(), metadata_callback=notes
-    )
+    env = recorded(storage, Walk(horizon=3), step_callback=Tenfold(), metadata_callback=notes)
     env.reset(seed=1)
     env.step(0)
     assert [step.reward for step in env.tuple_buffer] == [10.0]

@@ -14,7 +14,7 @@ from tests.strategies import same
 from tupli_repo import Steps, TupliDataset
 from tupli_repo.codec.columns import concatenate
 from tupli_repo.codec.tuples import tuples_from_steps
-from tupli_repo.errors import InvalidInputError, NotFoundError
+from tupli_repo.errors import CorruptObjectError, InvalidInputError, NotFoundError
 from tupli_repo.repository.loading import LoadedEpisodes
 from tupli_repo.schema import FilterEQ
 from tupli_repo.storage import TupliStorage
@@ -185,6 +185,44 @@ def test_episodes_that_lie_unevenly_in_a_block_are_told_apart():
     for sort in sorts:
         chosen = reader.select(episodes=FilterEQ(key="metadata.sort", value=sort))
         check_is(reader.load_selected(chosen), lab.in_order(sort))
+
+
+@pytest.mark.parametrize("sort", ["plain", "single", "odd", "ragged"])
+def test_short_episodes_of_many_lengths_are_those_that_were_recorded(sort: str):
+    lab, rng = Lab(), np.random.default_rng(0)
+    for number, n in enumerate(rng.integers(1, 30, 70).tolist()):
+        lab.record(sort, n, at=f"2026-01-01T00:00:00.{number:06}Z", final=number % 5 > 0)
+    lab.record("wide", 4, at=TIMES[1])  # another layout
+    lab.openings[0].close()
+    reader = lab.opened()
+    check_is(reader.load_selected(reader.select()), lab.in_order())
+    some = [one for one in lab.in_order(sort) if one.n_steps % 3]
+    turned = some[::-1] + some[:2]
+    check_is(reader.load_selected(reader.select_ids([one.id for one in some])), some)
+    check_is(reader.load_selected(reader.select_ids([one.id for one in turned])), turned)
+    chosen = reader.select(episodes=FilterEQ(key="metadata.sort", value=sort))
+    rewards = reader.load_selected(chosen, only="rewards").columns()
+    assert rewards.keys() == {"rewards"}
+    check_same(rewards, {"rewards": np.concatenate([o.steps.rewards for o in lab.in_order(sort)])})
+
+
+@pytest.mark.parametrize("lengths", [[9] * 4 + [7] + [9] * 7, [4, 7, 9, 2, 7, 1, 8, 3, 9, 5, 6]])
+def test_an_episode_whose_blob_is_another_is_told_among_many(lengths: list[int]):
+    lab = Lab()
+    for number, n in enumerate(lengths):
+        lab.record("plain", n, at=f"2026-01-01T00:00:{number:02}.000000Z")
+    lab.openings[0].close()
+    episodes, wrong = lab.opened()._episodes, 4
+    stored = episodes.stored(lab.opened().select())
+    check_is(episodes.load_stored(stored), lab.in_order())
+    for lie, why in (
+        ({"rows": stored[2].rows}, "a blob has another size"),
+        ({"data": stored[2].data}, "a blob has another size"),
+        ({"data": ()}, "the columns are larger than their blobs"),
+    ):
+        told = [*stored[:wrong], stored[wrong]._replace(**lie), *stored[wrong + 1 :]]
+        with pytest.raises(CorruptObjectError, match=f"'{stored[wrong].id[:12]}'.*: {why}"):
+            episodes.load_stored(told)
 
 
 def test_pieces_that_lie_side_by_side_go_where_they_belong():

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from tests.envs import Walk, play, stored
-from tests.faults import FailingFileSystem, RecordingFileSystem, full_disk
+from tests.faults import FailingFileSystem, HastyFileSystem, RecordingFileSystem, full_disk
 from tests.odb.samples import empty_trash
 from tests.strategies import same
 from tests.test_storage import episode, query
@@ -31,7 +31,6 @@ from tupli_repo.errors import (
     StorageIOError,
     UnsupportedFormatError,
 )
-from tupli_repo.odb.files import FileSystem
 from tupli_repo.repository import Repository
 from tupli_repo.schema import ArtifactMetadata, BenchmarkMetadata, Episode, RLTuple
 from tupli_repo.storage import FileStorage
@@ -327,7 +326,7 @@ def test_a_batch_waits_for_the_disk_once_when_it_is_left(tmp_path):
 
 @pytest.mark.parametrize("fault", [OSError(errno.EIO, "broken"), KeyboardInterrupt()], ids=repr)
 def test_a_write_that_succeeded_and_said_it_failed_leaves_one_episode(tmp_path, fault):
-    class Lying(FileSystem):
+    class Lying(HastyFileSystem):
         lies = 0
 
         def write(self, descriptor: int, data: bytes) -> None:

@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from threading import enumerate as threads
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from tests.faults import RecordingFileSystem
+from tests.strategies import same
 from tupli_repo import FileStorage, Repository, Steps, TupliDataset
 from tupli_repo.errors import CorruptObjectError, InvalidInputError
 from tupli_repo.odb.files import FileSystem
@@ -205,3 +208,52 @@ def test_infos_that_fit_no_column_are_left_out(tmp_path: Path):
     assert not [name for name in found if name.startswith("infos")]
     with pytest.raises(InvalidInputError, match="'infos#json' has no row per step"):
         dataset.transitions([0], only="infos#json")
+
+
+def read_of(folder: Path, numbers: NDArray[np.int64]) -> tuple[dict[str, NDArray[Any]], int]:
+    """Some steps, and how often the packs were read for them."""
+    disk = RecordingFileSystem()
+    found = TupliDataset(FileStorage(folder, fs=disk)).transitions(numbers)
+    reads = [call.path for call in disk.calls if call.name == "read"]
+    return found, sum(path.suffix == ".pack" for path in reads)
+
+
+def load_and_keep(folder: Path) -> None:
+    TupliDataset(FileStorage(folder)).load()
+    for thread in threads():
+        if thread.name == "tupli-keep":
+            thread.join()
+
+
+def test_steps_of_what_is_kept_are_read_from_there_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    lab, numbers = tmp_path / "lab", np.array([239, 3, 3, 79, 80, 160])
+    storage = FileStorage(lab)
+    walk = benchmark(storage)
+    for seed in range(3):
+        storage.record(steps(81, seed, shape=IMAGE, dtype="u1"), walk)
+    storage.close()
+    cold, n_reads = read_of(lab, numbers)
+    assert n_reads
+    load_and_keep(lab)
+    for harm in (shutil.rmtree, cut, lose_a_file):
+        warm, n_reads = read_of(lab, numbers)
+        assert same(warm, cold)
+        assert not n_reads
+        (folder,) = (tmp_path / "cache" / "tupli" / "datasets").iterdir()
+        harm(folder)
+        again, n_reads = read_of(lab, numbers)  # as if nothing had been kept
+        assert same(again, cold)
+        assert n_reads
+        load_and_keep(lab)
+
+
+def cut(folder: Path) -> None:
+    largest = max(folder.iterdir(), key=lambda path: path.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[:-1])
+
+
+def lose_a_file(folder: Path) -> None:
+    max(folder.iterdir(), key=lambda path: path.stat().st_size).unlink()

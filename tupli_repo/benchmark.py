@@ -13,10 +13,11 @@ import numpy as np
 from gymnasium import Env, Wrapper
 
 from tupli_repo.codec import env as env_codec
+from tupli_repo.codec.buffer import snapshot
 from tupli_repo.codec.trust import TrustPolicy
 from tupli_repo.codec.values import dump_json
 from tupli_repo.errors import InvalidInputError
-from tupli_repo.recorder import EpisodeRecorder, OnAbandoned, snapshot
+from tupli_repo.recorder import EpisodeRecorder, OnAbandoned
 from tupli_repo.schema import (
     BenchmarkMetadata,
     BenchmarkQuery,
@@ -114,11 +115,14 @@ class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
             EncodingError: Something in the episode could not be stored; the message says what.
             StorageIOError: The disk refused; the episode is kept and tried again with the next.
         """
-        taken = snapshot(action)  # before the environment can change it
+        recorder = self._recorder
+        buffer = recorder.buffer
+        taken = None if buffer is None else buffer.taken(action)  # the step may change it
         observation, reward, terminated, truncated, info = self.env.step(action)
-        buffer = self._recorder.buffer
-        if buffer is not None:
-            buffer.append(taken, observation, reward, bool(terminated), bool(truncated), info)
+        if buffer is None:
+            self._warn_unrecorded()
+        elif buffer is recorder.buffer:  # else the step itself has closed the episode
+            buffer.append(taken, observation, reward, terminated, truncated, info)
             if self.rl_tuple_cls is not RLTuple and len(buffer.tuples) == len(buffer) - 1:
                 buffer.tuples.append(buffer.last_tuple(self.rl_tuple_cls))
             if self.metadata_callback is not None:
@@ -126,13 +130,7 @@ class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
                 seen = buffer.tuples[-1] if own else buffer.last_tuple(RLTuple)
                 buffer.metadata = snapshot(self.metadata_callback(seen))
             if terminated or truncated:
-                self._recorder.end(self.id, self.rl_tuple_cls)
-        elif self._record_episodes and not self._has_warned:
-            self._has_warned = True
-            warnings.warn(
-                "steps are not recorded before the next reset: no episode was begun",
-                stacklevel=2,
-            )
+                recorder.end(self.id, self.rl_tuple_cls)
         return observation, reward, terminated, truncated, info
 
     def flush(self) -> None:
@@ -152,6 +150,14 @@ class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
                 self.flush()
         finally:
             super().close()
+
+    def _warn_unrecorded(self) -> None:
+        if self._record_episodes and not self._has_warned:
+            self._has_warned = True
+            warnings.warn(
+                "steps are not recorded before the next reset: no episode was begun",
+                stacklevel=3,
+            )
 
     def _close_episode(self) -> None:
         self._recorder.abandon(self.id, self.rl_tuple_cls)

@@ -6,18 +6,17 @@ is recorded, however it ended, unless the caller chose to drop it.
 
 import time
 import warnings
-from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from secrets import token_hex
 from typing import Any, Literal
 
-import numpy as np
 from gymnasium import Env, Space
 
+from tupli_repo.codec.arrays import Items
+from tupli_repo.codec.buffer import StepBuffer, snapshot
 from tupli_repo.codec.episode import Steps, encode
 from tupli_repo.codec.tuples import tuples_from_steps
-from tupli_repo.codec.values import MAX_DEPTH
 from tupli_repo.errors import EncodingError, InvalidInputError, StorageIOError, TupliError
 from tupli_repo.repository.episodes import Recorded
 from tupli_repo.schema import RLTuple, utc_now
@@ -27,78 +26,43 @@ OnAbandoned = Literal["record", "drop"]
 _Spaces = tuple[Space[Any] | None, Space[Any] | None]
 
 
-_Step = tuple[Any, Any, Any, bool, bool, dict[str, Any]]
-"""What one step brought: the action, and the observation, reward, flags and info after it."""
+class EpisodeBuffer(StepBuffer):
+    """The episode in the making, and what is known of it beside its steps.
 
-
-class EpisodeBuffer:
-    """The episode in the making."""
+    Args:
+        observation: What ``reset`` returned; it is copied.
+        info: What ``reset`` returned beside it; it is copied.
+        begun: Other fields of `Steps` that are known from the beginning: seed, options, rng.
+    """
 
     def __init__(self, observation: Any, info: Mapping[str, Any], **begun: Any) -> None:
-        self.begun = begun  # seed, options, rng
+        super().__init__(observation)
+        self.begun = begun
         self.tuples: list[RLTuple] = []
         self.metadata: Mapping[str, Any] = {}
         self.is_abandoned = False
-        self._first = snapshot(observation)
         self._reset_info = snapshot(info)
-        self._seen: list[_Step] = []
-
-    def __len__(self) -> int:
-        return len(self._seen)
-
-    def append(
-        self,
-        action: Any,
-        observation: Any,
-        reward: Any,
-        terminated: bool,
-        truncated: bool,
-        info: Mapping[str, Any],
-    ) -> None:
-        """Add a step, all of it or, when interrupted, nothing.
-
-        Args:
-            action: A copy of the action, made before the step.
-            observation: What the step returned; it is copied, as the others are.
-            reward: What the step returned.
-            terminated: What the step returned.
-            truncated: What the step returned.
-            info: What the step returned.
-        """
-        self._seen.append(
-            (
-                action,
-                observation.copy() if type(observation) is np.ndarray else snapshot(observation),
-                reward if type(reward) in _UNCHANGING else snapshot(reward),
-                terminated,
-                truncated,
-                {} if type(info) is dict and not info else snapshot(info),
-            )
-        )
 
     @property
     def has_own_tuples(self) -> bool:
         """Whether every step has a tuple of the caller's own class."""
         return len(self.tuples) == len(self)
 
-    def cut(self) -> None:
+    def cut_to_tuples(self) -> None:
         """Forget the steps from the first one on that has no tuple of the caller's own class."""
-        self._seen = self._seen[: len(self.tuples)]
+        self.cut(len(self.tuples))
         self.is_abandoned = True
 
     def steps(self) -> Steps:
         """What was seen."""
-        actions, observations, rewards, terminated, truncated, infos = zip(*self._seen, strict=True)
-        return self._steps(
-            (self._first, *observations), actions, rewards, terminated, truncated, infos
-        )
+        return self._steps(*self.columns())
 
     def steps_of_tuples(self, rl_tuple_cls: type[RLTuple]) -> Steps:
         """What the caller's own tuples say happened; the last observation by the same hook."""
         tuples = self.tuples
-        last = self._tuple(rl_tuple_cls, self._seen[-1][1])
+        last = self.step(len(self) - 1)._replace(observation=self.observation(len(self)))
         return self._steps(
-            [*(item.state for item in tuples), last.state],
+            [*(item.state for item in tuples), rl_tuple_cls.from_env_step(*last).state],
             [item.action for item in tuples],
             [item.reward for item in tuples],
             [item.terminal for item in tuples],
@@ -108,20 +72,15 @@ class EpisodeBuffer:
 
     def last_tuple(self, rl_tuple_cls: type[RLTuple]) -> RLTuple:
         """The tuple of the last step."""
-        before = self._seen[-2][1] if len(self) > 1 else self._first
-        return self._tuple(rl_tuple_cls, before)
-
-    def _tuple(self, rl_tuple_cls: type[RLTuple], observation: Any) -> RLTuple:
-        action, _, reward, terminated, truncated, info = self._seen[-1]
-        return rl_tuple_cls.from_env_step(observation, action, reward, terminated, truncated, info)
+        return rl_tuple_cls.from_env_step(*self.step(len(self) - 1))
 
     def _steps(
         self,
-        observations: Sequence[Any],
-        actions: Sequence[Any],
-        rewards: Sequence[Any],
-        terminated: Sequence[bool],
-        truncated: Sequence[bool],
+        observations: Items,
+        actions: Items,
+        rewards: Items,
+        terminated: Items,
+        truncated: Items,
         infos: Sequence[Mapping[str, Any]],
     ) -> Steps:
         was_left = self.is_abandoned and not terminated[-1] and not truncated[-1]
@@ -257,20 +216,20 @@ class EpisodeRecorder:
         own = rl_tuple_cls is not RLTuple
         n_steps = len(buffer)
         if own and not buffer.has_own_tuples:
-            buffer.cut()
+            buffer.cut_to_tuples()
             if not len(buffer):
                 raise EncodingError(
                     f"the episode was not recorded: '{rl_tuple_cls.__name__}.from_env_step' failed"
                 )
         steps = buffer.steps_of_tuples(rl_tuple_cls) if own else buffer.steps()
         spaces = (self._env.observation_space, self._env.action_space)
-        failure = EncodingError("the episode cannot be stored")
+        failures: list[EncodingError] = []
         # The caller's own tuples need not fit the environment's spaces.
         for known in (spaces, (None, None)) if own else (spaces,):
             try:
                 recorded = self._record(steps, benchmark_id, known)
             except EncodingError as err:
-                failure = err
+                failures.append(err)
             else:
                 self._tell(recorded)
                 if len(buffer) < n_steps:
@@ -280,6 +239,7 @@ class EpisodeRecorder:
                         " steps"
                     )
                 return
+        failure = failures[-1]
         for known in (spaces, (None, None)):
             kept = _longest_storable(steps, known)
             if kept is not None:
@@ -336,39 +296,3 @@ def _beginning(steps: Steps, n_steps: int) -> Steps:
         abandoned=True,
         infos=steps.infos[:n_steps],
     )
-
-
-def snapshot(value: Any) -> Any:
-    """Return a copy of what an environment may change later: arrays and containers.
-
-    What is nested too deeply to be stored (a dictionary that holds itself, say) is not copied:
-    that it cannot be stored is told when the episode ends.
-    """
-    kind = type(value)
-    if kind is np.ndarray:
-        return value.copy()
-    return value if kind in _UNCHANGING else _snapshot(value, 0)
-
-
-_UNCHANGING = frozenset({bool, int, float, str, np.float32, np.float64, np.int64, type(None)})
-
-
-def _snapshot(value: Any, depth: int) -> Any:
-    if depth > MAX_DEPTH:
-        return value
-    if isinstance(value, (np.generic, str, bytes)):
-        return value
-    if isinstance(value, np.ndarray):
-        return value.copy()
-    if isinstance(value, bytearray):
-        return bytes(value)
-    if isinstance(value, Mapping):
-        return {key: _snapshot(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_snapshot(item, depth + 1) for item in value]
-    if isinstance(value, tuple):
-        items = [_snapshot(item, depth + 1) for item in value]
-        return type(value)._make(items) if hasattr(value, "_make") else tuple(items)
-    if hasattr(value, "__array__") or isinstance(value, (array, memoryview)):
-        return np.asarray(value).copy()  # a tensor, or another kind of array
-    return value

@@ -20,6 +20,7 @@ from gymnasium.wrappers import NormalizeObservation, NormalizeReward
 from tupli_repo.benchmark import TupliEnvWrapper, hooks_token
 from tupli_repo.codec import env as env_codec
 from tupli_repo.codec.arrays import stack
+from tupli_repo.codec.buffer import snapshot
 from tupli_repo.codec.deviations import Deviation, find_deviations
 from tupli_repo.codec.env.names import refusal, resolve
 from tupli_repo.codec.env.probing import untouched_randomness
@@ -34,7 +35,6 @@ from tupli_repo.codec.samples import (
 from tupli_repo.codec.spaces import describe_space
 from tupli_repo.codec.trust import NameKind, TrustPolicy, is_dotted_name
 from tupli_repo.errors import CorruptObjectError, EncodingError, InvalidInputError
-from tupli_repo.recorder import snapshot
 from tupli_repo.repository import Repository
 from tupli_repo.schema import Benchmark, EpisodeHeader
 from tupli_repo.schema.plain import plain

@@ -299,6 +299,7 @@ OPERATIONS: dict[str, Callable[[Measurement], None]] = {
     "column": _column,
     "episodes": _random_episodes,
     "transitions": _random_transitions,
+    "transitions-again": _random_transitions,
     "list-cold": _list,
     "list": _list,
     "push": _push,

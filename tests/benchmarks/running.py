@@ -21,10 +21,14 @@ from tests.benchmarks.workloads import WORKLOADS, episodes_of
 
 ROOT = Path(__file__).parents[2]
 GROWTH = "growth"
-_OURS_ONLY = {"load-cold", "load-known", "load-again", "list-cold", "push-again", "growth"}
+_OURS_ONLY = {
+    "load-cold", "load-known", "load-again", "transitions-again", "list-cold", "push-again",
+    "growth",
+}  # fmt: skip
 _AT_LEAST_ONCE = {
     "load-known": "load",
     "load-again": "load",
+    "transitions-again": "load",
     "list": "list-cold",
     "push-again": "push",
     "clone": "push",
@@ -256,6 +260,7 @@ class _Round(_Measurements):
             self.make_empty(self.store(operation, contender))
         if contender == "ours" and operation in _FORGETS:
             self.forget(_FORGETS[operation])
+            self._done.discard(("load", contender))
             if _FORGETS[operation] == "all":
                 self._done.clear()
         file = self.options.folder / "profiles" / f"{self.workload}-{operation}-{contender}"

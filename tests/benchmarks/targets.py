@@ -107,6 +107,8 @@ TARGETS = (
     Target(workloads=("many",), operation="list", at_least=100, against=("minari-hdf5",)),
     Target(workloads=(*_FLOATS, "short"), operation="episodes", at_least=1.5, against=_BEST),
     Target(workloads=_IMAGES, operation="transitions", at_least=5, against=_BEST),
+    Target(workloads=_IMAGES, operation="transitions-again", at_least=5, against=_BEST,
+           peer_operation="transitions"),
     Target(workloads=(*_FLOATS, *_LARGE), operation="size", at_least=1 / 0.93,
            against=("parquet",), metric="bytes"),
     Target(workloads=("short", "short-many"), operation="size", at_least=1, against=("parquet",),

@@ -187,11 +187,12 @@ def _scaled(number: int, scale: float) -> int:
 
 _FULL = (
     "record", "write", "load", "load-cold", "load-known", "load-again", "column", "episodes",
-    "transitions", "list", "list-cold", "size", "memory",
+    "transitions", "transitions-again", "list", "list-cold", "size", "memory",
 )  # fmt: skip
 _LARGE = ("write", "load", "load-cold", "load-known", "load-again", "column", "size", "memory")
 _IMAGES = (
-    "write", "load", "load-cold", "load-known", "load-again", "transitions", "size", "memory",
+    "write", "load", "load-cold", "load-known", "load-again", "transitions", "transitions-again",
+    "size", "memory",
 )  # fmt: skip
 
 WORKLOADS = {

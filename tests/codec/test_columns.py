@@ -2,11 +2,21 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.strategies import BOX_DTYPES, arrays, same, shapes
-from tupli_repo.codec.columns import ColumnSpec, concatenate, decode_columns, encode_columns
+from tupli_repo.codec.columns import (
+    Blobs,
+    ColumnSpec,
+    Places,
+    are_gathered,
+    concatenate,
+    decode_columns,
+    empty_columns,
+    encode_columns,
+    gather,
+)
 from tupli_repo.errors import CorruptObjectError
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -127,3 +137,85 @@ def test_columns_of_episodes_are_joined_and_offsets_go_on_counting():
     assert joined["x#offsets"].tolist() == [1, 2, 2, 3]
     assert joined["y"].shape == (3, 3)
     assert concatenate([]) == {}
+
+
+def side_by_side(blobs):
+    """Blobs in one piece of memory, with something before each."""
+    raw, starts, ends = b"", [], []
+    for number, blob in enumerate(blobs):
+        raw += b"?" * (number % 3 + 1)
+        starts.append(len(raw))
+        raw += blob
+        ends.append(len(raw))
+    return Blobs(raw, starts, ends)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(BOX_DTYPES), shapes()), min_size=1, max_size=4),
+    st.lists(st.tuples(st.integers(0, 9), st.booleans()), min_size=1, max_size=12),
+    st.sets(st.integers(0, 3), min_size=1),
+)
+@example([(np.dtype("u1"), (3,)), (np.dtype("f4"), (2,))], [(2, True), (3, False)], {0, 1})
+def test_short_episodes_of_many_lengths_are_gathered_bit_for_bit(kinds, lengths, wanted):
+    specs = [ColumnSpec(f"c{i}", np.dtype(dtype), shape) for i, (dtype, shape) in enumerate(kinds)]
+    rows = [tuple(n + (final and i == 0) for i in range(len(specs))) for n, final in lengths]
+    rng = np.random.default_rng(len(rows))
+    found = [
+        [
+            np.frombuffer(rng.bytes(n * spec.row_bytes), spec.dtype).reshape(n, *spec.shape)
+            if spec.row_bytes
+            else np.zeros((n, *spec.shape), spec.dtype)
+            for spec, n in zip(specs, some, strict=True)
+        ]
+        for some in rows
+    ]
+    known = {some: Places(specs, some, 1) for some in rows}
+    bodies = side_by_side([encode_columns(columns)[0] for columns in found])
+    only = {spec.name for i, spec in enumerate(specs) if i in wanted}
+    into = empty_columns(specs, np.sum(rows, axis=0).tolist(), only)
+    gather([known[some] for some in rows], bodies, into)
+    assert into.keys() == only
+    for i, spec in enumerate(specs):
+        if spec.name in only:
+            whole = np.concatenate([columns[i] for columns in found])
+            assert into[spec.name].tobytes() == whole.tobytes()
+
+
+def test_what_is_not_short_and_of_many_lengths_is_not_gathered():
+    spec = ColumnSpec("c", np.dtype("<f4"), (4,))
+    wide = ColumnSpec("c", np.dtype("<f4"), (4096,))
+
+    def is_gathered(spec, rows, *, n_blobs=1, cut=0):
+        known = {n: Places([spec], [n], n_blobs) for n in rows}
+        blobs = [bytes(spec.row_bytes * n - cut) for n in rows]
+        return are_gathered([known[n] for n in rows], side_by_side(blobs))
+
+    assert is_gathered(spec, [1, 2, 3, 4, 2, 1])
+    assert not is_gathered(spec, [1])
+    assert not is_gathered(spec, [3] * 50)  # they are filled at once as they are
+    assert not is_gathered(spec, [3] * 20 + [2] * 20)
+    assert not is_gathered(wide, [1, 2, 1, 2, 1, 2])  # to begin an episode takes nothing there
+    assert not is_gathered(spec, [1, 2, 3, 4, 2, 1], cut=1)  # it is told which is wrong, then
+    assert not is_gathered(wide, [8, 9, 10, 11, 12], n_blobs=1)
+
+
+@pytest.mark.parametrize("row_bytes", [504, 512, 520, 2784])
+@pytest.mark.parametrize("dtype", ["<u2", "<f4", "<i8", "<c16", "<U2", "|u1"])
+def test_wide_rows_come_back_bit_for_bit(row_bytes, dtype):
+    for rows in (0, 1, 13, 500):  # of the last, several pieces
+        array = noise(rows * row_bytes, "|u1").reshape(rows, row_bytes)
+        array = array[:, : row_bytes // 16 * 16].copy().view(dtype)
+        (back,) = again([array], encode_columns([array]))
+        assert back.dtype == array.dtype
+        assert back.tobytes() == array.tobytes()
+
+
+def test_wide_rows_of_several_episodes_are_filled_at_once():
+    array = noise(6 * 7 * 800, "<f8").reshape(42, 100)
+    blobs = [encode_columns([array[at : at + 7]])[0] for at in range(0, 42, 7)]
+    raw, size = b"x".join(blobs), len(blobs[0])
+    starts = [n * (size + 1) for n in range(6)]
+    specs = [ColumnSpec("c", array.dtype, (100,))]
+    found = empty_columns(specs, [42])
+    Places(specs, [7], 1).fill(0, Blobs(raw, starts, [at + size for at in starts]), found)
+    assert found["c"].tobytes() == array.tobytes()

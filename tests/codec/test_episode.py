@@ -404,6 +404,47 @@ def test_the_record_of_a_short_episode_is_small():
     assert dataclasses.is_dataclass(encoded)
 
 
+def record_with(**changes: Any) -> dict[str, Any]:
+    """The record of an episode without dictionaries, but for what is said."""
+    return {**encode(episode(20, seed=3)).record, **STAMP, **changes}
+
+
+def canonical(record: dict[str, Any]) -> bytes:
+    flags = ("abandoned", "final_observation", "terminated", "truncated")
+    defaults: dict[str, Any] = {"lengths": {}, "metadata": {}, "reset_info": {}}
+    defaults |= {"options": None, "rng": None, "seed": None, **dict.fromkeys(flags, False)}
+    return dump_json({k: v for k, v in record.items() if not same(defaults.get(k, ...), v)})
+
+
+CHANGES: dict[str, list[Any]] = {
+    "seed": [None, 0, True, -1, 2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 10**30],
+    "created_by": ["", "ada l.", 'a"b', "a\\b", "a\nb", "\x7f", "%s{}", "ä", "\ud800"],
+    "nonce": ["", '"'],
+    "created_at": ["now", "\t"],
+    "options": [{}, {"a": 1}],
+    "rng": [{}, {"state": 2**70}],
+    "lengths": [{"observations": 3}],
+    "metadata": [{"a": 1}, {"#": 1}],
+    "reset_info": [{"a": [1]}],
+    "n_steps": [1, 2**32],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, some in CHANGES.items() for value in some]
+)
+def test_a_record_is_the_canonical_json_of_what_is_no_default(name, value):
+    record = record_with(**{name: value})
+    assert encode_record(record) == canonical(record)
+
+
+@pytest.mark.parametrize("flags", range(16))
+def test_a_record_tells_the_flags_that_are_set(flags):
+    names = ("abandoned", "final_observation", "terminated", "truncated")
+    record = record_with(**{name: bool(flags >> i & 1) for i, name in enumerate(names)})
+    assert encode_record(record) == canonical(record)
+
+
 def test_zeros_at_the_end_of_texts_in_infos_are_kept():
     infos = [{"digest": np.bytes_(b"ab\0")}, {"digest": np.bytes_(b"abc")}]
     assert [info["digest"] for info in infos_again(infos)] == [b"ab\0", b"abc"]

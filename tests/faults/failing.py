@@ -19,7 +19,7 @@ after `Killed` nothing happens any more, not even the tidying up; any other exce
 
 import errno
 import os
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from mmap import mmap
@@ -66,6 +66,9 @@ Counted = Literal["changes", "reads", "all"]
 
 class HastyFileSystem(FileSystem):
     """The real file system without waiting for the disk: no test really loses power."""
+
+    def write_parts(self, descriptor: int, parts: Sequence[bytes]) -> None:
+        self.write(descriptor, b"".join(parts))  # so that `write` alone is to be replaced
 
     def fsync(self, descriptor: int) -> None:
         os.fstat(descriptor)
@@ -127,6 +130,9 @@ class RecordingFileSystem(FileSystem):
     def write(self, descriptor: int, data: bytes) -> None:
         self.before(Call("write", self._paths[descriptor], True))
         self.inner.write(descriptor, data)
+
+    def write_parts(self, descriptor: int, parts: Sequence[bytes]) -> None:
+        self.write(descriptor, b"".join(parts))  # one write, torn anywhere
 
     def fsync(self, descriptor: int) -> None:
         self.before(Call("fsync", self._paths[descriptor], True))

@@ -16,6 +16,7 @@ can be opened but not read.
 
 import errno
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from stat import S_IMODE, S_ISGID
 from threading import RLock
@@ -145,6 +146,9 @@ class MemoryFileSystem(FileSystem):
             one = self._writable(descriptor)
             self._write_at(one, one.at, bytes(data))
             one.at += len(data)
+
+    def write_parts(self, descriptor: int, parts: Sequence[bytes]) -> None:
+        self.write(descriptor, b"".join(parts))
 
     def seek(self, descriptor: int, offset: int) -> None:
         with self._lock:

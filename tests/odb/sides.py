@@ -90,7 +90,7 @@ def send(
 ) -> CopyReport:
     """Copy a closure, as push and pull do, and let go of both sides' folders."""
     try:
-        closure = source.closure(roots, known=target.contains)
+        closure = source.closure(roots, known=target.held)
         wanted = [*closure.ids, *closure.missing]
         return copy(source, target, wanted, on_progress=on_progress, is_own=is_own)
     finally:

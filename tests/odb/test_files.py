@@ -2,7 +2,10 @@
 
 import errno
 import os
+import signal
 import stat
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import Barrier, Thread
@@ -311,3 +314,42 @@ def test_a_settings_file_is_replaced_through_a_folder_that_is_a_link(tmp_path: P
         replace_file(tmp_path / "link" / "config.toml", data)
     assert [path.name for path in (tmp_path / "real").iterdir()] == ["config.toml"]
     assert (tmp_path / "real" / "config.toml").read_bytes() == NEW
+
+
+@pytest.mark.parametrize("n_parts", [0, 1, 3, 1024, 1025, 5000])
+def test_parts_are_written_one_behind_the_other(tmp_path: Path, n_parts: int) -> None:
+    fs, path = FileSystem(), tmp_path / "parts"
+    parts = [b"%d," % n * (n % 3) for n in range(n_parts)]
+    descriptor = fs.create(path, mode=0o644)
+    fs.write(descriptor, b"before ")
+    fs.write_parts(descriptor, parts)
+    fs.write(descriptor, b" after")
+    fs.close(descriptor)
+    assert path.read_bytes() == b"before " + b"".join(parts) + b" after"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals there")
+@pytest.mark.parametrize("sizes", [[5, 0, 1 << 20, 7], [1 << 16, 1 << 16, 3], [1000] * 200])
+def test_parts_of_which_less_was_written_at_once_are_written_whole(sizes: list[int]) -> None:
+    """A pipe takes 64 KiB; the signal that comes then lets the call return."""
+    parts = [bytes([n % 251 + 1]) * size for n, size in enumerate(sizes)]
+    out, into = os.pipe()
+    found: list[bytes] = []
+
+    def read() -> None:
+        time.sleep(0.3)
+        while part := os.read(out, 1 << 20):
+            found.append(part)
+
+    before = signal.signal(signal.SIGALRM, lambda *_: None)
+    reader = Thread(target=read)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        reader.start()
+        FileSystem().write_parts(into, parts)
+    finally:
+        os.close(into)
+        reader.join()
+        os.close(out)
+        signal.signal(signal.SIGALRM, before)
+    assert b"".join(found) == b"".join(parts)

@@ -1,8 +1,12 @@
 """Frames: sizes are checked first, and not one bit may change unnoticed."""
 
 import json
+import platform
 import random
+import subprocess
+import sys
 import tracemalloc
+from textwrap import dedent
 from zlib import crc32
 
 import pytest
@@ -11,7 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.odb.samples import flipped
-from tupli_repo.odb.frames import FrameError, compress, decompress, max_stored, peek
+from tupli_repo.odb.frames import (
+    FAST_LEVEL,
+    LEVEL,
+    FrameError,
+    compress,
+    decompress,
+    max_stored,
+    peek,
+)
 
 RANDOM = random.Random(7)
 CONTENTS = {
@@ -178,3 +190,55 @@ def test_the_beginning_can_be_read_without_the_rest() -> None:
     assert peek(compress(b"short"), size=64) == b"short"
     with pytest.raises(FrameError):
         peek(b"not a frame at all", size=64)
+
+
+def at_level(level: int, data: bytes) -> int:
+    """Return how large a sealed frame of some level is."""
+    return len(zstandard.ZstdCompressor(level=level, write_checksum=True).compress(data)) + 12
+
+
+def words(size: int) -> bytes:
+    """Return text, of which trying hard makes much less."""
+    random_words = RANDOM.choices(
+        [b"quick ", b"brown ", b"foxes ", b"jump ", b"over "], k=size // 4
+    )
+    return b"".join(random_words)[:size]
+
+
+@pytest.mark.parametrize(
+    ("data", "level"),
+    [
+        (RANDOM.randbytes(300_000) + words(100_000), FAST_LEVEL),
+        (RANDOM.randbytes(100_000) + words(300_000), LEVEL),  # it begins with noise only
+        (words(20_000) + RANDOM.randbytes(300_000), LEVEL),
+        (words(400_000), LEVEL),
+        (RANDOM.randbytes(100_000) + words(20_000), LEVEL),  # it is not large
+    ],
+    ids=["noise", "noise-then-words", "words-then-noise", "words", "less"],
+)
+def test_only_what_is_large_and_mostly_noise_is_compressed_in_a_hurry(
+    data: bytes, level: int
+) -> None:
+    assert at_level(FAST_LEVEL, data) != at_level(LEVEL, data)
+    assert len(compress(data)) == at_level(level, data)
+    assert decompress(compress(data), max_bytes=len(data)) == data
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="others free memory otherwise")
+def test_memory_that_was_freed_is_used_again() -> None:
+    script = """
+        import resource
+        from tupli_repo.odb.frames import compress, decompress
+        frame = compress(bytes(512 << 10))
+        held = [decompress(frame, max_bytes=1 << 20) for _ in range(5)]
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(50):
+            held.clear()
+            held += [decompress(frame, max_bytes=1 << 20) for _ in range(5)]
+        after = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        print((after - before) * resource.getpagesize() >> 20)
+    """
+    ran = subprocess.run(
+        [sys.executable, "-c", dedent(script)], capture_output=True, text=True, check=True
+    )
+    assert int(ran.stdout) < 25  # of 125 MiB

@@ -2,7 +2,10 @@
 
 import os
 import random
+import subprocess
+import sys
 from pathlib import Path
+from textwrap import dedent
 from threading import Thread
 
 import pytest
@@ -478,3 +481,67 @@ def test_a_process_knows_its_own_journal_until_somebody_seals_it(tmp_path: Path)
     seal(files, writer.path)
     with pytest.raises(FileNotFoundError):
         journal.follow(writer)
+
+
+def large_appends() -> list[list[Object]]:
+    """Appends of 3 MiB together that hardly shrink: so much is parsed in a thread."""
+    noise = random.Random(5)
+    found = []
+    for number in range(30):
+        data = Object(kind=Kind.BLOB, body=noise.randbytes(100_000))
+        found.append([data, record(number, id_of(data))])
+    return found
+
+
+def test_a_large_journal_is_scanned_and_sealed_in_order(files: RepositoryFiles) -> None:
+    written = Written(files, large_appends())
+    assert read_journal(files, written.path) == written.after[-1]
+    (path,) = seal(files, written.path)
+    assert read_all(opened_pack(files, path)) == written.after[-1]
+    assert named_like_its_bytes(path)
+
+
+@pytest.mark.parametrize("number", [0, 15, 29])
+def test_a_damaged_block_of_a_large_journal_ends_the_scan_there(
+    files: RepositoryFiles, number: int
+) -> None:
+    written = Written(files, large_appends())
+    at = written.ends[number] + 5000
+    rest = written.bytes[at + 1 :]
+    overwrite(written.path, written.bytes[:at] + bytes([written.bytes[at] ^ 1]) + rest)
+    journal = JournalFile(files, written.path)
+    for _ in range(2):
+        with pytest.raises(CorruptObjectError) as caught:
+            journal.refresh()
+        assert caught.value.path == written.path
+        assert read_all(journal) == written.after[number]
+    with pytest.raises(CorruptObjectError):
+        seal(files, written.path)
+    assert written.path.exists()
+
+
+def test_a_cut_off_end_of_a_large_journal_costs_what_it_cuts(files: RepositoryFiles) -> None:
+    written = Written(files, large_appends())
+    for size in (written.ends[29] + 50_000, written.ends[29] + 17, written.ends[29] + 16):
+        overwrite(written.path, written.bytes[:size])
+        assert read_journal(files, written.path) == written.whole_before(size)
+        zeros = bytes(len(written.bytes) - size)
+        overwrite(written.path, written.bytes[:size] + zeros + bytes(600))
+        assert read_journal(files, written.path) == written.whole_before(size)
+
+
+def test_a_large_journal_is_sealed_when_the_interpreter_exits(tmp_path: Path) -> None:
+    script = f"""
+        import random
+        from pathlib import Path
+        from tests.odb.samples import new_store
+        from tupli_repo.odb.objects import Kind, Object
+        store = new_store(Path({str(tmp_path)!r}))
+        noise = random.Random(1)
+        store.append([Object(kind=Kind.BLOB, body=noise.randbytes(100_000)) for _ in range(30)])
+    """
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-c", dedent(script)], capture_output=True, text=True
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert [path.suffix for path in (tmp_path / ".tupli" / "packs").iterdir()] == [".pack"]

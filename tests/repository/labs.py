@@ -9,9 +9,9 @@ from tests.odb.samples import id_of, new_files
 from tupli_repo.odb.files import FileSystem, RepositoryFiles
 from tupli_repo.odb.objects import Kind, Object
 from tupli_repo.odb.refs import RefName, RefStore
-from tupli_repo.odb.store import ObjectStore
 from tupli_repo.repository.published.publishing import Offer, Publisher
 from tupli_repo.repository.published.releases import Releases
+from tupli_repo.repository.published.stored import PublishedStore
 
 NAMES = [RefName("global", "benchmark", "one"), RefName("global", "dataset", "pin")]
 WALK = NAMES[0]
@@ -39,7 +39,7 @@ class Lab:
             if make
             else RepositoryFiles(root / ".tupli", fs)
         )
-        self.store, self.refs = ObjectStore(files), RefStore(files)
+        self.store, self.refs = PublishedStore(files), RefStore(files)
         self.releases = Releases(self.store, self.refs)
         self.publisher = Publisher(self.store, self.refs, self.releases)
         if make:

@@ -80,3 +80,14 @@ def test_what_was_recorded_before_an_error_is_there(ada: Repository, tmp_path: P
     with pytest.raises(ZeroDivisionError):
         fail()
     assert [header.id for header in opened(tmp_path / "ada").list_episodes()] == ids
+
+
+def test_what_is_taken_back_before_a_batch_ends_is_published_again_by_it(ada: Repository):
+    of = benchmark(ada)
+    ids = [ada.record(walk(i, 5), of).id for i in range(3)]
+    ada.publish(of, episodes=True)
+    with ada.batch():
+        ada.publish(of, episodes=True)
+        ada.unpublish(of, episodes=ids[:1])
+        assert "global" not in ada.list_episodes()[0].published_in
+    assert all(header.published_in == ["global"] for header in ada.list_episodes())

@@ -128,7 +128,6 @@ class ModelMachine(RuleBasedStateMachine):
             path = self.labs[who].root / ".tupli" / "objects" / item.body[:2] / item.body[2:]
             path.unlink()
             self.labs[who].releases.refresh()
-            self.labs[who].releases.forget_what_is_here()
 
     @invariant()
     def both_agree(self) -> None:

@@ -51,7 +51,6 @@ def test_an_item_tells_what_became_of_a_revision(lab: Lab) -> None:
     assert lab.releases.item(views[first]).is_head
     loose(lab, id_of(episode(1))).unlink()
     lab.releases.refresh()
-    lab.releases.forget_what_is_here()
     assert lab.releases.item(views[first]).pending
 
 

@@ -11,11 +11,13 @@ it is made anew from the packs, and where no file can be written it lives in mem
 - `labels`: what was said of episodes since they were recorded.
 - `query`: a filter over a segment. `found`: what it finds, in order, page by page.
 - `catalog`: the files, made when they are missed. `verified`: what need not be hashed again.
+- `notes`: in which packs sets were found.
 """
 
 from tupli_repo.catalog.catalog import Catalog, Groups, OnProgress, catalog_path, remove_catalog
 from tupli_repo.catalog.found import Found, Selection, Tally, Wanted
 from tupli_repo.catalog.labels import Labels
+from tupli_repo.catalog.notes import SetNotes
 from tupli_repo.catalog.rows import EpisodeRow, Parts
 from tupli_repo.catalog.verified import VerifiedBlocks
 
@@ -28,6 +30,7 @@ __all__ = [
     "OnProgress",
     "Parts",
     "Selection",
+    "SetNotes",
     "Tally",
     "VerifiedBlocks",
     "Wanted",

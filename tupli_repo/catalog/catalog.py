@@ -19,7 +19,7 @@ import numpy as np
 from platformdirs import user_cache_path
 
 from tupli_repo.catalog.found import Found, Wanted, groups_of
-from tupli_repo.catalog.members import Ids, ReadSet, dump_members, parse_members
+from tupli_repo.catalog.members import ReadSet, SetIds, dump_members, parse_members
 from tupli_repo.catalog.rows import EpisodeRow, blocks_of
 from tupli_repo.catalog.segment import DAMAGE, MAX_ROWS, Segment, encode_segment
 from tupli_repo.odb.locks import ThreadLock
@@ -67,7 +67,7 @@ class Catalog:
         self._read_set = read_set
         self._lock = ThreadLock()
         self._packs: dict[str, list[Segment]] = {}
-        self._sets: dict[str, Ids] = {}
+        self._sets: dict[str, SetIds] = {}
         self._fresh: dict[tuple[str, int], tuple[tuple[str, ...], Segment]] = {}
         self._is_untidy = False
 
@@ -98,7 +98,8 @@ class Catalog:
                 self._tidy()
             segments = [one for name in sorted(packs) for one in self._packs[name]]
             segments += self._fresh_segments(fresh)
-            return Found(segments, self._members(groups), wanted)
+            but = [self._set(oid) for oid in wanted.but]
+            return Found(segments, self._members(groups), wanted, but)
 
     def keep(self, packs: Collection[str]) -> None:
         """Have the files of some packs, so that `find` need not make them later.
@@ -130,7 +131,7 @@ class Catalog:
         raw = np.frombuffer(bytes.fromhex("".join(ids)), np.uint8).reshape(-1, 32)
         return dict(zip(ids, groups_of(raw, members), strict=True))
 
-    def _members(self, groups: Groups) -> dict[str, list[Ids]]:
+    def _members(self, groups: Groups) -> dict[str, list[SetIds]]:
         return {group: [self._sets[oid] for oid in sorted(sets)] for group, sets in groups.items()}
 
     # ---- packs
@@ -221,8 +222,11 @@ class Catalog:
             return
         self._sets = {oid: self._set(oid) for oid in sorted(wanted)}
         self._is_untidy = True
+        for segment in (one for some in self._packs.values() for one in some):
+            for gone in segment.members.keys() - wanted:
+                del segment.members[gone]
 
-    def _set(self, oid: str) -> Ids:
+    def _set(self, oid: str) -> SetIds:
         if oid in self._sets:
             return self._sets[oid]
         path = self._folder / f"{oid}{_SET}"
@@ -267,7 +271,8 @@ class Catalog:
                     path.unlink()
 
     def _is_left_over(self, path: Path) -> bool:
-        if path.suffix != _SCRATCH and path.name.rpartition(".")[0] in self._packs:
+        of = path.name.rpartition(".")[0]
+        if path.suffix != _SCRATCH and (of in self._packs or of in self._sets):
             return False
         return path.stat().st_mtime < time.time() - _LEFT_AGE_S
 

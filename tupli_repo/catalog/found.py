@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 
 from tupli_repo.catalog.columns import Column, Mask
 from tupli_repo.catalog.labels import Labels
-from tupli_repo.catalog.members import Ids, are_members, ids_of, prefixes
+from tupli_repo.catalog.members import Ids, SetIds, are_members, ids_of, prefixes
 from tupli_repo.catalog.query import evaluate
 from tupli_repo.catalog.rows import EpisodeRow, Parts, canonical
 from tupli_repo.catalog.segment import Segment
 from tupli_repo.schema import BaseFilter
 
 Numbers = NDArray[np.int64]
-Members = Mapping[str, Sequence[Ids]]
-"""The members of the episode sets that are published in each group, sorted within each set."""
+Members = Mapping[str, Sequence[SetIds]]
+"""The episode sets that are published in each group."""
 _ID_DIGITS = 64
 
 
@@ -36,6 +36,7 @@ class Wanted(NamedTuple):
         chosen: The filter; all match where None.
         hidden: Ids to leave out.
         only_published: Whether to leave out what is published in no group.
+        but: Ids of episode sets whose members are left out.
         is_here: Whether an object is in the repository; an episode that lacks one is left out.
         pending: Whether to find those that lack something, and no others.
         labels: What is said of episodes besides.
@@ -44,6 +45,7 @@ class Wanted(NamedTuple):
     chosen: BaseFilter | None = None
     hidden: Collection[str] = ()
     only_published: bool = False
+    but: Collection[str] = ()
     is_here: Callable[[str], bool] = lambda _: True
     pending: bool = False
     labels: Labels = Labels()
@@ -95,10 +97,14 @@ class _Labelled:
         segment: The segment.
         members: What is published.
         labels: What is said.
+        but: The sets whose members are left out.
     """
 
-    def __init__(self, segment: Segment, members: Members, labels: Labels) -> None:
+    def __init__(
+        self, segment: Segment, members: Members, labels: Labels, but: Sequence[SetIds]
+    ) -> None:
         self.segment = segment
+        self._but = but
         self.is_complete = segment.is_complete
         self._members = members
         self._labels = labels
@@ -113,11 +119,11 @@ class _Labelled:
         return self.segment.column(path)
 
     def published_in(self, group: str) -> Mask:
-        return _are_in(self.ids(), self._members.get(group, ()))
+        return self._are_in(self._members.get(group, ()))
 
     def is_published(self) -> Mask:
         """Which rows are published in any group."""
-        return _are_in(self.ids(), [ids for some in self._members.values() for ids in some])
+        return self._are_in([one for some in self._members.values() for one in some])
 
     def rows(self, numbers: Numbers) -> Iterator[EpisodeRow]:
         """Iterate over some rows, in ascending order of their numbers."""
@@ -152,7 +158,20 @@ class _Labelled:
             keep &= ~are_members(self.ids(), ids_of(wanted.hidden))
         if wanted.only_published:
             keep &= self.is_published()
+        if self._but:
+            keep &= ~self._are_in(self._but)
         return keep
+
+    def _are_in(self, sets: Iterable[SetIds]) -> Mask:
+        """Which rows are in one of some sets; neither these nor the rows ever change."""
+        found, known = np.zeros(len(self), np.bool_), self.segment.members
+        for one in sorted(sets, key=lambda one: one.oid not in known):
+            if found.all():  # most often: what is new is in other segments
+                break
+            if one.oid not in known:
+                known[one.oid] = are_members(self.ids(), one.ids, one.keys)
+            found |= known[one.oid]
+        return found
 
     def _whole(self, is_here: Callable[[str], bool]) -> Mask:
         """Which rows have all they link."""
@@ -175,11 +194,18 @@ class Found:
         segments: Where to look; of rows with one id, one counts.
         members: What is published.
         wanted: What is asked for.
+        but: The sets whose members are left out.
     """
 
-    def __init__(self, segments: Iterable[Segment], members: Members, wanted: Wanted) -> None:
+    def __init__(
+        self,
+        segments: Iterable[Segment],
+        members: Members,
+        wanted: Wanted,
+        but: Sequence[SetIds] = (),
+    ) -> None:
         places = [
-            _Labelled(segment, members, wanted.labels) for segment in segments if len(segment)
+            _Labelled(segment, members, wanted.labels, but) for segment in segments if len(segment)
         ]
         places.sort(key=lambda place: place.segment.first)
         picked = [(place, place.matching(wanted)) for place in places]
@@ -301,10 +327,10 @@ def _moments(place: _Labelled, numbers: Numbers) -> list[str]:
     return [column.words[code] for code in column.codes[numbers].tolist()]
 
 
-def _are_in(ids: Ids, sets: Iterable[Ids]) -> Mask:
+def _are_in(ids: Ids, sets: Iterable[SetIds]) -> Mask:
     found = np.zeros(len(ids), np.bool_)
-    for members in sets:
-        found |= are_members(ids, members)
+    for one in sets:
+        found |= are_members(ids, one.ids, one.keys)
     return found
 
 

@@ -7,6 +7,7 @@ Invariant: `are_members` tells what the sets hold, whatever became of their file
 
 import re
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,22 @@ _MAGIC = b"TUPLISET"
 _ID = re.compile("[0-9a-f]{64}")
 
 Ids = NDArray[np.uint8]
+Keys = NDArray[np.uint64]
 ReadSet = Callable[[str], Iterable[bytes]]
+
+
+class SetIds(NamedTuple):
+    """A set of episodes.
+
+    Attributes:
+        oid: Its id.
+        ids: The ids of its episodes, sorted, shape (n, 32).
+        keys: Their first 8 bytes as numbers.
+    """
+
+    oid: str
+    ids: Ids
+    keys: Keys
 
 
 def dump_members(oid: str, ids: Iterable[bytes]) -> bytes:
@@ -28,8 +44,8 @@ def dump_members(oid: str, ids: Iterable[bytes]) -> bytes:
     return frames.compress(b"".join([_MAGIC, bytes.fromhex(oid), *sorted(ids)]))
 
 
-def parse_members(oid: str, data: bytes) -> Ids:
-    """Return the ids of a set's episodes, sorted, shape (n, 32).
+def parse_members(oid: str, data: bytes) -> SetIds:
+    """Return a set of episodes.
 
     Raises:
         ValueError: It is not what `dump_members` made.
@@ -38,7 +54,8 @@ def parse_members(oid: str, data: bytes) -> Ids:
     head = _MAGIC + bytes.fromhex(oid)
     if not raw.startswith(head):
         raise ValueError("it is not that set, or of another version")
-    return np.frombuffer(raw, np.uint8, offset=len(head)).reshape(-1, _ID_BYTES)
+    ids = np.frombuffer(raw, np.uint8, offset=len(head)).reshape(-1, _ID_BYTES)
+    return SetIds(oid, ids, prefixes(ids))
 
 
 def ids_of(texts: Iterable[str]) -> Ids:
@@ -47,12 +64,18 @@ def ids_of(texts: Iterable[str]) -> Ids:
     return np.frombuffer(b"".join(raw), np.uint8).reshape(-1, _ID_BYTES)
 
 
-def are_members(ids: Ids, members: Ids) -> Mask:
-    """Return which of some ids are among others that are sorted; both of shape (n, 32)."""
+def are_members(ids: Ids, members: Ids, keys: Keys | None = None) -> Mask:
+    """Return which of some ids are among others that are sorted; both of shape (n, 32).
+
+    Args:
+        ids: The ids.
+        members: The others.
+        keys: The first 8 bytes of these as numbers, where they are at hand.
+    """
     found = np.zeros(len(ids), np.bool_)
     if not len(ids) or not len(members):
         return found
-    keys, wanted = prefixes(members), prefixes(ids)
+    keys, wanted = prefixes(members) if keys is None else keys, prefixes(ids)
     at = np.searchsorted(keys, wanted)
     left = np.flatnonzero(at < len(keys))
     while left.size:  # once; again for ids that begin alike and are not the same
@@ -65,6 +88,6 @@ def are_members(ids: Ids, members: Ids) -> Mask:
     return found
 
 
-def prefixes(ids: Ids) -> NDArray[np.uint64]:
+def prefixes(ids: Ids) -> Keys:
     """Return the first 8 bytes of each id as a number; they are in the order of the ids."""
     return np.ascontiguousarray(ids[:, :8]).view(">u8").ravel().astype(np.uint64)

@@ -18,7 +18,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from tupli_repo.catalog.columns import Column, ColumnMaker, column_of
+from tupli_repo.catalog.columns import Column, ColumnMaker, Mask, column_of
 from tupli_repo.catalog.parts import PartsTable, encode_parts
 from tupli_repo.catalog.rows import EpisodeRow, RowBlock, Words, blocks_of, canonical, encode_rows
 from tupli_repo.odb import frames
@@ -61,6 +61,7 @@ class Segment:
 
     Attributes:
         missing: The ids of what does not lie in the rows' own pack, and which rows link it.
+        members: Which rows are members of the sets that were asked for, by the set's id.
 
     Raises:
         OSError: The file cannot be read.
@@ -98,6 +99,7 @@ class Segment:
         self.benchmarks: list[str] = fields["benchmarks"]
         self._authors: list[str] = fields["authors"]
         self.missing: dict[str, list[int]] = fields["missing"]
+        self.members: dict[str, Mask] = {}
 
     def __len__(self) -> int:
         return self._n

@@ -4,7 +4,7 @@ Invariant: each row of what `stack` returns holds its value without loss, or it 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, SupportsFloat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ def stack(
     *,
     prefer: str | None = None,
     shape: tuple[int, ...] | None = None,
+    as_floats: bool = False,
 ) -> NDArray[Any]:
     """Return arrays or scalars as one array with a row for each, in the dtype they have.
 
@@ -31,6 +32,7 @@ def stack(
         prefer: The dtype for plain Python values, where it holds them exactly; with ``shape``, what
             an empty array has.
         shape: The shape of an item, for N = 0.
+        as_floats: Whether a Fraction or the like is the float that Gymnasium takes it for.
 
     Raises:
         EncodingError: They differ in shape, or cannot be stored; the message says at which step.
@@ -45,6 +47,8 @@ def stack(
     alike = _stack_alike(samples, prefer)
     if alike is not None:
         return alike
+    if as_floats:
+        samples = list(map(_as_float, samples))
     arrays = [_as_array(sample, f"{name}[{i}]", prefer) for i, sample in enumerate(samples)]
     first = arrays[0]
     dtype = first.dtype
@@ -148,6 +152,12 @@ def _as_array(sample: Any, name: str, prefer: str | None) -> NDArray[Any]:
         if same:
             return narrow
     return array
+
+
+def _as_float(sample: Any) -> Any:
+    known = (np.ndarray, np.generic, int, float, str)
+    is_other = not isinstance(sample, known) and isinstance(sample, SupportsFloat)
+    return float(sample) if is_other else sample
 
 
 def _refuse_mask(sample: Any, name: str) -> None:

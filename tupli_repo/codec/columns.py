@@ -12,6 +12,7 @@ Invariant: `decode_columns(specs, encode_columns(columns))` gives the same array
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from math import prod
+from operator import is_not, sub
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,9 @@ SHARED_BELOW_BYTES = 64 << 10
 PIECE_BYTES = 512 << 10
 MAX_BLOB_BYTES = 32 << 20
 MAX_COLUMN_BYTES = 1 << 40
+_WIDE_ROW_BYTES = 512
+_FEW_RUNS = 4
+_GATHERED_BYTES = 8 << 10
 
 
 class ColumnSpec(NamedTuple):
@@ -90,6 +94,10 @@ class Blobs(NamedTuple):
         """Return one blob; all of the memory where nothing else is said."""
         return cls(raw, [start], [len(raw) if end is None else end])
 
+    def some(self, first: int, end: int) -> "Blobs":
+        """Return some that follow each other."""
+        return Blobs(self.raw, self.starts[first:end], self.ends[first:end])
+
     def each(self) -> Iterator["Blobs"]:
         """Iterate over them."""
         return (Blobs.single(self.raw, *at) for at in zip(self.starts, self.ends, strict=True))
@@ -126,7 +134,7 @@ class Places:
     def __init__(self, specs: Sequence[ColumnSpec], rows: Sequence[int], n_blobs: int) -> None:
         pieces = _checked_pieces(specs, rows, n_blobs)
         self.rows = tuple(rows)
-        self._names = [spec.name for spec in specs]
+        self.names = [spec.name for spec in specs]
         self._pieces: dict[int, list[_Piece]] = {}
         for piece in pieces:
             self._pieces.setdefault(piece.blob, []).append(piece)
@@ -141,12 +149,20 @@ class Places:
         return [
             number
             for number, pieces in self._pieces.items()
-            if any(self._names[piece.column] in only for piece in pieces)
+            if any(self.names[piece.column] in only for piece in pieces)
         ]
 
     def is_shared(self, number: int) -> bool:
         """Whether a blob holds whole columns, so that those of many episodes are filled at once."""
         return number in self._shared
+
+    @cached_property
+    def single(self) -> tuple[int, ...]:
+        """Where each column begins in the only blob, and where the last ends; empty of several."""
+        if self._pieces.keys() != {0} or 0 not in self._shared:
+            return ()
+        pieces = self._pieces[0]
+        return (*(piece.offset for piece in pieces), pieces[-1].offset + pieces[-1].size)
 
     def fill(self, number: int, bodies: Blobs, into: Mapping[str, NDArray[Any]]) -> None:
         """Fill the columns of some episodes with what lies in one blob of each.
@@ -166,7 +182,7 @@ class Places:
             raise CorruptObjectError("a blob has another size than its columns")
         source = bodies.side_by_side(size)
         for piece in pieces:
-            target = into.get(self._names[piece.column])
+            target = into.get(self.names[piece.column])
             if target is not None and piece.size:
                 rows = target if n > 1 else target[piece.start : piece.stop]
                 _from_planes(source[:, piece.offset : piece.offset + piece.size], rows)
@@ -175,38 +191,44 @@ class Places:
         """Return the number of the blob in which a row of a column lies."""
         return self._piece_of(column, row).blob
 
-    def copy_row(self, column: int, row: int, body: Blobs, into: NDArray[Any]) -> None:
-        """Copy one row of a column out of its blob.
+    def copy_rows(
+        self, column: int, rows: Sequence[int], body: Blobs, into: NDArray[Any], at: Sequence[int]
+    ) -> None:
+        """Copy some rows of a column out of their blob.
 
         Args:
             column: The number of the column.
-            row: The number of the row.
+            rows: The numbers of the rows, all of them in one blob.
             body: The one blob that `blob_of` tells.
-            into: An array of one row.
+            into: Where they go.
+            at: The number of the row there, of each.
 
         Raises:
             CorruptObjectError: It is not a blob of these columns; the caller knows the episode.
         """
-        piece = self._piece_of(column, row)
+        piece = self._piece_of(column, rows[0])
         last = self._pieces[piece.blob][-1]
         if not body.have_size(last.offset + last.size):
             raise CorruptObjectError("a blob has another size than its columns")
-        if not into.nbytes:
+        if not piece.size:
             return
-        n_rows, at = piece.stop - piece.start, row - piece.start
-        start = body.starts[0] + piece.offset
-        n_bytes, item_bytes = into.nbytes, into.dtype.itemsize
-        target = into.reshape(1, -1).view(np.uint8).reshape(-1, item_bytes)
-        if item_bytes == 1:
-            source = np.frombuffer(body.raw, np.uint8, n_bytes, start + at * n_bytes)
-            target[:, 0] = source
+        n_rows, item_bytes = piece.stop - piece.start, into.dtype.itemsize
+        row_bytes, start = piece.size // n_rows, body.starts[0] + piece.offset
+        # of rows, components, and their bytes
+        steps = (
+            (row_bytes, 1, 1) if item_bytes == 1 else (1, n_rows, row_bytes // item_bytes * n_rows)
+        )
+        shape = (n_rows, row_bytes // item_bytes, item_bytes)
+        source = np.ndarray(shape, np.uint8, body.raw, start, steps)
+        target = into.reshape(len(into), -1).view(np.uint8).reshape(-1, *shape[1:])
+        if len(rows) == 1:
+            target[at[0]] = source[rows[0] - piece.start]
         else:
-            steps = (n_rows, n_bytes // item_bytes * n_rows)  # of components, of their bytes
-            target[:] = np.ndarray(target.shape, np.uint8, body.raw, start + at, steps)
+            target[at] = source[[row - piece.start for row in rows]]
 
     @cached_property
     def _by_column(self) -> list[list[_Piece]]:
-        found: list[list[_Piece]] = [[] for _ in self._names]
+        found: list[list[_Piece]] = [[] for _ in self.names]
         for pieces in self._pieces.values():
             for piece in pieces:
                 found[piece.column].append(piece)
@@ -215,6 +237,58 @@ class Places:
     def _piece_of(self, column: int, row: int) -> _Piece:
         pieces = self._by_column[column]
         return pieces[row // (pieces[0].stop - pieces[0].start)]
+
+
+def are_gathered(places: Sequence[Places], bodies: Blobs) -> bool:
+    """Return whether short episodes of many lengths are best filled by `gather`.
+
+    Args:
+        places: Where the columns of each lie.
+        bodies: The first blob of each.
+    """
+    n_runs = 1 + sum(map(is_not, places, places[1:]))
+    if n_runs < _FEW_RUNS or sum(bodies.ends) - sum(bodies.starts) > n_runs * _GATHERED_BYTES:
+        return False
+    sizes = map(sub, bodies.ends, bodies.starts)
+    return all(one.single[-1:] == (size,) for one, size in zip(places, sizes, strict=True))
+
+
+def gather(places: Sequence[Places], bodies: Blobs, into: Mapping[str, NDArray[Any]]) -> None:
+    """Fill the columns of episodes of many lengths, for which `are_gathered` is true.
+
+    Each byte is looked up by its place: what takes long is not the bytes but to begin an episode.
+
+    Args:
+        places: Where the columns of each lie.
+        bodies: The only blob of each.
+        into: By name, the arrays to fill, the episodes' rows end to end; others are passed over.
+    """
+    kinds = {one: number for number, one in enumerate(dict.fromkeys(places))}
+    codes = np.array([kinds[one] for one in places])
+    rows = np.array([one.rows for one in kinds])[codes]
+    starts = np.array([one.single for one in kinds])[codes] + np.array(bodies.starts)[:, None]
+    source = np.frombuffer(bodies.raw, np.uint8)
+    for i, name in enumerate(places[0].names):
+        target = into.get(name)
+        if target is not None and target.nbytes:
+            _gather(source, starts[:, i], rows[:, i], target)
+
+
+def _gather(
+    source: NDArray[np.uint8], starts: NDArray[np.int64], n: NDArray[np.int64], into: NDArray[Any]
+) -> None:
+    """Fill the rows of one column of episodes that have ``n`` rows each, from their bytes."""
+    target = into.reshape(len(into), -1).view(np.uint8)
+    row_bytes, item_bytes = target.shape[1], into.dtype.itemsize
+    within = np.arange(len(into)) - np.repeat(np.cumsum(n) - n, n)
+    first = np.repeat(starts, n)
+    if item_bytes == 1:
+        places = (first + within * row_bytes)[:, None] + np.arange(row_bytes)
+    else:
+        planes = np.arange(row_bytes).reshape(item_bytes, -1).T.reshape(-1)
+        places = np.multiply.outer(np.repeat(n, n), planes)
+        places += (first + within)[:, None]
+    target[:] = source[places]
 
 
 MakeArray = Callable[[str, tuple[int, ...], np.dtype[Any]], NDArray[Any]]
@@ -331,6 +405,11 @@ def _from_planes(source: NDArray[np.uint8], into: NDArray[Any]) -> None:
         target[:] = source.reshape(target.shape)
         return
     planes = source.reshape(n, item_bytes, row_bytes // item_bytes, -1)
+    if row_bytes >= _WIDE_ROW_BYTES:
+        by_byte = target.reshape(n, planes.shape[3], -1, item_bytes)
+        for place in range(item_bytes):
+            by_byte[..., place] = planes[:, place].transpose(0, 2, 1)
+        return
     if row_bytes != item_bytes:  # in two steps: numpy copies short rows slowly
         planes = np.ascontiguousarray(planes.transpose(0, 2, 1, 3))
     target[:] = planes.reshape(n, row_bytes, -1).transpose(0, 2, 1)

@@ -11,10 +11,11 @@ dtype and shape; what is left is JSON text, one per step.
 Invariant: `decode` gives back what `encode` was given: values, dtypes, missing things.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, SupportsFloat
+from typing import Any
 
 import numpy as np
 from gymnasium import Space
@@ -75,7 +76,10 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     "truncated": bool,
 }
 """The types of a record's fields."""
-_NUMBERS = {float, int, np.float32, np.float64, np.ndarray}
+_RECORD_KEYS = {*_FIELDS, "format", "nonce"}
+_PLAIN_TEXT = re.compile(r"[ !#-\[\]-~]*")
+_INT64 = range(-(2**63), 2**63)
+_DICTIONARIES = ("lengths", "metadata", "reset_info", "options", "rng")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +182,7 @@ def encode(
     columns = columns_from_samples(observation.tree, observations, "observations")
     n_seen = dict.fromkeys(columns, len(observations))
     columns |= columns_from_samples(action.tree, actions, "actions")
-    columns["rewards"] = stack(_numbers(_unmapped(steps.rewards)), "rewards")
+    columns["rewards"] = stack(_unmapped(steps.rewards), "rewards", as_floats=True)
     columns["terminated"] = np.asarray(steps.terminated, dtype=bool)
     columns["truncated"] = np.asarray(steps.truncated, dtype=bool)
     problems: list[EncodingError] = []
@@ -202,10 +206,10 @@ def encode(
         "terminated": bool(columns["terminated"][-1]),
         "truncated": bool(columns["truncated"][-1]),
     }
-    specs = tuple(ColumnSpec(name, c.dtype, c.shape[1:]) for name, c in columns.items())
+    shapes = tuple([(name, column.dtype, column.shape[1:]) for name, column in columns.items()])
     is_known = observation.is_known and action.is_known
     layout = (_encode_layout if is_known else _encode_layout.__wrapped__)(
-        observation, action, specs
+        observation, action, shapes
     )
     return EncodedEpisode(
         record=_of_storable_size(record, problems),
@@ -226,12 +230,14 @@ def _of_storable_size(record: dict[str, Any], problems: list[EncodingError]) -> 
 
 @lru_cache(maxsize=64)  # the episodes of a benchmark share one
 def _encode_layout(
-    observation: Described, action: Described, specs: tuple[ColumnSpec, ...]
+    observation: Described,
+    action: Described,
+    columns: tuple[tuple[str, np.dtype[Any], tuple[int, ...]], ...],
 ) -> bytes:
     layout = {
         "action_space": action.tree,
         "columns": [
-            [spec.name, dtype_name(spec.dtype, name=spec.name), list(spec.shape)] for spec in specs
+            [name, dtype_name(dtype, name=name), list(shape)] for name, dtype, shape in columns
         ],
         "format": FORMAT,
         "observation_space": observation.tree,
@@ -241,8 +247,30 @@ def _encode_layout(
 
 def encode_record(record: Mapping[str, Any]) -> bytes:
     """Return the body of an episode object; what has its default is left out."""
+    plain = _plain_record(record) if record.keys() == _RECORD_KEYS else None
+    if plain is not None:
+        return plain
     kept = {key: value for key, value in record.items() if value or not _is_default(key, value)}
     return dump_json(kept, name="episode")
+
+
+def _plain_record(record: Mapping[str, Any]) -> bytes | None:
+    """The body of a record without dictionaries, in a fifth of the time; None where it has some."""
+    at, user, nonce, seed = map(record.get, ("created_at", "created_by", "nonce", "seed"))
+    has_more = [record[name] for name in _DICTIONARIES] != [{}, {}, {}, None, None]
+    is_number = seed is None or (type(seed) is int and seed in _INT64)
+    if has_more or not is_number or not _PLAIN_TEXT.fullmatch(f"{at}{user}{nonce}"):
+        return None
+    parts = (
+        '"abandoned":true' * record["abandoned"],
+        f'"created_at":"{at}","created_by":"{user}"',
+        '"final_observation":true' * record["final_observation"],
+        f'"format":{FORMAT},"n_steps":{record["n_steps"]},"nonce":"{nonce}"',
+        "" if seed is None else f'"seed":{seed}',
+        '"terminated":true' * record["terminated"],
+        '"truncated":true' * record["truncated"],
+    )
+    return f"{{{','.join(filter(None, parts))}}}".encode()
 
 
 def decode_record(body: bytes) -> dict[str, Any]:
@@ -454,19 +482,6 @@ def _check_lengths(steps: Steps) -> int:
 def _unmapped(items: Items) -> Items:
     """The same items; each view of a mapped file would be one, too, and that takes long."""
     return np.asarray(items) if isinstance(items, np.memmap) else items
-
-
-def _numbers(rewards: Items) -> Items:
-    """Rewards; a Fraction or the like as the float that Gymnasium takes it for."""
-    if isinstance(rewards, np.ndarray) or {*map(type, rewards)} <= _NUMBERS:
-        return rewards
-    known = (np.ndarray, np.generic, int, float, str)
-    return [
-        float(reward)
-        if not isinstance(reward, known) and isinstance(reward, SupportsFloat)
-        else reward
-        for reward in rewards
-    ]
 
 
 def _is_default(key: str, value: Any) -> bool:

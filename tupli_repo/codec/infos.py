@@ -36,6 +36,8 @@ def storable_items(value: Any, name: str, problems: list[EncodingError]) -> Any:
     """Return the part of a dictionary that can be stored; the rest goes to ``problems``."""
     if value is None:
         return None
+    if type(value) is dict and not value:
+        return {}
     if not isinstance(value, Mapping):
         kind = type(value).__name__
         problems.append(EncodingError(f"'{name}' is a '{kind}', where a dictionary is due"))

@@ -7,6 +7,7 @@ From the ground up:
 - `objects`: kind + links + body, named by SHA-256.
 - `block`: whole objects compressed together; `block_file`: reading them; `ahead`: in threads.
 - `pack`: sealed files of blocks; `journal`: one writer's unsealed pack.
+- `pack_ids`: the ids of a pack, kept to be looked into; `holdings`: in which files sets lie.
 - `gathered`: what waits to be written; `writer`: the journals of this process.
 - `trashed`: reading what was moved away meanwhile; `store`: everything behind write and read.
 - `refs`: small records that name an object as the next revision of a name.

@@ -152,11 +152,12 @@ class Directory:
                 yield ObjectId(raw_id.hex())
 
 
-def encode(raw: bytes, *, records: bool) -> bytes:
-    """Return the block of whole encoded objects ``raw``."""
-    frame = frames.compress(raw)
-    header = _HEADER.pack(MAGIC, _RECORDS if records else _DATA, len(frame), len(raw))
-    return header + _CRC.pack(crc32(header)) + frame
+def encode(raw: bytes, *, records: bool, is_draft: bool = False) -> bytes:
+    """Return the block of whole encoded objects ``raw``; see `frames.compress_in_parts`."""
+    frame, seal = frames.compress_in_parts(raw, is_draft=is_draft)
+    stored = len(frame) + len(seal)
+    header = _HEADER.pack(MAGIC, _RECORDS if records else _DATA, stored, len(raw))
+    return b"".join([header, _CRC.pack(crc32(header)), frame, seal])
 
 
 class BlockHeader(NamedTuple):
@@ -224,8 +225,11 @@ def split(raw: bytes, *, records: bool) -> Iterator[tuple[ObjectId, Kind, int, i
 
 
 def pack(objects: Iterable[tuple[ObjectId, Kind, bytes]]) -> "list[FullBlock]":
-    """Return encoded objects in blocks, those of data first."""
-    packers = Packer(records=False), Packer(records=True)
+    """Return encoded objects in blocks for a journal, those of data first.
+
+    What will be compressed anew when the journal is sealed is compressed fast: somebody waits.
+    """
+    packers = Packer(records=False, has_drafts=True), Packer(records=True, has_drafts=True)
     blocks: list[list[FullBlock | None]] = [[], []]
     for oid, kind, encoded in objects:
         blocks[not kind.is_data].append(packers[not kind.is_data].add(oid, kind, encoded))
@@ -238,10 +242,12 @@ class Packer:
 
     Args:
         records: Whether the blocks hold records.
+        has_drafts: Whether small blocks will be compressed anew before long.
     """
 
-    def __init__(self, *, records: bool) -> None:
+    def __init__(self, *, records: bool, has_drafts: bool = False) -> None:
         self._records = records
+        self._has_drafts = has_drafts
         self._pending: list[tuple[ObjectId, Kind, bytes]] = []
         self._size = 0
 
@@ -263,7 +269,9 @@ class Packer:
             places.append((oid, kind, at, len(encoded)))
             at += len(encoded)
         self._pending, self._size = [], 0
-        return FullBlock(encode(raw, records=self._records), len(raw), places)
+        is_draft = self._has_drafts and len(raw) < REPACK_RAW_BYTES
+        data = encode(raw, records=self._records, is_draft=is_draft)
+        return FullBlock(data, len(raw), places)
 
 
 class FullBlock(NamedTuple):

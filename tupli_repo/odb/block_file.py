@@ -35,6 +35,9 @@ _MUCH_PER_BLOCK, _TOO_MUCH_PER_BLOCK = 16 << 10, 4 << 20
 _TOGETHER_BYTES = 512 << 10
 _BLOB_CODE = Kind.BLOB.code
 _AskedBlock = tuple[int, list[Asked]]
+_Alike = dict[tuple[int, int], tuple[bytes, ObjectHeader | None]]
+"""By length and kind, the first line of an object that was looked at, and what it says."""
+_UNLIKE: tuple[bytes, ObjectHeader | None] = b"", None
 
 
 class Bodies(NamedTuple):
@@ -189,12 +192,16 @@ class BlockFile(ABC):
         except CorruptObjectError as err:
             return _Read(b"", asked, [], err)
         is_known = is_data and bool(known) and known[number] == 1  # records are hashed each time
-        view, headers = memoryview(raw), list[ObjectHeader]()
+        view, headers, alike = memoryview(raw), list[ObjectHeader](), _Alike()
         for at, length, code, oid in asked:
             try:
                 if not is_known:
                     check_id(oid, view[at : at + length])
-                headers.append(_checked_header(oid, raw, at, length, code))
+                line, header = alike.get((length, code), _UNLIKE)
+                if header is None or not raw.startswith(line, at):
+                    header = _checked_header(oid, raw, at, length, code)
+                    alike[length, code] = raw[at : at + header.links_start], header
+                headers.append(header)
             except CorruptObjectError as err:
                 return _Read(raw, asked, headers, block.in_file(self.path, err))
         return _Read(raw, asked, headers, None)

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from tupli_repo.errors import InvalidInputError, NotFoundError
 from tupli_repo.odb.objects import Kind, ObjectId
 from tupli_repo.odb.pack import Finished, PackBuilder
-from tupli_repo.odb.remote import RemoteObjects, among, loose_name
-from tupli_repo.odb.remote_files import RemoteFile
+from tupli_repo.odb.remote import RemoteObjects
+from tupli_repo.odb.remote_files import RemoteFile, among, loose_name
 from tupli_repo.odb.transport import Entry
 
 _RECORDS = [kind for kind in Kind if kind is not Kind.BLOB]

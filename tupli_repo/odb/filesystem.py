@@ -9,6 +9,7 @@ import mmap
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from tupli_repo.odb.failures import is_sync_unsupported
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _ZEROS = bytes(1 << 20)
+_MOST_PARTS = 1024  # what Linux and macOS take in one call
 _LINUX_NO_RESERVE = 0x4000 if platform.machine() in ("x86_64", "AMD64", "aarch64") else 0
 _NO_RESERVE: int = getattr(mmap, "MAP_NORESERVE", _LINUX_NO_RESERVE)
 
@@ -52,6 +54,20 @@ class FileSystem:
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(descriptor, rest) :]
+
+    def write_parts(self, descriptor: int, parts: Sequence[bytes]) -> None:
+        """Write ``parts`` one behind the other, as `write` does what they are together.
+
+        Whole in one call, as far as the operating system takes so many and so much at once.
+        """
+        if not hasattr(os, "writev") or len(parts) > _MOST_PARTS:
+            self.write(descriptor, b"".join(parts))
+            return
+        written = os.writev(descriptor, parts)
+        for part in parts:
+            if written < len(part):  # it took less than all: a full disk, a signal, 2 GiB
+                self.write(descriptor, part[written:])
+            written = max(0, written - len(part))
 
     def seek(self, descriptor: int, offset: int) -> None:
         """Let the next write begin at ``offset``."""

@@ -13,8 +13,11 @@ Invariant: what `append` and then `sync` wrote is found by every later scan, by 
 """
 
 import errno
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
@@ -35,6 +38,8 @@ from tupli_repo.odb.pack import FILE_MAGIC, PackWriter, check_file_magic
 from tupli_repo.odb.trash import move_to_trash
 
 _SCAN_BYTES = 4 << 20
+_MUCH_BYTES = 1 << 20  # less is parsed before a thread has begun
+_AHEAD_BYTES = 2 << 20
 _SECTOR_BYTES = 512
 _TORN_ZEROS = 4
 """Fewer zeros in one sector may be a damaged byte: a block that is whole ends in a CRC-32."""
@@ -96,26 +101,35 @@ class JournalFile(BlockFile):
                     return  # its first write is under way, or was cut off
             check_file_magic(magic)
             self._end = len(FILE_MAGIC)
-        while self._end < size_bytes:
-            head = read(descriptor, HEADER_BYTES, self._end)
-            rest = size_bytes - self._end
-            try:
-                header = block.decode_block_header(head)
-                if HEADER_BYTES + header.stored > rest:
-                    return  # torn: the rest of the block was never written
-                data = read(descriptor, HEADER_BYTES + header.stored, self._end)
-                raw = block.decode(data)
-            except CorruptObjectError:
-                if self._is_torn(descriptor, size_bytes):
-                    return
+        blocks = self._blocks(descriptor, size_bytes)
+        is_much = size_bytes - self._end >= _MUCH_BYTES
+        try:
+            for place, data, found in _ahead(blocks) if is_much else map(_parsed, blocks):
+                self.directory.blocks.append(place)
+                for oid, kind, offset, length in found.objects:
+                    self.directory.add(bytes.fromhex(oid), kind, offset, length)
+                self._end = place.end
+                if tell is not None:
+                    tell(FullBlock(data, place.raw, found.objects), found.raw, found.records)
+            if self._end < size_bytes:  # torn, where the rest of a block was never written
+                block.decode_block_header(read(descriptor, HEADER_BYTES, self._end))
+        except CorruptObjectError:
+            if not self._is_torn(descriptor, size_bytes):
                 raise
-            objects = list(block.split(raw, records=header.records))
-            self.directory.blocks.append(Block(self._end, header.stored, header.raw))
-            for oid, kind, offset, length in objects:
-                self.directory.add(bytes.fromhex(oid), kind, offset, length)
-            self._end = self.directory.blocks[-1].end
-            if tell is not None:
-                tell(FullBlock(data, len(raw), objects), raw, header.records)
+
+    def _blocks(self, descriptor: int, size_bytes: int) -> Iterator["_Stored"]:
+        """The blocks behind the last one, as far as each has a header and is there whole."""
+        end, read = self._end, self._files.fs.read
+        while end < size_bytes:
+            try:
+                header = block.decode_block_header(read(descriptor, HEADER_BYTES, end))
+            except CorruptObjectError:
+                return
+            place = Block(end, header.stored, header.raw)
+            if place.end > size_bytes:
+                return
+            yield place, read(descriptor, place.end - end, end)
+            end = place.end
 
     def _is_torn(self, descriptor: int, size_bytes: int) -> bool:
         """Whether what does not parse at the end is an append that a crash cut off.
@@ -147,6 +161,52 @@ class JournalFile(BlockFile):
                 return start + len(part)
             end = start
         return 0
+
+
+_Stored = tuple[Block, bytes]
+
+
+class _Found(NamedTuple):
+    """What a block holds: its class, its raw bytes, and its objects in them."""
+
+    records: bool
+    raw: bytes
+    objects: list[tuple[ObjectId, Kind, int, int]]
+
+
+_Parsed = tuple[Block, bytes, _Found]
+
+
+def _parsed(stored: _Stored) -> _Parsed:
+    """A block with what it holds.
+
+    Raises:
+        CorruptObjectError: It is damaged.
+    """
+    place, data = stored
+    raw, records = block.decode(data), block.decode_block_header(data).records
+    return place, data, _Found(records, raw, list(block.split(raw, records=records)))
+
+
+def _ahead(blocks: Iterable[_Stored]) -> Iterator[_Parsed]:
+    """Parse blocks in a thread, while what came before is dealt with; a few are waiting."""
+    coming: deque[tuple[int, Callable[[], _Parsed]]] = deque()
+    waiting_bytes = 0
+    with ThreadPoolExecutor(1) as pool:
+        for stored in blocks:
+            result: Callable[[], _Parsed]
+            try:
+                result = pool.submit(_parsed, stored).result
+            except RuntimeError:  # the interpreter is about to exit
+                result = partial(_parsed, stored)
+            coming.append((stored[0].raw, result))
+            waiting_bytes += stored[0].raw
+            while waiting_bytes > _AHEAD_BYTES:
+                size_bytes, result = coming.popleft()
+                yield result()
+                waiting_bytes -= size_bytes
+        while coming:
+            yield coming.popleft()[1]()
 
 
 class Rescued(NamedTuple):
@@ -232,7 +292,7 @@ class JournalWriter:
         assert self._descriptor is not None
         self._unsynced = True
         with disk_errors("write to", self.path):
-            self._files.fs.write(self._descriptor, b"".join([magic, *(one.data for one in blocks)]))
+            self._files.fs.write_parts(self._descriptor, [magic, *(one.data for one in blocks)])
         self.size_bytes += len(magic)
         for full in blocks:
             full.enter(self._directory, self.size_bytes)

@@ -14,12 +14,10 @@ from collections.abc import (
     Collection,
     Iterable,
     Iterator,
-    KeysView,
     Mapping,
     Sequence,
 )
 from contextlib import suppress
-from itertools import filterfalse
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +25,7 @@ from tupli_repo.errors import CorruptObjectError, InvalidInputError, NotFoundErr
 from tupli_repo.odb import block, frames
 from tupli_repo.odb.block import Directory
 from tupli_repo.odb.files import FileSystem
+from tupli_repo.odb.holdings import HeldIds, Holdings, Notes
 from tupli_repo.odb.objects import (
     MAX_OBJECT_BYTES,
     Kind,
@@ -38,13 +37,14 @@ from tupli_repo.odb.objects import (
     parse_object_id,
 )
 from tupli_repo.odb.pack import PACK_SUFFIX
-from tupli_repo.odb.remote_files import RemoteFile
+from tupli_repo.odb.remote_files import Loose, RemoteFile, among, loose_name
 from tupli_repo.odb.transport import Entry, Transport, is_name
 
 _HEAD_BYTES = 256 << 10  # the first block of any zstd frame is shorter
 _PEEK_BYTES = 64
 _TRIES = 20
 _FOLDERS = 256  # of loose objects
+_MIN_NOTED = 1024  # members of a set
 _RANKS = {
     Kind.BLOB: 0,
     Kind.PROVENANCE: 1,
@@ -79,6 +79,7 @@ class RemoteObjects:
         cache_folder: Where directories of its packs are kept; None: they are read each time.
         fs: The primitives for the cache; other ones in tests.
         directory_of: Tells what a pack holds, by its file's name, where that is known already.
+        notes: Where it is noted in which packs sets lie; None: nowhere.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class RemoteObjects:
         *,
         fs: FileSystem | None = None,
         directory_of: Callable[[str], Directory | None] = lambda _: None,
+        notes: Notes | None = None,
     ) -> None:
         self._directory_of = directory_of
         self.transport = transport
@@ -95,7 +97,8 @@ class RemoteObjects:
         self._cache_folder = cache_folder
         self._fs = fs or FileSystem()
         self._files: dict[str, RemoteFile] | None = None
-        self._packed_ids: list[KeysView[bytes]] = []
+        self._are_read = False  # the directories of all files
+        self._holdings = Holdings(self, notes, at_least=_MIN_NOTED)
         self._loose: dict[str, dict[ObjectId, int]] = {}
         self._kinds: dict[ObjectId, Kind] = {}
 
@@ -114,38 +117,54 @@ class RemoteObjects:
 
     def contains(self, oid: ObjectId) -> bool:
         """Return whether an object is there; what lies in a damaged file is not."""
-        if self._files is None:
-            self._list_files({})
         raw_id = bytes.fromhex(oid)
-        for ids in self._packed_ids:
-            if raw_id in ids:
-                return True
+        if any(raw_id in file.ids for file in self._listed().values()):
+            return True
         folder = self._loose.get(oid[:2])
         size = self.loose_size(oid) if folder is None else folder.get(oid)
         return size is not None and size > 0
 
     def missing(self, raw_ids: Iterable[bytes]) -> set[bytes]:
         """Return which of many ids are not there."""
-        self.files()
         left = set(raw_ids)
-        for ids in self._packed_ids:
-            if len(ids) < len(left):
-                left -= ids & left
-            else:  # most of them are there, most often
-                left = set(filterfalse(ids.__contains__, left))
+        for file in self._listed().values():
+            left -= file.ids.among(left)
         if len(left) > _FOLDERS:  # all of them have to be listed anyway
             whole = (oid for oid in self.loose_ids() if (self.loose_size(oid) or 0) > 0)
             return left.difference(map(bytes.fromhex, whole))
         left.difference_update([raw_id for raw_id in left if self._is_loose(raw_id)])
         return left
 
+    def missing_of(self, oid: ObjectId, members: Callable[[], Collection[bytes]]) -> set[bytes]:
+        """Return which members of a set are not there.
+
+        Args:
+            oid: The set's id.
+            members: Gives their raw ids; called where it is not known in which packs they are.
+        """
+        return self._holdings.missing(oid, members)
+
+    def holders(self) -> dict[str, HeldIds]:
+        """Return what each pack and journal holds, by name; a journal is another when it grew."""
+        return {
+            file.name if file.is_pack else f"{file.name} {file.size_bytes}": file.ids
+            for file in self._listed().values()
+        }
+
+    def file_names(self) -> set[str]:
+        """Return the names of the packs and journals whose directories can be read."""
+        return set(self._listed())
+
+    def held(self, ids: Iterable[ObjectId]) -> set[ObjectId]:
+        """Return which of many ids are there."""
+        asked = {bytes.fromhex(oid): oid for oid in ids}
+        return {asked[raw_id] for raw_id in asked.keys() - self.missing(asked)}
+
     def present(self, raw_ids: Iterable[bytes]) -> Iterator[ObjectId]:
         """Iterate over the ids of those of many, 32 bytes each, that are there."""
-        self.files()
-        for raw_id in raw_ids:
-            oid = ObjectId(raw_id.hex())
-            if self.contains(oid):
-                yield oid
+        wanted = list(raw_ids)
+        gone = self.missing(wanted)
+        return (ObjectId(raw_id.hex()) for raw_id in wanted if raw_id not in gone)
 
     def _is_loose(self, raw_id: bytes) -> bool:
         return (self.loose_size(ObjectId(raw_id.hex())) or 0) > 0
@@ -224,9 +243,10 @@ class RemoteObjects:
         for attempt in range(_TRIES):
             if attempt:
                 self.refresh()
-            for file in self.files():
+            for file in list(self._listed().values()):
+                here = file.ids.among(set(map(bytes.fromhex, missing)))
                 try:
-                    for item in file.read_encoded(among(missing, file.directory)):
+                    for item in file.read_encoded([ObjectId(raw_id.hex()) for raw_id in here]):
                         del missing[item[0]]
                         yield item
                 except FileNotFoundError:  # superseded meanwhile
@@ -249,7 +269,7 @@ class RemoteObjects:
                 raise damage
         raise self.not_found(next(iter(missing)))
 
-    def read_loose(self, oid: ObjectId) -> "Loose":
+    def read_loose(self, oid: ObjectId) -> Loose:
         """Return a loose object as it lies there and as it is, verified.
 
         Raises:
@@ -293,10 +313,14 @@ class RemoteObjects:
         Raises:
             NotFoundError: They are replaced faster than they can be read.
         """
-        if self._files is None:
-            self._list_files({})
-        assert self._files is not None
-        return list(self._files.values())
+        files = self._listed()
+        if not self._are_read:
+            try:
+                self._files = self._readable(files.values(), with_directories=True)
+                self._are_read = True
+            except FileNotFoundError:  # superseded since it was listed
+                self._list_files(files, with_directories=True)
+        return list(self._listed().values())
 
     def note_loose(self, oid: ObjectId, size: int) -> None:
         """Note a loose object that was written there just now."""
@@ -307,16 +331,13 @@ class RemoteObjects:
         """Note a pack that was written there just now."""
         file = self._file(entry)
         file.remember(directory, tail)
-        self.files()
-        assert self._files is not None
-        self._files[entry.name] = file
-        self._packed_ids.append(directory.raw_ids())
+        self._listed()[entry.name] = file
 
     def closure(
         self,
         roots: Iterable[ObjectId],
         *,
-        known: Callable[[ObjectId], bool] = lambda _: False,
+        known: Callable[[Collection[ObjectId]], Collection[ObjectId]] = lambda _: (),
         spread: Collection[ObjectId] = (),
         see: Callable[[ObjectId, Object], None] = lambda *_: None,
     ) -> Closure:
@@ -324,9 +345,9 @@ class RemoteObjects:
 
         Args:
             roots: Where to begin: releases, most often.
-            known: What need not be found, the target's `contains` for one: it is left out, and
-                followed no further unless it is a root or a release links it (what a set links
-                is looked at all the same). Objects that are promised rather than there may
+            known: Which of some need not be found, the target's `held` for one: they are left out,
+                and followed no further unless they are roots or a release links them (what a set
+                links is looked at all the same). Objects that are promised rather than there may
                 count as known.
             spread: What all that it links, as far as it is wanted, is among the roots, too: it is
                 not read. A set may link a million episodes.
@@ -338,7 +359,9 @@ class RemoteObjects:
         found: dict[ObjectId, Found] = {}
         seen: set[ObjectId] = set()
         missing: set[ObjectId] = set()
-        front = {oid: known(oid) for oid in dict.fromkeys(roots)}  # whether it is known
+        asked = list(dict.fromkeys(roots))
+        settled = frozenset(known(asked))
+        front = {oid: oid in settled for oid in asked}  # whether it is known
         for _ in range(_DEPTH):
             seen.update(front)
             here = self.look_up(front)
@@ -354,16 +377,20 @@ class RemoteObjects:
                 is_read = one.kind is not Kind.BLOB and oid not in spread
                 if is_read and (not is_known or one.kind is not Kind.EPISODE):
                     follow.append(oid)
-            nearer: dict[ObjectId, bool] = {}
+            links: dict[ObjectId, bool] = {}  # whether it is looked at even where it is known
             for oid, obj in self.read_many(follow):
                 if not front[oid]:
                     see(oid, obj)
                 always = obj.kind is Kind.RELEASE
                 for link in obj.links:
-                    if link not in seen and link not in nearer:
-                        is_known = known(link)
-                        if always or not is_known:
-                            nearer[link] = is_known
+                    if link not in seen:
+                        links[link] = always or links.get(link, False)
+            settled = frozenset(known(links))
+            nearer = {
+                link: link in settled
+                for link, always in links.items()
+                if always or link not in settled
+            }
             if not nearer:
                 if missing and self.damage:
                     raise self.damage[0]
@@ -381,34 +408,48 @@ class RemoteObjects:
             hint="a copy to it may still be under way",
         )
 
-    def _list_files(self, known: dict[str, RemoteFile]) -> None:
-        """List packs and journals, and read the directories that are not known."""
+    def _listed(self) -> dict[str, RemoteFile]:
+        """The packs and journals by name; of each the ids can be told, or more."""
+        if self._files is None:
+            self._list_files({})
+        assert self._files is not None
+        return self._files
+
+    def _list_files(
+        self, known: Mapping[str, RemoteFile], *, with_directories: bool = False
+    ) -> None:
+        """List packs and journals, and read what is not known of them."""
         for _ in range(_TRIES):
             self.damage = []
-            present: dict[str, RemoteFile] = {}
-            names = self._file_entries()
-            try:
-                for entry in names:
-                    before = known.get(entry.name)
-                    is_same = before is not None and before.size_bytes == entry.size
-                    file = before if before is not None and is_same else self._file(entry)
-                    try:
-                        _ = file.directory  # read now, where it is not yet
-                    except CorruptObjectError as err:
-                        self.damage.append(err)
-                    else:
-                        present[entry.name] = file
-            except FileNotFoundError:  # superseded since it was listed
-                known |= present
-                continue
-            self._files = present
-            self._packed_ids = [file.directory.raw_ids() for file in present.values()]
-            return
+            files: list[RemoteFile] = []
+            for entry in self._file_entries():
+                before = known.get(entry.name)
+                is_same = before is not None and before.size_bytes == entry.size
+                files.append(before if before is not None and is_same else self._file(entry))
+            known = {file.name: file for file in files}
+            with suppress(FileNotFoundError):  # superseded since it was listed
+                self._files = self._readable(files, with_directories=with_directories)
+                self._are_read = with_directories
+                return
         raise NotFoundError(
             f"the packs in '{self.transport.place('packs')}' are replaced faster than they can be "
             "read",
             hint="try again",
         )
+
+    def _readable(
+        self, files: Iterable[RemoteFile], *, with_directories: bool
+    ) -> dict[str, RemoteFile]:
+        """Read the ids or directories of files, now; those that are damaged are left out."""
+        found: dict[str, RemoteFile] = {}
+        for file in files:
+            try:
+                _ = file.directory if with_directories else file.ids
+            except CorruptObjectError as err:
+                self.damage.append(err)
+            else:
+                found[file.name] = file
+        return found
 
     def _file_entries(self) -> list[Entry]:
         """The packs and journals.
@@ -442,18 +483,6 @@ class Found(NamedTuple):
     size: int
 
 
-class Loose(NamedTuple):
-    """A loose object: the file's bytes, and the encoded object."""
-
-    stored: bytes
-    encoded: bytes
-
-
-def loose_name(oid: ObjectId) -> str:
-    """Return the name of a loose object's file."""
-    return f"objects/{oid[:2]}/{oid[2:]}"
-
-
 def rank(kind: Kind) -> int:
     """Return a number that is lower for what others link."""
     return _RANKS[kind]
@@ -466,10 +495,3 @@ def _loose_id(name: str) -> ObjectId | None:
     with suppress(InvalidInputError):
         return parse_object_id(parts[1] + parts[2])
     return None
-
-
-def among(wanted: dict[ObjectId, None], directory: Directory) -> list[ObjectId]:
-    """Return which of the wanted are in a directory; by way of the smaller of the two."""
-    if len(wanted) < len(directory):
-        return [oid for oid in wanted if oid in directory]
-    return [oid for oid in directory.ids() if oid in wanted]

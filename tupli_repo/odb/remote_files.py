@@ -20,12 +20,15 @@ from tupli_repo.odb.files import FileStatus, FileSystem, RepositoryFiles, replac
 from tupli_repo.odb.journal import JournalFile
 from tupli_repo.odb.objects import Kind, ObjectId
 from tupli_repo.odb.pack import PACK_SUFFIX, TRAILER_BYTES, PackBuilder, parse_tail, tail_start
+from tupli_repo.odb.pack_ids import DirectoryIds, PackIds, dump_ids
 from tupli_repo.odb.transport import Entry, Transport
 
 _RANGE_BYTES = 4 << 20
 _RANGE_RAW_BYTES = 16 << 20
 _AHEAD_BYTES = 1 << 20
 _WORKERS = 4
+_IDS = ".oids"
+_MIN_KEPT = 1024  # ids; a directory of fewer is read as fast
 
 
 class RemoteFile:
@@ -34,7 +37,7 @@ class RemoteFile:
     Args:
         transport: The way to it.
         entry: Its name and size.
-        cache_path: Where its directory is kept; None: nowhere.
+        cache_path: Where its directory is kept, and its ids beside it; None: nowhere.
         fs: The primitives for the cache.
         directory: What it holds, where that is known.
     """
@@ -55,6 +58,7 @@ class RemoteFile:
         self._cache_path = cache_path
         self._fs = fs
         self._directory = directory
+        self._ids: DirectoryIds | PackIds | None = None
 
     @property
     def directory(self) -> Directory:
@@ -68,10 +72,26 @@ class RemoteFile:
             self._directory = self._read_directory()
         return self._directory
 
+    @property
+    def ids(self) -> DirectoryIds | PackIds:
+        """The ids of what the file holds; where they are kept its directory is not read.
+
+        Raises:
+            CorruptObjectError: It is damaged.
+            FileNotFoundError: It is gone: it was superseded by another.
+        """
+        if self._ids is None:
+            kept = self._kept_ids()
+            if kept is None:
+                self._keep_ids(self.directory)
+            self._ids = kept or DirectoryIds(self.directory.raw_ids())
+        return self._ids
+
     def remember(self, directory: Directory, tail: bytes) -> None:
         """Note what a pack holds that was written just now."""
         self._directory = directory
         self._keep(tail)
+        self._keep_ids(directory)
 
     def read(self, offset: int, size: int) -> bytes:
         """Return a part of the file, no more than was asked for.
@@ -243,6 +263,24 @@ class RemoteFile:
             with suppress(StorageIOError):  # a cache that cannot be written costs time only
                 replace_file(self._cache_path, tail, fs=self._fs)
 
+    def _kept_ids(self) -> PackIds | None:
+        """What is kept of a pack's ids, unless its directory is at hand."""
+        if self._directory is None and self.is_pack and self._cache_path is not None:
+            with suppress(OSError, ValueError):  # then they are kept anew
+                return PackIds(self._cache_path.with_suffix(_IDS), self._name, self.size_bytes)
+        return None
+
+    def _keep_ids(self, directory: Directory) -> None:
+        if self._cache_path is not None and self.is_pack and len(directory) >= _MIN_KEPT:
+            data = dump_ids(directory.raw_ids(), self._name, self.size_bytes)
+            with suppress(StorageIOError):
+                replace_file(self._cache_path.with_suffix(_IDS), data, fs=self._fs)
+
+    @property
+    def _name(self) -> bytes:
+        """The hash that is a pack's name, raw."""
+        return bytes.fromhex(self.name.rpartition("/")[2].removesuffix(PACK_SUFFIX))
+
 
 class ReadBlock(NamedTuple):
     """A block as it was read: its number, its class, what was found in it, and its objects."""
@@ -251,6 +289,25 @@ class ReadBlock(NamedTuple):
     records: bool
     full: FullBlock
     raw: bytes
+
+
+class Loose(NamedTuple):
+    """A loose object: the file's bytes, and the encoded object."""
+
+    stored: bytes
+    encoded: bytes
+
+
+def loose_name(oid: ObjectId) -> str:
+    """Return the name of a loose object's file."""
+    return f"objects/{oid[:2]}/{oid[2:]}"
+
+
+def among(wanted: dict[ObjectId, None], directory: Directory) -> list[ObjectId]:
+    """Return which of the wanted are in a directory; by way of the smaller of the two."""
+    if len(wanted) < len(directory):
+        return [oid for oid in wanted if oid in directory]
+    return [oid for oid in directory.ids() if oid in wanted]
 
 
 class _RangeReads(FileSystem):

@@ -17,8 +17,8 @@ from tupli_repo.errors import CorruptObjectError, InvalidInputError
 from tupli_repo.odb import block, frames
 from tupli_repo.odb.objects import Kind, Object, ObjectId, decode, encode, object_id
 from tupli_repo.odb.pack import FILE_MAGIC, TARGET_BYTES, Finished, PackBuilder
-from tupli_repo.odb.remote import Found, RemoteObjects, among, loose_name, rank
-from tupli_repo.odb.remote_files import ReadBlock, RemoteFile
+from tupli_repo.odb.remote import Found, RemoteObjects, rank
+from tupli_repo.odb.remote_files import ReadBlock, RemoteFile, among, loose_name
 from tupli_repo.odb.transport import Entry
 
 _MIN_WHOLE_BYTES = 16 << 20  # smaller packs are put together

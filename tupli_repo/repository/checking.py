@@ -73,7 +73,6 @@ class CheckingRepository(CleaningRepository):
         ).run()
         if not dry_run:
             self._releases.refresh()
-            self._releases.forget_what_is_here()
         return report
 
 

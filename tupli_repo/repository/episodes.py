@@ -175,9 +175,11 @@ class Episodes:
         *,
         hidden: Collection[str] = (),
         only_published: bool = False,
+        but: Collection[ObjectId] = (),
     ) -> list[ObjectId]:
-        """Return the ids of what `select` finds, in no order."""
-        found = self._find(self._wanted(chosen, hidden, only_published=only_published))
+        """Return the ids of what `select` finds, in no order; ``but`` members of some sets."""
+        wanted = self._wanted(chosen, hidden, only_published=only_published)
+        found = self._find(wanted._replace(but=but))
         return [ObjectId(oid) for oid in found.ids()]
 
     def tally(
@@ -287,24 +289,20 @@ class Episodes:
             CorruptObjectError: One is damaged.
             NotFoundError: A part of one is not here.
         """
-        ids, known = cast(list[ObjectId], chosen.ids), dict[Any, tuple[int, ...]]()
-        ragged = [oid for oid, one in zip(ids, chosen.parts, strict=True) if one.is_ragged]
+        ids, parts = cast(list[ObjectId], chosen.ids), chosen.parts
+        ragged = [oid for oid, one in zip(ids, parts, strict=True) if one.is_ragged]
         read = {one.id: self._stored(one) for one in read_records(self._store.read_many(ragged))}
-        found: list[StoredEpisode] = []
-        for oid, n_steps, parts in zip(ids, chosen.n_tuples, chosen.parts, strict=True):
-            if parts.is_ragged:
-                found.append(read[oid])
-                continue
-            layout, data, has_final, _ = cast(
-                tuple[ObjectId, tuple[ObjectId, ...], bool, bool], parts
-            )
-            key = (layout, n_steps, has_final)
-            rows = known.get(key)
-            if rows is None:
-                fields = {"lengths": {}, "n_steps": n_steps, "final_observation": has_final}
-                rows = known[key] = self._rows(oid, fields, layout)
-            found.append(StoredEpisode(oid, n_steps, layout, data, rows))
-        return found
+        layouts = cast(list[ObjectId], [one.layout for one in parts])
+        data = cast(list[Sequence[ObjectId]], [one.data for one in parts])
+        keys = list(zip(layouts, chosen.n_tuples, [one.has_final for one in parts], strict=True))
+        known: dict[tuple[ObjectId, int, bool], tuple[int, ...]] = {}
+        for key, oid in dict(zip(keys, ids, strict=True)).items():
+            layout, n_steps, has_final = key
+            fields = {"lengths": {}, "n_steps": n_steps, "final_observation": has_final}
+            known[key] = self._rows(oid, fields, layout)
+        rows = [known[key] for key in keys]
+        found = list(map(StoredEpisode, ids, chosen.n_tuples, layouts, data, rows))
+        return [read.get(one.id, one) for one in found] if read else found
 
     def read_steps(
         self, selection: Selection, steps: Numbers, only: Collection[str] | None = None

@@ -257,7 +257,6 @@ class SharingRepository(NamedRepository):
                 return report
             written = pull.run(on_progress)
         self._releases.refresh()
-        self._releases.forget_what_is_here()
         diverged = []
         for name in self._releases.names():
             if unite:

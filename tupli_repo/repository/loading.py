@@ -7,8 +7,10 @@ size.
 Invariant: episodes are in the order asked for, and their views share the arrays' memory.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,14 +21,15 @@ from tupli_repo.codec.columns import (
     Blobs,
     MakeArray,
     Places,
+    are_gathered,
     concatenate,
     empty_columns,
+    gather,
     make_array,
 )
 from tupli_repo.codec.episode import EpisodeData, Layout
 from tupli_repo.codec.samples import OFFSETS
 from tupli_repo.errors import CorruptObjectError, InvalidInputError
-from tupli_repo.odb.block_file import Bodies
 from tupli_repo.odb.objects import ObjectId
 from tupli_repo.odb.store import ObjectStore
 from tupli_repo.schema import EpisodeHeader
@@ -34,7 +37,6 @@ from tupli_repo.schema import EpisodeHeader
 Columns = dict[str, NDArray[Any]]
 Described = tuple[EpisodeHeader, Mapping[str, Any]]
 """An episode's header, and the fields of its record."""
-_Spot = tuple[int, int, int]  # the group, the number of the episode in it, and which of its blobs
 
 
 class StoredEpisode(NamedTuple):
@@ -85,28 +87,24 @@ class _Group:
 
     def __init__(self, layout: Layout, only: Collection[str] | None) -> None:
         self.layout = layout
-        self._episodes: list[StoredEpisode] = []
         names = [spec.name for spec in layout.columns]
         self.wanted = [name for name in names if is_asked_for(name, only)]
         self.columns: Columns = {}
+        self._episodes: Sequence[StoredEpisode] = ()
+        self._places: Sequence[Places] = ()  # of each episode
+        self._blobs: dict[Places, list[int]] = {}  # those that are wanted
         self._starts: dict[str, list[int]] = {}
-        self._known: dict[tuple[tuple[int, ...], int], Places] = {}
-        self.places: list[Places] = []  # of each episode
-        self._blobs: dict[Places, list[int]] = {}
 
-    def add(self, episode: StoredEpisode) -> int:
-        """Add an episode and return its number in the group.
+    def __len__(self) -> int:
+        return len(self._episodes)
 
-        Raises:
-            CorruptObjectError: Its blobs cannot hold its columns.
-        """
-        self._episodes.append(episode)
-        self.places.append(self._places_of(episode))
-        return len(self._episodes) - 1
-
-    def allocate(self, make: MakeArray) -> None:
-        """Make the arrays for all episodes that were added."""
-        counts = np.array([episode.rows for episode in self._episodes], dtype=np.int64)
+    def take(
+        self, episodes: Sequence[StoredEpisode], places: Sequence[Places], make: MakeArray
+    ) -> None:
+        """Make the arrays for episodes of which it is known where their columns lie."""
+        self._episodes, self._places = episodes, places
+        self._blobs = {one: one.blobs(self.wanted) for one in set(places)}
+        counts = np.array([one.rows for one in places], dtype=np.int64)
         ends = np.concatenate([np.zeros((1, counts.shape[1]), np.int64), counts.cumsum(axis=0)])
         specs = self.layout.columns
         shared: dict[bytes, list[int]] = {}  # most columns have as many rows
@@ -121,13 +119,20 @@ class _Group:
         """Return the arrays, and which rows of them are whose."""
         return Span(layout_id, self.layout, self.columns, self._starts)
 
-    def blobs(self, number: int) -> list[int]:
-        """Return the numbers of the blobs that hold the wanted columns of an episode."""
-        return self._blobs[self.places[number]]
+    def first_blobs(self) -> Iterator[tuple[int, ObjectId]]:
+        """The first blob of each episode that has wanted columns there: whose it is, and its id."""
+        wanted = {one for one, blobs in self._blobs.items() if 0 in blobs}
+        both = enumerate(zip(self._episodes, self._places, strict=True))
+        return ((number, one.data[0]) for number, (one, at) in both if at in wanted)
 
-    def is_shared(self, number: int, blob: int) -> bool:
-        """Whether one blob can be filled in at once with those of episodes of the same places."""
-        return self.places[number].is_shared(blob)
+    def other_blobs(self) -> Iterator[tuple[int, int, ObjectId]]:
+        """All other blobs that hold wanted columns: whose it is, which of his, and its id."""
+        wanted = {one: [n for n in blobs if n] for one, blobs in self._blobs.items()}
+        if not any(wanted.values()):
+            return
+        for number, (one, at) in enumerate(zip(self._episodes, self._places, strict=True)):
+            for blob in wanted[at]:
+                yield number, blob, one.data[blob]
 
     def fill(self, first: int, blob: int, bodies: Blobs) -> None:
         """Fill in one blob of each of some episodes that follow each other.
@@ -135,26 +140,32 @@ class _Group:
         Raises:
             CorruptObjectError: One is damaged.
         """
+        end = first + len(bodies.starts)
+        places = self._places[first:end]
+        if are_gathered(places, bodies):
+            gather(places, bodies, rows_between(self.columns, self._starts, first, end))
+            return
+        at = 0
+        for like, some in groupby(places):
+            n = len(list(some))
+            step = n if like.is_shared(blob) else 1
+            for start in range(at, at + n, step):
+                self._fill_alike(first + start, blob, bodies.some(start, start + step))
+            at += n
+
+    def _fill_alike(self, first: int, blob: int, bodies: Blobs) -> None:
+        """Fill in one blob of episodes of the same places, or of one."""
         rows = rows_between(self.columns, self._starts, first, first + len(bodies.starts))
         try:
-            self.places[first].fill(blob, bodies, rows)
+            self._places[first].fill(blob, bodies, rows)
         except CorruptObjectError as err:
             if len(bodies.starts) == 1:
                 raise in_episode(self._episodes[first].id, err) from None
             for number, body in enumerate(bodies.each(), start=first):  # which of them is it?
-                self.fill(number, blob, body)
+                self._fill_alike(number, blob, body)
 
-    def _places_of(self, episode: StoredEpisode) -> Places:
-        key = (episode.rows, len(episode.data))
-        places = self._known.get(key)
-        if places is None:
-            try:
-                places = Places(self.layout.columns, episode.rows, len(episode.data))
-            except CorruptObjectError as err:
-                raise in_episode(episode.id, err) from None
-            self._known[key] = places
-            self._blobs[places] = places.blobs(self.wanted)
-        return places
+
+_Spot = tuple[_Group, int, int]  # the number of the episode in it, and which of its blobs
 
 
 class LoadedEpisodes(Sequence[tuple[EpisodeHeader, EpisodeData]]):
@@ -293,53 +304,86 @@ def load_episodes(
         CorruptObjectError: An episode is damaged.
         NotFoundError: A part of one is not here.
     """
-    groups: list[_Group] = []
-    by_layout: dict[ObjectId, int] = {}
-    places: list[tuple[int, int]] = []
-    wanted: dict[ObjectId, list[_Spot]] = {}
-    for episode in episodes:
-        chosen = by_layout.setdefault(episode.layout, len(groups))
-        if chosen == len(groups):
-            groups.append(_Group(layout_of(episode.layout), only))
-        number = groups[chosen].add(episode)
-        places.append((chosen, number))
-        for blob in groups[chosen].blobs(number):
-            wanted.setdefault(episode.data[blob], []).append((chosen, number, blob))
-    for group in groups:
-        group.allocate(make)
-    for found in store.read_bodies(wanted):
-        _fill(groups, found, [wanted[oid] for oid in found.ids])
+    groups: dict[ObjectId, _Group] = {}
+    kinds: dict[tuple[ObjectId, tuple[int, ...], int], Places] = {}
+    keys = [(one.layout, one.rows, len(one.data)) for one in episodes]
+    for key in dict.fromkeys(keys):
+        layout, rows, n_blobs = key
+        if layout not in groups:
+            groups[layout] = _Group(layout_of(layout), only)
+        try:
+            kinds[key] = Places(groups[layout].layout.columns, rows, n_blobs)
+        except CorruptObjectError as err:
+            raise in_episode(episodes[keys.index(key)].id, err) from None
+    numbers = {layout: number for number, layout in enumerate(groups)}
+    places = _placed([numbers[key[0]] for key in keys])
+    for number, group in enumerate(groups.values()):
+        members = np.flatnonzero(places[:, 0] == number).tolist()
+        group.take([episodes[i] for i in members], [kinds[keys[i]] for i in members], make)
+    _fill(store, list(groups.values()))
     return LoadedEpisodes(
         [episode.id for episode in episodes],
         np.array([episode.n_steps for episode in episodes], dtype=np.int64),
-        spans=[group.span(oid) for oid, group in zip(by_layout, groups, strict=True)],
+        spans=[group.span(oid) for oid, group in groups.items()],
         places=places,
         described=described,
     )
 
 
-def _fill(groups: Sequence[_Group], found: Bodies, spots: Sequence[list[_Spot]]) -> None:
-    """Fill in blobs that lie in one piece of memory; those of episodes that follow, at once.
+def _placed(chosen: Sequence[int]) -> NDArray[np.int64]:
+    """For each episode its group, as given, and its number there."""
+    found = np.zeros((len(chosen), 2), np.int64)
+    found[:, 0] = chosen
+    for number in range(max(chosen, default=-1) + 1):
+        (here,) = np.nonzero(found[:, 0] == number)
+        found[here, 1] = np.arange(len(here))
+    return found
+
+
+def _fill(store: ObjectStore, groups: Sequence[_Group]) -> None:
+    """Read what is wanted, and put it in its place; what lies in one block, at once.
 
     Raises:
         CorruptObjectError: An episode is damaged.
+        NotFoundError: A part of one is not here.
     """
-    at, (raw, _, starts, ends) = 0, found
-    while at < len(spots):
-        chosen, number, blob = spots[at][0]
-        group, end = groups[chosen], at + 1
-        if group.is_shared(number, blob):
-            like = group.places[number]
-            while end < len(spots):
-                follows = number + end - at
-                if spots[end][0] != (chosen, follows, blob) or group.places[follows] is not like:
-                    break
-                end += 1
-        group.fill(number, blob, Blobs(raw, starts[at:end], ends[at:end]))
-        for more in range(at, end):
-            for other, episode, its_blob in spots[more][1:]:
-                part = Blobs(raw, starts[more : more + 1], ends[more : more + 1])
-                groups[other].fill(episode, its_blob, part)
+    first: dict[ObjectId, int] = {}  # whose first blob it is, counted over all groups
+    others: dict[ObjectId, list[_Spot]] = {}  # what is no first blob, or of several episodes
+    starts = [0]
+    for group in groups:
+        for number, oid in group.first_blobs():
+            if first.setdefault(oid, starts[-1] + number) != starts[-1] + number:
+                others.setdefault(oid, []).append((group, number, 0))
+        for number, blob, oid in group.other_blobs():
+            others.setdefault(oid, []).append((group, number, blob))
+        starts.append(starts[-1] + len(group))
+    borders = set(starts)
+    for found in store.read_bodies({**first, **others}):
+        bodies = Blobs(found.raw, found.starts, found.ends)
+        for at, end, whose in _runs([first.get(oid, -1) for oid in found.ids], borders):
+            chosen = bisect_right(starts, whose) - 1
+            groups[chosen].fill(whose - starts[chosen], 0, bodies.some(at, end))
+        for at, oid in enumerate(found.ids) if others else ():
+            for group, number, blob in others.get(oid, ()):
+                group.fill(number, blob, bodies.some(at, at + 1))
+
+
+def _runs(numbers: Sequence[int], borders: set[int]) -> Iterator[tuple[int, int, int]]:
+    """Where numbers follow each other: the places, and the first number.
+
+    Args:
+        numbers: What is negative is passed over.
+        borders: Where something new begins.
+    """
+    at = 0
+    while at < len(numbers):
+        first, end = numbers[at], at + 1
+        while (
+            end < len(numbers) and numbers[end] == first + end - at and numbers[end] not in borders
+        ):
+            end += 1
+        if first >= 0:
+            yield at, end, first
         at = end
 
 

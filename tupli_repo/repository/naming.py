@@ -77,13 +77,15 @@ class NamedRepository(OpenRepository):
         """
         self._releases.refresh()
         subject = self._subjects.find(name_or_id)
-        chosen = self._subjects.choose(subject, episodes)
         extra = [self._shelf.resolve(uri, Kind.ARTIFACT) for uri in artifacts]
         if extra and subject.kind != "benchmark":
             raise InvalidInputError(
                 "artifacts go with a benchmark", hint="publish them by their id"
             )
         name = self._subjects.name_for(subject, group=group, as_name=as_name)
+        # what waits for the batch to end might be taken back before
+        known = () if self._batches.depth else self._subjects.known_sets(subject, name)
+        chosen = self._subjects.choose(subject, episodes, but=known)
         offer = self._subjects.offer(subject, chosen, extra)._replace(
             message=message, licence=licence, citation=citation
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import local
 from typing import Any, Self
 
-from tupli_repo.catalog import VerifiedBlocks, catalog_path
+from tupli_repo.catalog import SetNotes, VerifiedBlocks, catalog_path
 from tupli_repo.codec.trust import TrustPolicy
 from tupli_repo.config import RepositoryFormat, Settings, SettingsFile, effective_settings
 from tupli_repo.errors import CorruptObjectError
@@ -22,7 +22,6 @@ from tupli_repo.odb.objects import (
     ObjectId,
 )
 from tupli_repo.odb.refs import RefStore
-from tupli_repo.odb.store import ObjectStore
 from tupli_repo.repository import location, upkeep
 from tupli_repo.repository.benchmarks import Benchmarks
 from tupli_repo.repository.episodes import Episodes
@@ -30,6 +29,7 @@ from tupli_repo.repository.keeping import Keeping, user_cache
 from tupli_repo.repository.published.publishing import Publisher
 from tupli_repo.repository.published.releases import Releases
 from tupli_repo.repository.published.revisions import Revisions
+from tupli_repo.repository.published.stored import PublishedStore
 from tupli_repo.repository.records import Annotations
 from tupli_repo.repository.shelf import (
     Shelf,
@@ -73,15 +73,14 @@ class OpenRepository:
         self.settings: Settings = effective_settings(self.settings_file)
         catalog = catalog_path(root, self._format.id)
         memory = None if self.settings.verify_always else VerifiedBlocks(catalog)
-        self._store = ObjectStore(self._files, memory)
+        self._store = PublishedStore(self._files, memory, SetNotes(catalog))
         self._refs = RefStore(self._files)
         self._releases = Releases(self._store, self._refs)
         self._revisions = Revisions(self._releases)
         is_bare = self._format.role == "bare"
         self._annotations = Annotations(self._store, self._releases.notes if is_bare else None)
-        self._publisher = Publisher(
-            self._store, self._refs, self._releases, self._annotations.of_any
-        )
+        said_of = self._annotations.of_any
+        self._publisher = Publisher(self._store, self._refs, self._releases, said_of)
         self._episodes = Episodes(
             self._store, catalog, self._releases.groups_of_episodes, self._annotations.labels
         )

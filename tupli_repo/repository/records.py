@@ -228,17 +228,21 @@ class Annotations(Records[AnnotationBody]):
             self._seen, self._labels = counting, Labels(shown)
         return self._labels
 
-    def of_any(self, episodes: Collection[bytes]) -> set[ObjectId]:
+    def of_any(
+        self, episodes: Sequence[Collection[bytes]], known: Collection[ObjectId]
+    ) -> frozenset[ObjectId]:
         """Return the ids of the annotations that say something of one of some episodes.
 
         Args:
-            episodes: Raw ids, in a set.
+            episodes: Sets of raw ids.
+            known: What is left out.
         """
-        return {
+        return frozenset(
             oid
             for oid, (_, body) in self.all().items()
-            if any(bytes.fromhex(subject) in episodes for subject in body.subjects)
-        }
+            if oid not in known
+            and any(bytes.fromhex(one) in some for one in body.subjects for some in episodes)
+        )
 
 
 def _without_none(metadata: Mapping[str, Any]) -> dict[str, Any]:

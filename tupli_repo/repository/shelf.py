@@ -4,7 +4,7 @@ Invariant: nothing is on the shelf that lacks something it links; an artifact th
 the shelf needs is on it too.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from tupli_repo.catalog import Selection, Tally
 from tupli_repo.codec.records import ArtifactBody, BenchmarkBody, ProvenanceBody
@@ -102,14 +102,20 @@ class Shelf:
             return [oid for oid, _ in self._visible_artifacts()]
         return self.episode_ids()
 
-    def episode_ids(self, chosen: BaseFilter | None = None) -> list[ObjectId]:
+    def episode_ids(
+        self, chosen: BaseFilter | None = None, *, but: Collection[ObjectId] = ()
+    ) -> list[ObjectId]:
         """Return the ids of the visible episodes that match, in no order.
+
+        Args:
+            chosen: The filter; all match where None.
+            but: Episode sets whose members are left out.
 
         Raises:
             CorruptObjectError: One is malformed.
         """
         return self._episodes.ids(
-            chosen, hidden=self.tombstones.hidden(), only_published=self._only_published
+            chosen, hidden=self.tombstones.hidden(), only_published=self._only_published, but=but
         )
 
     def iter_episodes(

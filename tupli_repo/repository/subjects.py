@@ -85,8 +85,15 @@ class Subjects:
         title = self._shelf.benchmarks.all()[oid].body.name
         return Subject("benchmark", oid, title, name)
 
-    def choose(self, subject: Subject, episodes: EpisodeChoice) -> frozenset[ObjectId]:
+    def choose(
+        self, subject: Subject, episodes: EpisodeChoice, *, but: Collection[ObjectId] = ()
+    ) -> frozenset[ObjectId]:
         """Return which of a benchmark's episodes are meant.
+
+        Args:
+            subject: The benchmark.
+            episodes: Which of them.
+            but: Sets of episodes that need not be found again where all that match are meant.
 
         Raises:
             InvalidInputError: One is of another benchmark, or it is no benchmark that is asked.
@@ -103,7 +110,7 @@ class Subjects:
         if episodes is True or isinstance(episodes, BaseFilter):
             of_it = FilterEQ(key="benchmark_id", value=subject.id)
             chosen = of_it if episodes is True else FilterAND(filters=[of_it, episodes])
-            return frozenset(self._shelf.episode_ids(chosen))
+            return frozenset(self._shelf.episode_ids(chosen, but=but))
         found = self.visible_episodes(episodes)
         others = sorted(one for one, benchmark in found.items() if benchmark != subject.id)
         if others:
@@ -170,6 +177,13 @@ class Subjects:
                 hint="say under which with '--as NAME'",
             )
         return name
+
+    def known_sets(self, subject: Subject, name: RefName) -> tuple[ObjectId, ...]:
+        """Return the sets of a benchmark's episodes that its next revision has in any case."""
+        heads = self._releases.heads(name)
+        if subject.kind != "benchmark" or [head.subject for head in heads] != [(subject.id,)]:
+            return ()
+        return heads[0].sets
 
     def names_holding(self, oid: ObjectId) -> list[RefName]:
         """Return the names that have a benchmark or artifact of their own kind in a head."""

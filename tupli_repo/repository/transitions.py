@@ -7,6 +7,7 @@ Invariant: what is returned for a step is what its episode's columns hold, bit f
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -71,8 +72,13 @@ class _Steps:
         self.numbers = np.searchsorted(ends, steps, side="right")
         self.places = steps - (ends - n_steps)[self.numbers] if n else steps
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        return zip(self.numbers.tolist(), self.places.tolist(), strict=True)
+    def by_episode(self) -> dict[int, list[tuple[int, int]]]:
+        """For each episode, which of the steps are its own, and their places there."""
+        found: dict[int, list[tuple[int, int]]] = {}
+        places = self.places.tolist()
+        for index, number in enumerate(self.numbers.tolist()):
+            found.setdefault(number, []).append((index, places[index]))
+        return found
 
     def __len__(self) -> int:
         return len(self.places)
@@ -126,8 +132,8 @@ def read_steps(
         made.wanted(first.layout, layout_of(first.layout).columns)
     episodes = dict(zip(numbers, stored(numbers), strict=True))
     known: dict[tuple[str, tuple[int, ...], int], Places] = {}
-    rows: dict[ObjectId, list[_Row]] = {}
-    for index, (number, at) in enumerate(chosen):
+    asked: dict[ObjectId, list[_Rows]] = {}
+    for number, some in chosen.by_episode().items():
         episode = episodes[number]
         columns = layout_of(episode.layout).columns
         key = (episode.layout, episode.rows, len(episode.data))
@@ -135,17 +141,21 @@ def read_steps(
         if places is None:
             places = known[key] = _places_of(episode, columns)
         for one in made.wanted(episode.layout, columns):
-            row = at + one.shift
-            if row >= episode.rows[one.column]:
-                raise _never_known(one.name)
-            blob = places.blob_of(one.column, row)
-            into = made.columns[one.name][index : index + 1]
-            asked = _Row(episode, places, one.column, row, into)
-            rows.setdefault(episode.data[blob], []).append(asked)
-    for part in store.read_bodies(rows):
-        for oid, start, end in zip(part.ids, part.starts, part.ends, strict=True):
-            for asked in rows[oid]:
-                asked.fill(Blobs.single(part.raw, start, end))
+            parts: dict[int, _Rows] = {}
+            for index, at in some:
+                row = at + one.shift
+                if row >= episode.rows[one.column]:
+                    raise _never_known(one.name)
+                blob = places.blob_of(one.column, row)
+                if blob not in parts:
+                    parts[blob] = _Rows(episode, places, one.column, made.columns[one.name])
+                    asked.setdefault(episode.data[blob], []).append(parts[blob])
+                parts[blob].rows.append(row)
+                parts[blob].into.append(index)
+    for found in store.read_bodies(asked):
+        for oid, start, end in zip(found.ids, found.starts, found.ends, strict=True):
+            for part in asked[oid]:
+                part.fill(Blobs.single(found.raw, start, end))
     return made.columns
 
 
@@ -173,27 +183,30 @@ def steps_of(
     return made.columns
 
 
-class _Row(NamedTuple):
-    """A row that is wanted, and where it goes.
+@dataclass(slots=True)
+class _Rows:
+    """Rows that are wanted of one blob, and where they go.
 
     Attributes:
         episode: The episode.
         places: Where its columns lie.
         column: The number of the column.
-        row: The number of the row.
-        into: Where it goes, an array of one row.
+        target: What is filled.
+        rows: The numbers of the rows.
+        into: The number of the row there, of each.
     """
 
     episode: StoredEpisode
     places: Places
     column: int
-    row: int
-    into: NDArray[Any]
+    target: NDArray[Any]
+    rows: list[int] = field(default_factory=list)
+    into: list[int] = field(default_factory=list)
 
     def fill(self, body: Blobs) -> None:
-        """Copy it out of its blob."""
+        """Copy them out of their blob."""
         try:
-            self.places.copy_row(self.column, self.row, body, self.into)
+            self.places.copy_rows(self.column, self.rows, body, self.target, self.into)
         except CorruptObjectError as err:
             raise in_episode(self.episode.id, err) from None
 

@@ -6,7 +6,8 @@
 - load: `TupliDataset.columns` of a repository that is opened anew, with what the process that wrote
   it left in the user's cache: its catalog. load-cold: without. load-known: all was read before, so
   nothing is hashed again. load-again: the arrays were kept, and are mapped.
-- episodes: `Repository.load_episodes` by id; transitions: `Repository.read_steps`.
+- episodes: `Repository.load_episodes` by id; transitions: `Repository.read_steps`;
+  transitions-again: the arrays were kept, and are mapped.
 """
 
 from collections.abc import Sequence

@@ -7,7 +7,7 @@ Invariant: `Survey` counts an object as present only where its file is whole as 
 looks; nothing on the disk is changed.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from random import SystemRandom
@@ -366,9 +366,9 @@ class Survey:
     def refresh(self) -> None:
         """Do nothing: all is as it was found."""
 
-    def pack_names(self) -> list[str]:
-        """Return the names of the packs."""
-        return [name for name in self.block_files if name in self.names.packs]
+    def missing_of(self, oid: ObjectId, members: Callable[[], Collection[bytes]]) -> set[bytes]:
+        """Return which members of a set cannot be read."""
+        return self.missing(members())
 
 
 class LooseObject(NamedTuple):

@@ -9,7 +9,7 @@ Invariant: nothing that was published is overwritten; what was taken back comes 
 somebody publishes it again.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from tupli_repo.codec.records import ReleaseBody
@@ -21,11 +21,19 @@ from tupli_repo.repository.published.releases import (
     ReleaseRefs,
     Releases,
 )
-from tupli_repo.repository.published.sets import digest_of, set_object, sets_of
+from tupli_repo.repository.published.sets import (
+    EpisodeSet,
+    digest_of,
+    digest_of_parts,
+    grown,
+    set_object,
+    sets_of,
+)
 from tupli_repo.repository.published.views import ReleaseView
 from tupli_repo.schema import utc_now
 
 _CITED_DIGITS = 12
+SaidOf = Callable[[Sequence[Collection[bytes]], Collection[ObjectId]], frozenset[ObjectId]]
 
 
 class Offer(NamedTuple):
@@ -68,7 +76,8 @@ class Publisher:
         store: Where objects are written.
         refs: Where records are written.
         releases: What is published there.
-        annotations_of: Tells what is said there of any of some episodes.
+        said_of: Gives the annotations that say something of an episode in one of some sets, but for
+            those that are known.
     """
 
     def __init__(
@@ -76,12 +85,12 @@ class Publisher:
         store: ReleaseObjects,
         refs: ReleaseRefs,
         releases: Releases,
-        annotations_of: Callable[[frozenset[bytes]], Iterable[ObjectId]] = lambda _: (),
+        said_of: SaidOf = lambda _, __: frozenset(),
     ) -> None:
         self._store = store
         self._refs = refs
         self._releases = releases
-        self._annotations_of = annotations_of
+        self._said_of = said_of
 
     def publish(
         self, name: RefName, offer: Offer, *, user: str, as_next: bool = False
@@ -101,11 +110,9 @@ class Publisher:
         heads = self._releases.heads(name)
         if len(heads) > 1 and not as_next:
             raise _diverged(name, heads)
-        history, held = self._releases.history(name), offer.episodes
-        if name.kind == "benchmark":
-            held |= history.union([head.hash for head in heads], tuple(offer.benchmarks))
         same = [head for head in heads if head.subject == _subject(name, offer)]
         before = same[-1] if same else None
+        held, kept = self._held(name, heads, offer)
         body = _body(
             name,
             offer,
@@ -114,14 +121,15 @@ class Publisher:
             citation=offer.citation or (before.body.citation if before else ""),
         )
         artifacts = set(offer.artifacts).union(*(head.artifacts for head in same))
-        annotations = set() if name.group == LOCAL else set(self._annotations_of(held))
-        provenance = annotations.union(offer.provenance, *(head.provenance for head in same))
+        known = frozenset[ObjectId]().union(*(head.provenance for head in same))
+        episodes = [held, *map(self._releases.members, kept)]
+        said = frozenset() if name.group == LOCAL else self._said_of(episodes, known)
         if len(heads) == 1 and before is not None:
             is_known = (
                 not before.body.is_retracted
-                and held == self._releases.episodes(before)
+                and self._is_held(before, held, kept)
                 and (offer.benchmarks, artifacts) == (before.benchmarks, set(before.artifacts))
-                and annotations.issubset(before.provenance)
+                and not said
                 and offer.message in ("", before.body.message)
                 and (body.licence, body.citation, body.name)
                 == (before.body.licence, before.body.citation, before.body.name)
@@ -133,9 +141,10 @@ class Publisher:
             body,
             parents=heads,
             benchmarks=offer.benchmarks,
-            provenance=provenance,
+            provenance=known | said | {*offer.provenance},
             artifacts=artifacts,
             episodes=held,
+            kept=kept,
         )
         return Committed(view, is_new=True)
 
@@ -278,6 +287,32 @@ class Publisher:
             )
         return made
 
+    def _held(
+        self, name: RefName, heads: list[ReleaseView], offer: Offer
+    ) -> tuple[frozenset[bytes], tuple[ObjectId, ...]]:
+        """What the next revision has: episodes, and sets that have others.
+
+        A benchmark has what it had, which may be a million, and most often some more.
+        """
+        if name.kind != "benchmark":
+            return offer.episodes, ()
+        if [head.subject for head in heads] == [offer.benchmarks]:
+            members = list(map(self._releases.members, heads[0].sets))
+            if sum(map(len, members)) == heads[0].body.n_episodes:
+                new = offer.episodes
+                for some in members:
+                    new = new.difference(some)
+                return new, heads[0].sets
+        history = self._releases.history(name)
+        hashes = [head.hash for head in heads]
+        return offer.episodes | history.union(hashes, offer.benchmarks), ()
+
+    def _is_held(
+        self, before: ReleaseView, held: frozenset[bytes], kept: tuple[ObjectId, ...]
+    ) -> bool:
+        """Whether a revision has exactly some episodes, and those of some sets."""
+        return not held if kept else held == self._releases.episodes(before)
+
     def _ever_had(self, name: RefName, head: ReleaseView, back: frozenset[bytes]) -> bool:
         """Whether some revision in the history of a head has one of the episodes."""
         history = self._releases.history(name)
@@ -298,28 +333,36 @@ class Publisher:
         provenance: Collection[ObjectId],
         artifacts: Collection[ObjectId],
         episodes: frozenset[bytes],
+        kept: tuple[ObjectId, ...] = (),
         withdrawn: frozenset[bytes] = frozenset(),
         is_whole: bool = True,
     ) -> ReleaseView:
         """Write sets, release and record, in this order; then look whether all is there.
 
-        Where ``is_whole`` is false, what it names besides may be missing.
+        The members of the sets that are ``kept`` count beside the episodes, which are others. Where
+        ``is_whole`` is false, what it names besides may be missing.
         """
         above = sorted(parents, key=lambda parent: parent.hash)
-        old = {one: self._releases.members(one) for parent in above for one in parent.sets}
+        members, joined = self._releases.members, self._releases.joined
+        if kept:
+            sets = grown([EpisodeSet(one, members(one)) for one in kept], episodes)
+        else:
+            old = {one: members(one) for parent in above for one in parent.sets}
+            sets = sets_of(episodes, old)
+        parts = [joined(one.id) if one.id else b"".join(sorted(one.members)) for one in sets]
         links = [*benchmarks, *sorted(provenance), *sorted(artifacts)]
         body = body.model_copy(
             update={
                 "n_benchmarks": len(benchmarks),
                 "n_provenance": len(provenance),
                 "n_artifacts": len(artifacts),
-                "n_episodes": len(episodes),
+                "n_episodes": sum(len(one.members) for one in sets),
                 "n_withdrawn": len(withdrawn),
-                "digest": digest_of(episodes),
+                "digest": digest_of_parts(parts),
             }
         )
         written: list[Object] = []
-        for one in sets_of(episodes, old):
+        for one in sets:
             if one.id is None:
                 written.append(set_object(one.members))
             links.append(one.id or object_id(encode(written[-1])))
@@ -344,7 +387,6 @@ class Publisher:
         for obj in written:
             if not self._store.contains(object_id(encode(obj))):
                 self._store.write(obj)
-        self._releases.forget_what_is_here()
         view = self._releases.views(record.name).get(record.hash)
         if view is None or (is_whole and not self._releases.is_whole(view)):
             raise NotFoundError(

@@ -8,12 +8,14 @@ ancestors have not arrived is passed over until they have.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from tupli_repo.errors import CorruptObjectError
 from tupli_repo.odb.objects import Kind, Object, ObjectId
 from tupli_repo.odb.refs import LOCAL, Record, RefName, Yank
 from tupli_repo.repository.published.history import History, Revision, in_order
+from tupli_repo.repository.published.sets import is_sorted
 from tupli_repo.repository.published.views import (
     ReleaseView,
     check_generations,
@@ -24,6 +26,9 @@ from tupli_repo.schema.reports import ReleaseItem
 
 _RAW_ID_BYTES = 32
 _MAX_CACHED_MEMBERS = 4_000_000
+
+Members = Callable[[], Collection[bytes]]
+"""Gives the raw ids of the members of a set."""
 
 
 class ReleaseObjects(Protocol):
@@ -41,11 +46,11 @@ class ReleaseObjects(Protocol):
     def missing(self, raw_ids: Iterable[bytes]) -> set[bytes]:
         """Return which of many ids are not here."""
 
+    def missing_of(self, oid: ObjectId, members: Members) -> set[bytes]:
+        """Return which members of a set are not here; they are given where they are asked for."""
+
     def refresh(self) -> None:
         """Look for what others have added or removed since."""
-
-    def pack_names(self) -> list[str]:
-        """Return the names of the packs."""
 
 
 class ReleaseRefs(Protocol):
@@ -77,13 +82,13 @@ class Named(NamedTuple):
         documents: Benchmarks and artifacts, which need more objects themselves.
         others: Releases, episode sets, provenance and lists of what was taken back.
         spread: Those of the others all whose links are told here: releases and episode sets.
-        episodes: Raw ids.
+        sets: The episode sets.
     """
 
     documents: frozenset[ObjectId]
     others: frozenset[ObjectId]
     spread: frozenset[ObjectId]
-    episodes: frozenset[bytes]
+    sets: frozenset[ObjectId]
 
 
 class _Known(NamedTuple):
@@ -100,6 +105,7 @@ class KnownSets:
 
     def __init__(self) -> None:
         self._members: dict[ObjectId, frozenset[bytes]] = {}
+        self._joined: dict[ObjectId, bytes] = {}
         self._n_members = 0
 
     def members(self, oid: ObjectId, read: Callable[[ObjectId], Object]) -> frozenset[bytes]:
@@ -116,13 +122,21 @@ class KnownSets:
             raise CorruptObjectError(
                 f"object '{oid[:12]}' is a {found.kind}, not a set of episodes"
             )
-        members = frozenset(map(bytes.fromhex, found.links))
+        joined = bytes.fromhex("".join(found.links))
+        members = frozenset(_cut(joined))
         self._n_members += len(members)
         if self._n_members > _MAX_CACHED_MEMBERS:
             self._members.clear()
+            self._joined.clear()
             self._n_members = len(members)
         self._members[oid] = members
+        self._joined[oid] = joined if is_sorted(joined) else b"".join(sorted(members))
         return members
+
+    def joined(self, oid: ObjectId, read: Callable[[ObjectId], Object]) -> bytes:
+        """Return the raw ids of the episodes of a set, sorted, end to end; see `members`."""
+        self.members(oid, read)
+        return self._joined[oid]
 
 
 class Releases:
@@ -146,8 +160,6 @@ class Releases:
         self._known: dict[RefName, _Known] = {}
         self._views: dict[str, ReleaseView] = {}
         self._links: dict[ObjectId, tuple[ObjectId, ...]] = {}
-        self._whole_sets: set[ObjectId] = set()
-        self._packs: frozenset[str] = frozenset()
 
     def refresh(self) -> None:
         """Look anew at refs and store: first at the refs, which are written last.
@@ -212,6 +224,10 @@ class Releases:
         """
         return self.sets.members(oid, self._store.read)
 
+    def joined(self, oid: ObjectId) -> bytes:
+        """Return the raw ids of the episodes of a set, sorted, end to end; see `members`."""
+        return self.sets.joined(oid, self._store.read)
+
     def episodes(self, view: ReleaseView) -> frozenset[bytes]:
         """Return the raw ids of the episodes of a revision.
 
@@ -235,10 +251,6 @@ class Releases:
         needed = (link for one in view.benchmarks for link in self._links_of(one))
         if not all(map(self._store.contains, (*needed, *view.provenance, *view.artifacts))):
             return False
-        packs = frozenset(self._store.pack_names())
-        if not self._packs <= packs:  # what was in one that is gone may be gone, too
-            self._whole_sets.clear()
-        self._packs = packs
         return all(map(self._is_whole_set, view.sets))
 
     def lacking(self, view: ReleaseView) -> frozenset[bytes]:
@@ -249,10 +261,6 @@ class Releases:
         needed = (*view.benchmarks, *links, *view.provenance, *view.artifacts)
         objects = (bytes.fromhex(oid) for oid in needed if not self._store.contains(oid))
         return frozenset(objects) | self._store.missing(self.episodes(view))
-
-    def forget_what_is_here(self) -> None:
-        """Look anew at whether the episodes that are published are here."""
-        self._whole_sets.clear()
 
     def groups_of_episodes(self) -> dict[str, tuple[ObjectId, ...]]:
         """Return the episode sets of the current heads of each group; `local` is none."""
@@ -346,7 +354,7 @@ class Releases:
         if view.withdrawn is None:
             return frozenset()
         raw = self._store.read(view.withdrawn).body
-        ids = [raw[at : at + _RAW_ID_BYTES] for at in range(0, len(raw), _RAW_ID_BYTES)]
+        ids = _cut(raw)
         if len(raw) % _RAW_ID_BYTES or len(ids) != view.body.n_withdrawn:
             raise damaged(view.record.release, "it does not take back what it says")
         return frozenset(ids)
@@ -377,9 +385,8 @@ class Releases:
             sets.update(view.sets)
             others.update(view.provenance, filter(None, [view.withdrawn]))
             releases.add(view.record.release)
-        episodes = frozenset[bytes]().union(*map(self.members, sets))
         spread = frozenset(releases | sets)
-        return Named(frozenset(documents), frozenset(others) | spread, spread, episodes)
+        return Named(frozenset(documents), frozenset(others) | spread, spread, frozenset(sets))
 
     def _heads(self, known: _Known) -> list[str]:
         return known.history.heads(lambda one: self.lacking(known.views[one]))
@@ -393,11 +400,9 @@ class Releases:
         return self._links[benchmark]
 
     def _is_whole_set(self, oid: ObjectId) -> bool:
-        if oid not in self._whole_sets:
-            if not self._store.contains(oid) or self._store.missing(self.members(oid)):
-                return False
-            self._whole_sets.add(oid)
-        return True
+        if not self._store.contains(oid):
+            return False
+        return not self._store.missing_of(oid, partial(self.members, oid))
 
     def _look(self, name: RefName) -> _Known:
         records = self._refs.records(name)
@@ -442,3 +447,8 @@ class Releases:
             return None
         self._views[record_hash] = view
         return view
+
+
+def _cut(joined: bytes) -> list[bytes]:
+    """Raw ids that lie end to end."""
+    return [joined[at : at + _RAW_ID_BYTES] for at in range(0, len(joined), _RAW_ID_BYTES)]

@@ -3,11 +3,17 @@
 Invariant: sets depend on the episodes and on the sets that are stored already, on nothing else.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tupli_repo.odb.objects import MAX_LINKS, Kind, Object, ObjectId
+
+_RAW_ID_BYTES = 32
 
 
 class EpisodeSet(NamedTuple):
@@ -34,11 +40,30 @@ def sets_of(
         if members and members <= left:
             left -= members
             found.append(EpisodeSet(oid, members))
-    rest = sorted(left)
-    for at in range(0, len(rest), MAX_LINKS):
-        found.append(EpisodeSet(None, frozenset(rest[at : at + MAX_LINKS])))
+    return grown(found, left)
+
+
+def grown(kept: Iterable[EpisodeSet], new: Collection[bytes]) -> list[EpisodeSet]:
+    """Return some sets and further episodes as few sets, as `sets_of` does.
+
+    Args:
+        kept: Sets that are stored already and have no episode in common.
+        new: Raw ids of episodes that are in none of them.
+    """
+    rest = sorted(new)
+    found = [one for one in kept if one.members]
+    found += [
+        EpisodeSet(None, frozenset(rest[at : at + MAX_LINKS]))
+        for at in range(0, len(rest), MAX_LINKS)
+    ]
+    sizes = Counter(len(one.members) for one in found)
+
+    def rank(one: EpisodeSet) -> tuple[int, bytes]:
+        size = len(one.members)
+        return size, min(one.members) if sizes[size] > 1 else b""
+
     merged: list[EpisodeSet] = []
-    for one in sorted(found, key=lambda one: (len(one.members), min(one.members))):
+    for one in sorted(found, key=rank):
         last = merged[-1] if merged else None
         if (
             last is not None
@@ -60,3 +85,31 @@ def set_object(members: Iterable[bytes]) -> Object:
 def digest_of(episodes: Iterable[bytes]) -> str:
     """Return what a paper cites of a set of episodes: SHA-256 over their raw ids, sorted."""
     return sha256(b"".join(sorted(episodes))).hexdigest()
+
+
+def digest_of_parts(parts: Sequence[bytes]) -> str:
+    """Return the digest of episodes that are given in parts.
+
+    Args:
+        parts: The raw ids of some episodes each, sorted, end to end; none is in two of them.
+    """
+    if len(parts) < 2:
+        return sha256(b"".join(parts)).hexdigest()
+    ids = np.frombuffer(b"".join(parts), np.uint8).reshape(-1, _RAW_ID_BYTES)
+    keys = _prefixes(ids)
+    order = np.argsort(keys, kind="stable")  # which merges what is sorted
+    keys = keys[order]
+    if (keys[1:] == keys[:-1]).any():  # two begin alike: which is the first?
+        return digest_of(one.tobytes() for one in ids)
+    return sha256(ids[order].data).hexdigest()
+
+
+def is_sorted(joined: bytes) -> bool:
+    """Return whether raw ids, end to end, are known to be sorted, each of them once."""
+    keys = _prefixes(np.frombuffer(joined, np.uint8).reshape(-1, _RAW_ID_BYTES))
+    return bool((keys[1:] > keys[:-1]).all())
+
+
+def _prefixes(ids: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """The first 8 bytes of each id as a number; they are in the order of the ids."""
+    return np.ascontiguousarray(ids[:, :8]).view(">u8").ravel().astype(np.uint64)

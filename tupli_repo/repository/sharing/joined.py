@@ -11,7 +11,7 @@ from typing import Protocol
 
 from tupli_repo.odb.objects import Object, ObjectId, encode, object_id
 from tupli_repo.odb.refs import LOCAL, Record, RefName, Yank
-from tupli_repo.repository.published.releases import ReleaseRefs
+from tupli_repo.repository.published.releases import Members, ReleaseRefs
 
 
 class Readable(Protocol):
@@ -22,6 +22,9 @@ class Readable(Protocol):
 
     def missing(self, raw_ids: Iterable[bytes]) -> set[bytes]:
         """Return which of many ids are not there."""
+
+    def missing_of(self, oid: ObjectId, members: Members) -> set[bytes]:
+        """Return which members of a set are not there."""
 
     def read(self, oid: ObjectId) -> Object:
         """Return one object, verified."""
@@ -56,6 +59,15 @@ class JoinedObjects:
         left.difference_update(map(bytes.fromhex, self.made))
         return left
 
+    def missing_of(self, oid: ObjectId, members: Members) -> set[bytes]:
+        """Return which members of a set none of them has."""
+        first, *others = self._sides
+        left = first.missing_of(oid, members)
+        for side in others if left else ():
+            left &= side.missing_of(oid, members)
+        left.difference_update(map(bytes.fromhex, self.made))
+        return left
+
     def read(self, oid: ObjectId) -> Object:
         """Return one object, verified.
 
@@ -78,10 +90,6 @@ class JoinedObjects:
 
     def refresh(self) -> None:
         """Do nothing: the sides are looked at anew by whoever holds them."""
-
-    def pack_names(self) -> list[str]:
-        """Return nothing: no pack comes or goes here."""
-        return []
 
 
 class JoinedRefs:

@@ -4,6 +4,7 @@ Invariant: a name of which something is damaged takes no part, and that is told.
 """
 
 from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from typing import NamedTuple
 
 from tupli_repo.errors import CorruptObjectError
@@ -34,14 +35,14 @@ class Side(NamedTuple):
 
 
 class _Needs(NamedTuple):
-    """What the revisions of a name need: objects, and episodes by their raw ids.
+    """What the revisions of a name need: objects, and the members of episode sets.
 
     Of the objects, those that are spread link nothing that is not told here.
     """
 
     objects: frozenset[ObjectId]
     spread: frozenset[ObjectId]
-    episodes: frozenset[bytes]
+    sets: frozenset[ObjectId]
 
 
 class Known:
@@ -103,7 +104,8 @@ class Known:
 
     def episodes(self, names: Iterable[RefName]) -> frozenset[bytes]:
         """Return the raw ids of all episodes that some names have had."""
-        return frozenset[bytes]().union(*(self._needs[name].episodes for name in names))
+        sets = {oid for name in names for oid in self._needs[name].sets}
+        return frozenset[bytes]().union(*map(self.releases.members, sets))
 
     def lacking(
         self, place: RemoteObjects, names: Iterable[RefName], *, but: Collection[bytes] = ()
@@ -115,33 +117,45 @@ class Known:
             names: The names.
             but: Episodes that do not count, by their raw ids.
         """
-        return _lacking((self._needs[name] for name in names), place, but)
+        return self._lacking((self._needs[name] for name in names), place, but)
 
     def lacking_of(
         self, name: RefName, revision: str, place: RemoteObjects, but: Collection[bytes]
     ) -> set[bytes]:
         """Return what one revision needs and a repository has not, as `lacking` does."""
-        return _lacking([self._needs_of(name, lambda one: one == revision)], place, but)
+        return self._lacking([self._needs_of(name, lambda one: one == revision)], place, but)
 
     def everything(self, names: Iterable[RefName]) -> set[bytes]:
         """Return the raw ids of what some names need, wherever it is."""
         found: set[bytes] = set()
         for name in names:
-            found.update(map(bytes.fromhex, self._needs[name].objects), self._needs[name].episodes)
+            found.update(map(bytes.fromhex, self._needs[name].objects), self.episodes([name]))
         return found
 
     def spread(self, names: Iterable[RefName]) -> frozenset[ObjectId]:
         """Return the releases and sets of some names: what they link, these names need."""
         return frozenset[ObjectId]().union(*(self._needs[name].spread for name in names))
 
-    def transfer(self, name: RefName, n_revisions: int, lacking: frozenset[bytes]) -> NameTransfer:
-        """Return what there is to tell of a name that is brought."""
+    def transfer(
+        self, name: RefName, n_revisions: int, lacking: frozenset[bytes], place: RemoteObjects
+    ) -> NameTransfer:
+        """Return what there is to tell of a name that is brought.
+
+        Args:
+            name: The name.
+            n_revisions: How many of its records are brought.
+            lacking: The raw ids of what is brought.
+            place: Where it goes.
+        """
+        episodes = set[bytes]()
+        for oid in self._needs[name].sets:
+            episodes |= lacking & place.missing_of(oid, partial(self.releases.members, oid))
         bodies = [view.body for view in self.releases.views(name).values()]
         return NameTransfer(
             **name._asdict(),
             title=max(bodies, key=lambda body: body.created_at).name if bodies else name.name,
             n_revisions=n_revisions,
-            n_episodes=len(lacking & self._needs[name].episodes),
+            n_episodes=len(episodes),
         )
 
     def diverged(self) -> list[RefName]:
@@ -156,18 +170,15 @@ class Known:
         named, source = self.releases.named(name, needy), self._source
         below = source.closure(oid for oid in named.documents if source.contains(oid))
         objects = named.documents | named.others | set(below.ids) | below.missing
-        return _Needs(objects, named.spread, named.episodes)
+        return _Needs(objects, named.spread, named.sets)
 
-
-def _lacking(needs: Iterable[_Needs], place: RemoteObjects, but: Collection[bytes]) -> set[bytes]:
-    """Look at one name after the other: what it needs may be a million episodes."""
-    found: set[bytes] = set()
-    for one in needs:
-        missing = place.missing(one.episodes)
-        missing.difference_update(but)
-        missing.update(bytes.fromhex(oid) for oid in one.objects if not place.contains(oid))
-        if found:
-            found |= missing
-        else:
-            found = missing
-    return found
+    def _lacking(
+        self, needs: Iterable[_Needs], place: RemoteObjects, but: Collection[bytes]
+    ) -> set[bytes]:
+        """Look at one set after the other: together they may be a million episodes."""
+        found: set[bytes] = set()
+        for one in needs:
+            for oid in one.sets:
+                found |= place.missing_of(oid, partial(self.releases.members, oid)).difference(but)
+            found |= place.missing(map(bytes.fromhex, one.objects))
+        return found

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from platformdirs import user_cache_path
 
+from tupli_repo.catalog import SetNotes
 from tupli_repo.config import RepositoryFormat, SettingsFile, remote_key
 from tupli_repo.errors import (
     InvalidInputError,
@@ -184,9 +185,8 @@ def open_remote(
     except FileNotFoundError:
         raise RepositoryNotFoundError(f"there is no repository in '{path}'") from None
     cache = _cache_folder(place.parent, found.id)
-    return OpenRemote(
-        Side(RemoteObjects(transport, cache, fs=fs), RemoteRefs(transport, known)), found
-    )
+    objects = RemoteObjects(transport, cache, fs=fs, notes=SetNotes(cache))
+    return OpenRemote(Side(objects, RemoteRefs(transport, known)), found)
 
 
 def local_path(url: str) -> Path:

@@ -144,7 +144,7 @@ class Push:
             if name in here and ours.objects.missing(lacks - made):
                 self.incomplete.append(name)
             lacking |= lacks
-        self._files = {file.name for file in theirs.objects.files()}
+        self._files = theirs.objects.file_names()
         self.parcel = self._pack(self.known, lacking)
 
     def run(self, on_progress: OnProgress | None = None) -> int:
@@ -179,7 +179,7 @@ class Push:
         sets = before.releases.sets
         now = Known(refs, objects, self._ours.objects, theirs, sets=sets, unite=(), needy=needy)
         now.taken_back |= before.taken_back
-        files = {file.name for file in theirs.objects.files()}
+        files = theirs.objects.file_names()
         has_shrunk, self._files = not self._files <= files, files
         for name in set(now.names()) - set(before.names()):
             now.leave_out(name)
@@ -306,7 +306,7 @@ class Pull:
             raw_ids = self.known.lacking(here, names)
             below = source.closure(
                 source.present(raw_ids),
-                known=here.contains,
+                known=here.held,
                 spread=self.known.spread(names),
                 see=check.see,
             )
@@ -332,7 +332,7 @@ class Pull:
             if known.lacking_of(name, revision, source, gone):
                 return True
             roots = source.present(known.lacking_of(name, revision, here, ()))
-            return not are_there(source.closure(roots, known=here.contains).missing)
+            return not are_there(source.closure(roots, known=here.held).missing)
 
         return {
             revision: name
@@ -396,20 +396,22 @@ def _pack(
         in_depth: Whether what the episodes need that are there is looked at, too.
     """
 
-    def is_kept_back(oid: ObjectId) -> bool:
-        return bytes.fromhex(oid) in but
+    def kept_back(ids: Collection[ObjectId]) -> set[ObjectId]:
+        return {oid for oid in ids if bytes.fromhex(oid) in but} if but else set()
 
-    def is_settled(oid: ObjectId) -> bool:
-        return target.objects.contains(oid) or is_kept_back(oid)
+    def settled(ids: Collection[ObjectId]) -> set[ObjectId]:
+        return target.objects.held(ids) | kept_back(ids)
 
-    roots = known.everything(known.names()) if in_depth else lacking
+    roots = list(source.objects.present(known.everything(known.names()) if in_depth else lacking))
+    left_out = kept_back(roots)
     below = source.objects.closure(
-        (oid for oid in source.objects.present(roots) if not is_kept_back(oid)),
-        known=is_kept_back if in_depth else is_settled,
+        (oid for oid in roots if oid not in left_out),
+        known=kept_back if in_depth else settled,
         spread=known.spread(known.names()),
     )
     if in_depth:
-        found = {oid: one for oid, one in below.found.items() if not target.objects.contains(oid)}
+        there = target.objects.held(below.found)
+        found = {oid: one for oid, one in below.found.items() if oid not in there}
         below = below._replace(found=found)
     return _parcel(known, target, Lack(lacking, below))
 
@@ -431,7 +433,7 @@ def _parcel(known: Known, target: Side, lack: Lack) -> Parcel:
             for one, yank in known.refs.yanks(name).items()
             if one in views and one not in marked
         ]
-        transfer = known.transfer(name, len(new), raw_ids)
+        transfer = known.transfer(name, len(new), raw_ids, target.objects)
         if transfer.n_revisions or transfer.n_episodes:
             transfers.append(transfer)
     records.sort(key=lambda record: (record.generation, record.hash))
@@ -447,7 +449,7 @@ def _parcel(known: Known, target: Side, lack: Lack) -> Parcel:
 
 def _held(objects: RemoteObjects) -> set[str]:
     """The names of a repository's packs and journals, and the ids of its loose objects."""
-    return {file.name for file in objects.files()} | set(objects.loose_ids())
+    return objects.file_names() | set(objects.loose_ids())
 
 
 def _loses(side: Side) -> StorageIOError:
