@@ -1,5 +1,6 @@
 """What is noted of episodes when they end, and what a callback may change or leave out."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,19 @@ def episodes(storage: FileStorage) -> list[EpisodeData]:
     return [data for _, data in storage.read_episodes(h.id for h in storage.list_episodes())]
 
 
+def seen(rewards: Sequence[Any], infos: Sequence[dict[str, Any]]) -> Steps:
+    """An episode of which only rewards and infos matter."""
+    n = len(rewards)
+    return Steps(
+        observations=[0] * n,
+        actions=[0] * n,
+        rewards=rewards,
+        terminated=[False] * n,
+        truncated=[False] * n,
+        infos=infos,
+    )
+
+
 # ---- summaries
 
 
@@ -61,9 +75,7 @@ def test_the_return_the_length_and_who_acted(storage: FileStorage):
 
 def test_success_is_what_the_last_info_says_if_it_says_anything():
     def of(*infos: dict[str, Any]) -> dict[str, Any]:
-        n = len(infos)
-        steps = Steps([0] * n, [0] * n, [0.0] * n, [False] * n, [False] * n, infos)
-        return Success().summarize(steps)
+        return Success().summarize(seen([0.0] * len(infos), infos))
 
     assert of({"is_success": 1.0}, {"is_success": np.bool_(False)}) == {"success": False}
     assert of({"is_success": 0}, {"is_success": 1.0}) == {"success": True}
@@ -71,7 +83,7 @@ def test_success_is_what_the_last_info_says_if_it_says_anything():
 
 
 def test_rewards_of_several_numbers_have_several_returns():
-    steps = Steps([0, 0], [0, 0], [np.array([1.0, 2.0])] * 2, [False] * 2, [False] * 2, [{}] * 2)
+    steps = seen([np.array([1.0, 2.0])] * 2, [{}] * 2)
     assert EpisodeReturn().summarize(steps) == {"return": [2.0, 4.0]}
     with pytest.raises(InvalidInputError, match=r"a discount of 1\.5"):
         EpisodeReturn(discount=1.5)
@@ -113,7 +125,7 @@ def test_pytuplis_callbacks_are_called_with_tuples_as_ever(storage: FileStorage)
         def reset(self) -> None:
             self.n = 0
 
-        def __call__(self, tuple: RLTuple) -> dict[str, Any]:
+        def __call__(self, tuple: RLTuple) -> dict[str, Any]:  # noqa: A002 - its name
             self.n += 1
             return {"n": self.n, "reward": tuple.reward}
 
@@ -149,11 +161,11 @@ def test_what_is_recorded_may_be_changed(storage: FileStorage):
             )
 
     env = recorded(storage, Walk(horizon=3), step_callback=Short())
-    observation, reward, *_ = env.step(0)
-    assert observation.shape == (3,)  # who acts sees what the environment returned
+    assert env.reset(seed=1)[0].shape == (3,)  # who acts sees what the environment returned
+    assert env.step(0)[0].shape == (3,)
     env.close()
     seen, rewards = bare(3)
-    (data,) = episodes(storage)
+    data = episodes(storage)[0]
     np.testing.assert_array_equal(data.columns["observations"], np.array(seen)[:, :2])
     assert data.rewards.tolist() == [10 * reward for reward in rewards]
     assert data.terminated.tolist() == [False, False, True]  # how it ended is not for it to say

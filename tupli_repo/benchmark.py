@@ -1,23 +1,21 @@
 """Benchmarks from environments, and episodes from what happens in them.
 
-Invariant: the wrapper passes everything through unchanged; what it saw it hands to an
-`EpisodeRecorder`.
+Invariant: what is stored of an environment is what a private copy of it says.
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
-from typing import Any, Literal, Self, SupportsFloat
+from typing import Any, Literal, Self
 
-import numpy as np
-from gymnasium import Env, Wrapper
+from gymnasium import Env
 
+from tupli_repo.callbacks import EpisodeSummary
 from tupli_repo.codec import env as env_codec
-from tupli_repo.codec.buffer import snapshot
 from tupli_repo.codec.trust import TrustPolicy
 from tupli_repo.codec.values import dump_json
 from tupli_repo.errors import InvalidInputError
-from tupli_repo.recorder import EpisodeRecorder, OnAbandoned
+from tupli_repo.recording import RecordingWrapper
 from tupli_repo.schema import (
     BenchmarkMetadata,
     BenchmarkQuery,
@@ -28,7 +26,7 @@ from tupli_repo.schema import (
 from tupli_repo.storage import TupliStorage
 
 
-class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
+class TupliEnvWrapper(RecordingWrapper):
     """Stores an environment as a benchmark and records what happens in it.
 
     ``reset`` and ``step`` return what the environment returns, unchanged. Recording is on from the
@@ -41,126 +39,17 @@ class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
         env: The environment.
         storage: Where benchmark and episodes go.
         benchmark_id: The benchmark's id, where it is stored already.
-        metadata_callback: Called with the tuple of every recorded step; what it returns last
-        becomes the episode's metadata. rl_tuple_cls: A subclass's ``from_env_step`` decides what
-        is recorded of each step. ``obs`` is the observation the action was taken in; the hook is
-        called once more for the observation after the last action. on_abandoned: ``"drop"``
-        discards episodes that were left in the middle. seed_episodes: Whether a ``reset`` without
-        a seed gets one of its own, so that every episode can be replayed from its seed alone.
+        metadata_callback: What makes the episode's metadata: a summary of `tupli_repo.callbacks`,
+            which looks at it when it ends; or PyTupli's, which is called with the tuple of every
+            recorded step, and what it returns last counts.
+        rl_tuple_cls: A subclass's ``from_env_step`` decides what is recorded of each step. ``obs``
+            is the observation the action was taken in; the hook is called once more for the
+            observation after the last action.
+        step_callback: Sees each step before it is recorded, and may change it or leave it out.
+        on_abandoned: ``"drop"`` discards episodes that were left in the middle.
+        seed_episodes: Whether a ``reset`` without a seed gets one of its own, so that every episode
+            can be replayed from its seed alone.
     """
-
-    def __init__(
-        self,
-        env: Env[Any, Any],
-        storage: TupliStorage,
-        benchmark_id: str | None = None,
-        metadata_callback: EpisodeMetadataCallback | None = None,
-        rl_tuple_cls: type[RLTuple] = RLTuple,
-        *,
-        on_abandoned: OnAbandoned = "record",
-        seed_episodes: bool = False,
-    ) -> None:
-        super().__init__(env)
-        self.storage = storage
-        self.id = benchmark_id
-        self.metadata_callback = metadata_callback
-        self.rl_tuple_cls = rl_tuple_cls
-        self._record_episodes = True
-        self._has_warned = False
-        self._seeds = np.random.SeedSequence() if seed_episodes else None
-        settings = getattr(storage, "settings", None)
-        self._recorder = EpisodeRecorder(
-            env,
-            storage,
-            on_abandoned=on_abandoned,
-            sync_interval_s=getattr(settings, "sync_interval_s", 1.0),
-        )
-
-    @property
-    def tuple_buffer(self) -> tuple[RLTuple, ...]:
-        """The tuples of the episode in the making, made now."""
-        return self._recorder.tuples
-
-    # ---- recording
-
-    def activate_recording(self) -> None:
-        """Record from the next ``reset`` on."""
-        self._record_episodes = True
-
-    def deactivate_recording(self) -> None:
-        """Stop recording; the part of the episode that was seen is recorded as truncated."""
-        self._close_episode()
-        self._record_episodes = False
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
-        """Reset the environment; an episode in the middle is closed first."""
-        self._close_episode()
-        if seed is None and self._seeds is not None:
-            seed = int(self._seeds.spawn(1)[0].generate_state(1)[0])
-        rng = _generator_state(self.env) if self._record_episodes and seed is None else None
-        observation, info = self.env.reset(seed=seed, options=options)
-        if self._record_episodes:
-            self._recorder.begin(observation, info, seed=seed, options=options, rng=rng)
-            if self.metadata_callback is not None:
-                self.metadata_callback.reset()
-        return observation, info
-
-    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
-        """Step the environment and record the step; an episode that ends is stored.
-
-        Raises:
-            InvalidInputError: An episode ended and the environment has not been stored.
-            EncodingError: Something in the episode could not be stored; the message says what.
-            StorageIOError: The disk refused; the episode is kept and tried again with the next.
-        """
-        recorder = self._recorder
-        buffer = recorder.buffer
-        taken = None if buffer is None else buffer.taken(action)  # the step may change it
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        if buffer is None:
-            self._warn_unrecorded()
-        elif buffer is recorder.buffer:  # else the step itself has closed the episode
-            buffer.append(taken, observation, reward, terminated, truncated, info)
-            if self.rl_tuple_cls is not RLTuple and len(buffer.tuples) == len(buffer) - 1:
-                buffer.tuples.append(buffer.last_tuple(self.rl_tuple_cls))
-            if self.metadata_callback is not None:
-                own = len(buffer.tuples) == len(buffer)
-                seen = buffer.tuples[-1] if own else buffer.last_tuple(RLTuple)
-                buffer.metadata = snapshot(self.metadata_callback(seen))
-            if terminated or truncated:
-                recorder.end(self.id, self.rl_tuple_cls)
-        return observation, reward, terminated, truncated, info
-
-    def flush(self) -> None:
-        """Return when every episode that has ended is on the disk itself.
-
-        Raises:
-            StorageIOError: One may not be.
-        """
-        self._recorder.flush()
-
-    def close(self) -> None:
-        """Record what there is of the episode, make everything durable, close the environment."""
-        try:
-            try:
-                self._close_episode()
-            finally:
-                self.flush()
-        finally:
-            super().close()
-
-    def _warn_unrecorded(self) -> None:
-        if self._record_episodes and not self._has_warned:
-            self._has_warned = True
-            warnings.warn(
-                "steps are not recorded before the next reset: no episode was begun",
-                stacklevel=3,
-            )
-
-    def _close_episode(self) -> None:
-        self._recorder.abandon(self.id, self.rl_tuple_cls)
 
     # ---- storing and loading
 
@@ -263,7 +152,7 @@ class TupliEnvWrapper(Wrapper[Any, Any, Any, Any]):
         cls,
         storage: TupliStorage,
         benchmark_id: str | None = None,
-        metadata_callback: EpisodeMetadataCallback | None = None,
+        metadata_callback: EpisodeMetadataCallback | EpisodeSummary | None = None,
         rl_tuple_cls: type[RLTuple] = RLTuple,
         *,
         trust: Sequence[str | type] = (),
@@ -472,13 +361,3 @@ def _hooks_of(cls: type[TupliEnvWrapper]) -> str:
     """The name of the class that provides `_deserialize`; empty where it is the base."""
     provider = next(c for c in cls.__mro__ if "_deserialize" in vars(c))
     return "" if provider is TupliEnvWrapper else f"{provider.__module__}.{provider.__qualname__}"
-
-
-def _generator_state(env: Env[Any, Any]) -> Mapping[str, Any] | None:
-    """The state of the environment's generator, where it is numpy's PCG64."""
-    generator = getattr(env.unwrapped, "np_random", None)
-    if isinstance(generator, np.random.Generator):
-        bits = generator.bit_generator
-        if isinstance(bits, np.random.PCG64):
-            return bits.state
-    return None

@@ -1,4 +1,4 @@
-"""What is noted of an episode when it ends: ready-made metadata for the recorder.
+"""What is noted of an episode, and what is recorded of its steps.
 
     >>> import gymnasium, tempfile
     >>> from tupli_repo import FileStorage, TupliEnvWrapper
@@ -13,14 +13,15 @@
     {'length': 10, 'policy': 'random', 'return': 10.0}
 
 A summary looks at an episode once, when it ends. PyTupli's `EpisodeMetadataCallback` is called with
-a tuple at every step, and may be given in its place.
+a tuple at every step, and may be given in its place. A step callback sees each step before it is
+recorded, and may change it or leave it out.
 
-Invariant: a summary says nothing of an episode but what it was shown, and changes nothing in it.
+Invariant: what acts in an environment sees what the environment returned, whatever is recorded.
 """
 
 import time
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,7 +32,9 @@ __all__ = [
     "EpisodeLength",
     "EpisodeReturn",
     "EpisodeSummary",
+    "ObservedStep",
     "PolicyName",
+    "StepCallback",
     "Success",
     "Summaries",
     "WallClock",
@@ -168,3 +171,52 @@ class Summaries(EpisodeSummary):
         for part in self._parts:
             found.update(part.summarize(episode))
         return found
+
+
+class ObservedStep(NamedTuple):
+    """One step as the environment returned it.
+
+    Attributes:
+        action: What was done.
+        observation: What it led to.
+        reward: What it brought.
+        terminated: Whether it reached a terminal state.
+        truncated: Whether the episode was cut off after it.
+        info: What the environment told with it.
+    """
+
+    action: Any
+    observation: Any
+    reward: Any
+    terminated: bool
+    truncated: bool
+    info: dict[str, Any]
+
+
+class StepCallback:
+    """Sees each step before it is recorded; override what is of interest.
+
+    What it is shown is the environment's own: return something new rather than change it in place.
+    How a step ended is recorded as the environment told it, whatever the callback says.
+    """
+
+    def on_reset(self, observation: Any, info: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Return what is recorded of what ``reset`` returned.
+
+        Args:
+            observation: The first observation of an episode.
+            info: What came with it.
+        """
+        return observation, info
+
+    def on_step(self, step: ObservedStep) -> ObservedStep | None:
+        """Return what is recorded of a step; None to leave it out.
+
+        A step that is left out takes the observation it began in with it: the action before it is
+        recorded as leading to where this one led, and as ending the episode if this one did. An
+        episode of which no step is left is not recorded.
+
+        Args:
+            step: The step.
+        """
+        return step

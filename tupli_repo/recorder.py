@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from gymnasium import Env, Space
 
+from tupli_repo.callbacks import EpisodeSummary
 from tupli_repo.codec.arrays import Items
 from tupli_repo.codec.buffer import StepBuffer, snapshot
 from tupli_repo.codec.episode import Steps, encode
@@ -32,12 +33,20 @@ class EpisodeBuffer(StepBuffer):
     Args:
         observation: What ``reset`` returned; it is copied.
         info: What ``reset`` returned beside it; it is copied.
+        summary: What makes the metadata when the episode ends; None where that is done otherwise.
         begun: Other fields of `Steps` that are known from the beginning: seed, options, rng.
     """
 
-    def __init__(self, observation: Any, info: Mapping[str, Any], **begun: Any) -> None:
+    def __init__(
+        self,
+        observation: Any,
+        info: Mapping[str, Any],
+        summary: EpisodeSummary | None = None,
+        **begun: Any,
+    ) -> None:
         super().__init__(observation)
         self.begun = begun
+        self._summary = summary
         self.tuples: list[RLTuple] = []
         self.metadata: Mapping[str, Any] = {}
         self.is_abandoned = False
@@ -52,6 +61,11 @@ class EpisodeBuffer(StepBuffer):
         """Forget the steps from the first one on that has no tuple of the caller's own class."""
         self.cut(len(self.tuples))
         self.is_abandoned = True
+
+    def summarize(self) -> None:
+        """Have the metadata made, where there is a summary that makes it."""
+        if self._summary is not None:
+            self.metadata = snapshot(self._summary.summarize(self.steps()))
 
     def steps(self) -> Steps:
         """What was seen."""
@@ -147,11 +161,13 @@ class EpisodeRecorder:
         seed: int | None = None,
         options: Mapping[str, Any] | None = None,
         rng: Mapping[str, Any] | None = None,
+        summary: EpisodeSummary | None = None,
     ) -> None:
         """Begin an episode with what ``reset`` returned."""
-        self.buffer = EpisodeBuffer(
-            observation, info, seed=seed, options=snapshot(options), rng=snapshot(rng)
-        )
+        options, rng = snapshot(options), snapshot(rng)
+        self.buffer = EpisodeBuffer(observation, info, summary, seed=seed, options=options, rng=rng)
+        if summary is not None:
+            summary.begin()
 
     def end(self, benchmark_id: str | None, rl_tuple_cls: type[RLTuple]) -> None:
         """Record the episode.
@@ -171,8 +187,11 @@ class EpisodeRecorder:
                 hint="call store(name) first, or deactivate_recording()",
             )
         buffer.begun |= {"created_at": utc_now(), "nonce": token_hex(8)}  # the same in every try
-        self._unsaved.append(lambda: self._save(buffer, benchmark_id, rl_tuple_cls))
-        self._retry()
+        try:
+            buffer.summarize()
+        finally:  # an episode is recorded, whatever its summary does
+            self._unsaved.append(lambda: self._save(buffer, benchmark_id, rl_tuple_cls))
+            self._retry()
         if time.monotonic() - self._synced_at >= self._sync_interval_s:
             self.flush()
 

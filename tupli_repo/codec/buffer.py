@@ -110,6 +110,28 @@ class StepBuffer:
             )
         )
 
+    def pass_over(
+        self,
+        observation: Any,
+        terminated: bool,  # noqa: FBT001 - as Gymnasium returns them
+        truncated: bool,  # noqa: FBT001
+    ) -> None:
+        """Leave a step out, and with it the observation it began in.
+
+        Where it led to is where the step before it leads to now; how it ended, that one ends.
+
+        Args:
+            observation: What the step returned.
+            terminated: What the step returned.
+            truncated: What the step returned.
+        """
+        copy = self._copy(observation)
+        if self._rows:
+            reward = self._rows[2 - _FIELDS]
+            self._rows[1 - _FIELDS : -1] = (copy, reward, bool(terminated), bool(truncated))
+        else:
+            self._first = copy
+
     def cut(self, n_steps: int) -> None:
         """Forget all steps but the first ``n_steps``."""
         del self._rows[n_steps * _FIELDS :]

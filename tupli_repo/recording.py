@@ -1,0 +1,178 @@
+"""Recording: a wrapper that passes everything through and hands what it saw to a recorder.
+
+Invariant: what acts in the environment gets what the environment returned, unchanged.
+"""
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, SupportsFloat
+
+import numpy as np
+from gymnasium import Env, Wrapper
+
+from tupli_repo.callbacks import EpisodeSummary, ObservedStep, StepCallback
+from tupli_repo.codec.buffer import snapshot
+from tupli_repo.recorder import EpisodeBuffer, EpisodeRecorder, OnAbandoned
+from tupli_repo.schema import EpisodeMetadataCallback, RLTuple
+from tupli_repo.storage import TupliStorage
+
+
+class RecordingWrapper(Wrapper[Any, Any, Any, Any]):
+    """Records what happens in an environment; see `tupli_repo.TupliEnvWrapper`, which stores it.
+
+    Attributes:
+        id: The id of the benchmark that episodes are of; None until it is stored.
+    """
+
+    def __init__(
+        self,
+        env: Env[Any, Any],
+        storage: TupliStorage,
+        benchmark_id: str | None = None,
+        metadata_callback: EpisodeMetadataCallback | EpisodeSummary | None = None,
+        rl_tuple_cls: type[RLTuple] = RLTuple,
+        *,
+        step_callback: StepCallback | None = None,
+        on_abandoned: OnAbandoned = "record",
+        seed_episodes: bool = False,
+    ) -> None:
+        super().__init__(env)
+        self.storage = storage
+        self.id = benchmark_id
+        self.metadata_callback = metadata_callback
+        self.rl_tuple_cls = rl_tuple_cls
+        self.step_callback = step_callback
+        self._record_episodes = True
+        self._has_warned = False
+        self._seeds = np.random.SeedSequence() if seed_episodes else None
+        settings = getattr(storage, "settings", None)
+        self._recorder = EpisodeRecorder(
+            env,
+            storage,
+            on_abandoned=on_abandoned,
+            sync_interval_s=getattr(settings, "sync_interval_s", 1.0),
+        )
+
+    @property
+    def tuple_buffer(self) -> tuple[RLTuple, ...]:
+        """The tuples of the episode in the making, made now."""
+        return self._recorder.tuples
+
+    # ---- recording
+
+    def activate_recording(self) -> None:
+        """Record from the next ``reset`` on."""
+        self._record_episodes = True
+
+    def deactivate_recording(self) -> None:
+        """Stop recording; the part of the episode that was seen is recorded as truncated."""
+        self._close_episode()
+        self._record_episodes = False
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Reset the environment; an episode in the middle is closed first."""
+        self._close_episode()
+        if seed is None and self._seeds is not None:
+            seed = int(self._seeds.spawn(1)[0].generate_state(1)[0])
+        rng = _generator_state(self.env) if self._record_episodes and seed is None else None
+        observation, info = self.env.reset(seed=seed, options=options)
+        if self._record_episodes:
+            seen = observation, info
+            if self.step_callback is not None:
+                seen = self.step_callback.on_reset(observation, info)
+            callback = self.metadata_callback
+            summary = callback if isinstance(callback, EpisodeSummary) else None
+            self._recorder.begin(*seen, seed=seed, options=options, rng=rng, summary=summary)
+            if callback is not None and not isinstance(callback, EpisodeSummary):
+                callback.reset()
+        return observation, info
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        """Step the environment and record the step; an episode that ends is stored.
+
+        Raises:
+            InvalidInputError: An episode ended and the environment has not been stored.
+            EncodingError: Something in the episode could not be stored; the message says what.
+            StorageIOError: The disk refused; the episode is kept and tried again with the next.
+        """
+        recorder = self._recorder
+        buffer = recorder.buffer
+        taken = None if buffer is None else buffer.taken(action)  # the step may change it
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        if buffer is None:
+            self._warn_unrecorded()
+        elif buffer is recorder.buffer:  # else the step itself has closed the episode
+            if self.step_callback is None:
+                buffer.append(taken, observation, reward, terminated, truncated, info)
+                self._look_at(buffer)
+            else:
+                step = ObservedStep(action, observation, reward, terminated, truncated, info)
+                self._append_seen(buffer, step)
+            if terminated or truncated:
+                recorder.end(self.id, self.rl_tuple_cls)
+        return observation, reward, terminated, truncated, info
+
+    def flush(self) -> None:
+        """Return when every episode that has ended is on the disk itself.
+
+        Raises:
+            StorageIOError: One may not be.
+        """
+        self._recorder.flush()
+
+    def close(self) -> None:
+        """Record what there is of the episode, make everything durable, close the environment."""
+        try:
+            try:
+                self._close_episode()
+            finally:
+                self.flush()
+        finally:
+            super().close()
+
+    def _warn_unrecorded(self) -> None:
+        if self._record_episodes and not self._has_warned:
+            self._has_warned = True
+            warnings.warn(
+                "steps are not recorded before the next reset: no episode was begun",
+                stacklevel=3,
+            )
+
+    def _append_seen(self, buffer: EpisodeBuffer, step: ObservedStep) -> None:
+        """Add what the step callback makes of a step."""
+        assert self.step_callback is not None
+        seen = self.step_callback.on_step(step)
+        if seen is None:
+            buffer.pass_over(step.observation, step.terminated, step.truncated)
+            if buffer.tuples and buffer.has_own_tuples:  # it may end there now
+                buffer.tuples[-1] = buffer.last_tuple(self.rl_tuple_cls)
+            return
+        ends = step.terminated, step.truncated
+        taken = buffer.taken(seen.action)
+        buffer.append(taken, seen.observation, seen.reward, *ends, seen.info)
+        self._look_at(buffer)
+
+    def _look_at(self, buffer: EpisodeBuffer) -> None:
+        """Have the callbacks that want tuples look at the last step."""
+        if self.rl_tuple_cls is not RLTuple and len(buffer.tuples) == len(buffer) - 1:
+            buffer.tuples.append(buffer.last_tuple(self.rl_tuple_cls))
+        callback = self.metadata_callback
+        if callback is not None and not isinstance(callback, EpisodeSummary):
+            own = len(buffer.tuples) == len(buffer)
+            seen = buffer.tuples[-1] if own else buffer.last_tuple(RLTuple)
+            buffer.metadata = snapshot(callback(seen))
+
+    def _close_episode(self) -> None:
+        self._recorder.abandon(self.id, self.rl_tuple_cls)
+
+
+def _generator_state(env: Env[Any, Any]) -> Mapping[str, Any] | None:
+    """The state of the environment's generator, where it is numpy's PCG64."""
+    generator = getattr(env.unwrapped, "np_random", None)
+    if isinstance(generator, np.random.Generator):
+        bits = generator.bit_generator
+        if isinstance(bits, np.random.PCG64):
+            return bits.state
+    return None
