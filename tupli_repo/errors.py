@@ -6,7 +6,8 @@ only where a caller would act differently::
 
     TupliError                    1   caught by PyTupli's users as TupliStorageError
     ├── InvalidInputError         2   a value or name handed in is wrong (also a ValueError)
-    │   └── EncodingError         2   a value cannot be stored (also a TypeError)
+    │   ├── EncodingError         2   a value cannot be stored (also a TypeError)
+    │   └── UnfitDataError        2   no metric can be computed of this (also an AssertionError)
     ├── RepositoryNotFoundError  10   there is no repository here
     ├── RepositoryExistsError     1   there is one already
     ├── UnsupportedFormatError    1   written by a newer version
@@ -51,6 +52,10 @@ class InvalidInputError(TupliError, ValueError):
 
 class EncodingError(InvalidInputError, TypeError):
     """A value cannot be stored without losing something."""
+
+
+class UnfitDataError(InvalidInputError, AssertionError):
+    """A metric cannot be computed of such data, or for such spaces; others may be."""
 
 
 class RepositoryNotFoundError(TupliError):

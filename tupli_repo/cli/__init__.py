@@ -47,6 +47,7 @@ _COMMANDS = {
     "init": _Home("edit", "Make a repository"),
     "list": _Home("inspect", "List benchmarks, episodes, artifacts or names"),
     "log": _Home("naming", "Tell what was published, revision by revision"),
+    "metrics": _Home("metrics", "Tell how good a dataset is for learning from it"),
     "pin": _Home("naming", "Freeze a set of episodes under a name"),
     "play": _Home("play", "Play a benchmark with the keyboard, recording"),
     "publish": _Home("naming", "Publish a benchmark, its episodes, an artifact or a pin"),
