@@ -7,7 +7,7 @@ import gymnasium
 import pytest
 
 from tests.test_storage import episode, query
-from tupli_repo import FileStorage, TupliEnvWrapper
+from tupli_repo import FileStorage, TupliDataset, TupliEnvWrapper
 from tupli_repo.schema import ArtifactMetadata
 
 HOSTILE = "<script>alert('x')</script>"
@@ -75,3 +75,30 @@ def test_rewards_of_several_numbers_have_no_sum(tmp_path: Path):
         step.reward = [1.0, 2.0]
     found = storage.load_episode(storage.record_episode(made).id)
     assert "total_reward" not in repr(found)
+
+
+def test_a_dataset_tells_what_it_has_and_once_loaded_its_columns_and_returns(lab: FileStorage):
+    dataset = TupliDataset(lab)
+    text = " ".join(shown(dataset._repr_html_()).split())
+    assert "benchmarks cartpole episodes 1 steps" in text
+    assert "not loaded" in repr(dataset)
+    assert "returns" not in text
+    dataset.load()
+    n = int(dataset.episode_lengths.sum())
+    text = " ".join(shown(dataset._repr_html_()).split())
+    assert f"observations float32 ({n + 1}, 4) actions int64 ({n},)" in text
+    assert f"returns {n} ± 0, {n} to {n}" in text
+    assert f"1 episodes, {n} steps" in repr(dataset)
+
+
+def test_a_dataset_of_nothing_has_a_table(tmp_path: Path):
+    dataset = TupliDataset(FileStorage(tmp_path / "lab"))
+    dataset.load()
+    assert "episodes 0" in " ".join(shown(dataset._repr_html_()).split())
+
+
+def test_columns_of_an_episode_are_a_table(lab: FileStorage):
+    _, data = lab.read_episode(lab.list_episodes()[0].id)
+    n = len(data)
+    text = " ".join(shown(data._repr_html_()).split())
+    assert f"steps {n} return {float(n)} observations float32 ({n + 1}, 4)" in text

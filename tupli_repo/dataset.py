@@ -4,17 +4,15 @@ Invariant: the same repository, filters and seed give the same episodes, batches
 same order.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from copy import deepcopy
 from functools import cached_property
-from hashlib import sha256
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
 
-from tupli_repo.catalog import Selection
+from tupli_repo.choosing import ChosenEpisodes
 from tupli_repo.codec.tuples import tuples_from_steps
 from tupli_repo.codec.views import View
 from tupli_repo.d4rl import d4rl_arrays, is_part
@@ -30,7 +28,8 @@ from tupli_repo.repository import Repository
 from tupli_repo.repository.episodes import episode_item
 from tupli_repo.repository.loading import LoadedEpisodes, names_of
 from tupli_repo.repository.transitions import Numbers, steps_of
-from tupli_repo.schema import BaseFilter, BenchmarkHeader, EpisodeHeader, EpisodeItem, RLTuple
+from tupli_repo.schema import EpisodeHeader, EpisodeItem, RLTuple
+from tupli_repo.schema.display import card, shape_of
 from tupli_repo.storage import TupliStorage
 
 __all__ = [
@@ -42,10 +41,9 @@ __all__ = [
 ]
 
 _Item = TypeVar("_Item")
-_HeaderT = TypeVar("_HeaderT", bound=BaseModel)
 
 
-class TupliDataset:
+class TupliDataset(ChosenEpisodes):
     """The episodes of the benchmarks and episodes that pass the filters, in canonical order.
 
     Filters return a new dataset and add to those there are. Nothing is read before it is needed;
@@ -57,12 +55,8 @@ class TupliDataset:
     """
 
     def __init__(self, storage: TupliStorage, info: dict[str, Any] | None = None) -> None:
-        self.storage = storage
-        self.info = info or {}
-        self._benchmark_filter: BaseFilter | None = None
-        self._episode_filter: BaseFilter | None = None
+        super().__init__(storage, info)
         self._tuple_filters: tuple[Callable[[RLTuple], bool], ...] = ()
-        self._revision: str | None = None
         self._generator = np.random.default_rng()
         self._data: LoadedEpisodes | None = None
 
@@ -72,25 +66,30 @@ class TupliDataset:
         n_steps = int(self.episode_lengths.sum())
         return f"TupliDataset({self.storage!r}, {len(self._data)} episodes, {n_steps} steps)"
 
+    def _repr_html_(self) -> str:
+        """Return what there is to see as a table, for a notebook; nothing is loaded for it."""
+        lengths = self.episode_lengths
+        facts: dict[str, object] = {
+            "benchmarks": ", ".join(benchmark.metadata.name for benchmark in self.benchmarks),
+            "episodes": f"{len(lengths):,}",
+            "steps": f"{int(lengths.sum()):,}",
+        }
+        if self._data is not None:
+            for span in self._data.spans:
+                facts |= {name: shape_of(column) for name, column in span.columns.items()}
+            facts["returns"] = _spread([float(data.rewards.sum()) for _, data in self._data])
+        return card(f"TupliDataset, {self.storage!r}", facts)
+
     def __getstate__(self) -> dict[str, Any]:
         """What a copy, or another process, gets: the filters; it loads the episodes itself."""
-        cached = {"_data", "_selection", "benchmarks", "_headers", "_all_steps", "_kept_steps"}
-        return {k: v for k, v in vars(self).items() if k not in cached} | {"_data": None}
+        read = {"_all_steps", "_kept_steps"}
+        state = {name: one for name, one in super().__getstate__().items() if name not in read}
+        return {**state, "_data": None}
 
-    # ---- a name for exactly these episodes
+    # ---- which episodes
 
     def pin(self, name: str, message: str = "") -> str:
-        """Freeze exactly these episodes under a name; return the revision one cites.
-
-        The pin stays in this repository until `Repository.publish` shares it. Pinning the same
-        episodes again under the same name gives the same revision.
-
-        Args:
-            name: Lower-case letters, digits, ``.``, ``_`` and ``-``.
-            message: What the dataset is.
-
-        Returns:
-            ``name@`` and 12 hex digits; `from_pin` takes it.
+        """Freeze exactly these episodes under a name; see `ChosenEpisodes.pin`.
 
         Raises:
             InvalidInputError: A step filter is set, there are no episodes, it is not a name, or the
@@ -101,63 +100,9 @@ class TupliDataset:
                 "a dataset with a step filter cannot be pinned: a function has no name others know",
                 hint="pin the episodes, and filter the steps of what from_pin() returns",
             )
-        if not self._headers:
-            raise InvalidInputError(
-                "no episode passes the filters, so there is nothing to pin",
-                hint="preview() shows what does",
-            )
-        ids = [header.id for header in self._headers]
-        item = _repository(self.storage).pin(name, ids, message=message)
-        return f"{item.name}@{item.revision[:_REVISION_DIGITS]}"
+        return super().pin(name, message)
 
-    @classmethod
-    def from_pin(
-        cls, storage: TupliStorage, revision: str, info: dict[str, Any] | None = None
-    ) -> "TupliDataset":
-        """Return the dataset of a revision: the same episodes in the same order everywhere.
-
-        It is what the revision says, whatever else the repository holds: episodes that were removed
-        here belong to it too. Filters narrow it down.
-
-        Args:
-            storage: A repository that has it.
-            revision: ``name@`` and 7 or more hex digits; what else names a revision, such as
-                ``name``, stands for what it names now.
-            info: Anything the user wants to keep with the dataset.
-
-        Raises:
-            NotFoundError: It, or an episode of it, is not here.
-            AmbiguousNameError: It may be several revisions.
-            InvalidInputError: It is not a revision, or one of an artifact.
-        """
-        item = _repository(storage).release(revision)
-        if item.kind == "artifact":
-            raise InvalidInputError(
-                f"'{revision}' is an artifact, which has no episodes", hint="'tupli list names'"
-            )
-        found = cls(storage, info)
-        found._revision = item.revision
-        return found
-
-    @property
-    def digest(self) -> str:
-        """What tells whether two datasets have the same episodes: 64 hex digits.
-
-        The SHA-256 of the episodes' ids, sorted, as bytes. Step filters do not count.
-        """
-        return sha256(b"".join(sorted(bytes.fromhex(h.id) for h in self._headers))).hexdigest()
-
-    # ---- which episodes
-
-    def with_benchmark_filter(self, filter: BaseFilter | None) -> "TupliDataset":
-        """Return a dataset whose benchmarks pass ``filter`` too."""
-        return self._narrowed(_benchmark_filter=_both(self._benchmark_filter, filter))
-
-    def with_episode_filter(self, filter: BaseFilter | None) -> "TupliDataset":
-        """Return a dataset whose episodes pass ``filter`` too."""
-        return self._narrowed(_episode_filter=_both(self._episode_filter, filter))
-
-    def with_tuple_filter(self, filter_fcn: Callable[[RLTuple], bool]) -> "TupliDataset":
+    def with_tuple_filter(self, filter_fcn: Callable[[RLTuple], bool]) -> Self:
         """Return a dataset that has only the steps for which ``filter_fcn`` is true too."""
         return self._narrowed(_tuple_filters=(*self._tuple_filters, filter_fcn))
 
@@ -179,14 +124,6 @@ class TupliDataset:
             CorruptObjectError: One is damaged.
         """
         _ = self._columns_loaded().described  # records too: nothing is read later
-
-    @cached_property
-    def benchmarks(self) -> list[BenchmarkHeader]:
-        """The benchmarks that pass the filter, by name and id."""
-        if self._revision is None:
-            return self.storage.list_benchmarks(self._benchmark_filter)
-        found = _repository(self.storage).benchmarks_of(self._revision)
-        return _passing(self._benchmark_filter, found)
 
     @property
     def episodes(self) -> View[EpisodeItem]:
@@ -387,33 +324,11 @@ class TupliDataset:
             return _taken(self._headers, order)
         return _taken(self.episodes, order)
 
-    @cached_property
-    def _headers(self) -> list[EpisodeHeader]:
-        if self._data is not None:
-            return self._data.headers
-        if "_selection" in vars(self):
-            return _repository(self.storage).headers_of(self._selection)
-        ids = {benchmark.id for benchmark in self.benchmarks}
-        headers: Iterable[EpisodeHeader]
-        if self._revision is None:
-            headers = self.storage.list_episodes(self._episode_filter)
-        else:
-            found = _repository(self.storage).episodes_of(self._revision)
-            headers = _passing(self._episode_filter, found)
-        return [header for header in headers if header.benchmark_id in ids]
+    def _find_headers(self) -> list[EpisodeHeader]:
+        return super()._find_headers() if self._data is None else self._data.headers
 
-    def _read(self, only: Collection[str] | None = None) -> LoadedEpisodes:
-        if isinstance(self.storage, Repository):  # which keeps what it has loaded once
-            return self.storage.load_selected(self._selection, only=only)
-        return self.storage.load_episodes((header.id for header in self._headers), only=only)
-
-    @cached_property
-    def _selection(self) -> Selection:
-        """Which episodes they are, in a repository; no header is made for it."""
-        repository = _repository(self.storage)
-        if self._revision is None and "_headers" not in vars(self):  # nobody has looked yet
-            return repository.select(self._benchmark_filter, self._episode_filter)
-        return repository.select_ids(header.id for header in self._headers)
+    def _narrowed(self, **changes: Any) -> Self:
+        return super()._narrowed(_generator=deepcopy(self._generator), **changes)
 
     def _columns_loaded(self) -> LoadedEpisodes:
         """The episodes, of which records may not have been read yet."""
@@ -449,41 +364,14 @@ class TupliDataset:
         passes = (all(keep(step) for keep in self._tuple_filters) for step in self._all_steps)
         return np.fromiter(passes, dtype=bool, count=len(self._all_steps))
 
-    def _narrowed(self, **changes: Any) -> "TupliDataset":
-        """A dataset like this one, with some settings changed and nothing loaded."""
-        found = TupliDataset(self.storage, dict(self.info))
-        kept = ("_benchmark_filter", "_episode_filter", "_tuple_filters", "_revision")
-        vars(found).update({name: getattr(self, name) for name in kept} | changes)
-        vars(found)["_generator"] = deepcopy(self._generator)
-        return found
-
-
-def _repository(storage: TupliStorage) -> Repository:
-    if not isinstance(storage, Repository):
-        raise InvalidInputError(
-            f"a '{type(storage).__name__}' has no names for datasets",
-            hint="a pin is kept in a repository: FileStorage(FOLDER)",
-        )
-    return storage
-
-
-def _passing(chosen: BaseFilter | None, headers: Iterable[_HeaderT]) -> list[_HeaderT]:
-    return [h for h in headers if chosen is None or chosen.matches(h.model_dump())]
-
-
-_REVISION_DIGITS = 12
-
-
-def _both(one: BaseFilter | None, other: BaseFilter | None) -> BaseFilter | None:
-    if other is not None and not isinstance(other, BaseFilter):
-        raise InvalidInputError(
-            f"a '{type(other).__name__}' is no filter",
-            hint="for example FilterEQ(key='metadata.name', value='pendulum')",
-        )
-    if one is None or other is None:
-        return one or other
-    return one & other
-
 
 def _taken(items: Sequence[_Item], order: NDArray[np.int64]) -> list[_Item]:
     return [items[index] for index in order.tolist()]
+
+
+def _spread(returns: Sequence[float]) -> str:
+    """The mean, the deviation and the ends of some returns."""
+    if not returns:
+        return ""
+    mean, deviation = np.mean(returns), np.std(returns)
+    return f"{mean:.4g} ± {deviation:.4g}, {min(returns):.4g} to {max(returns):.4g}"

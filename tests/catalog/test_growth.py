@@ -13,7 +13,7 @@ import pytest
 
 from tests.test_storage import episode, query
 from tupli_repo.catalog import catalog_path
-from tupli_repo.codec.episode import decode_record, encode_record
+from tupli_repo.codec.episode_record import decode_record, encode_record
 from tupli_repo.odb.objects import Kind, Object, encode, object_id
 from tupli_repo.odb.pack import PackWriter
 from tupli_repo.repository import Repository

@@ -12,15 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.strategies import arrays, episodes, json_values, same
-from tupli_repo.codec.episode import (
-    EpisodeData,
-    Steps,
-    decode,
-    decode_layout,
-    decode_record,
-    encode,
-    encode_record,
-)
+from tupli_repo.codec.episode import EpisodeData, Steps, decode, decode_layout, encode
+from tupli_repo.codec.episode_record import decode_record, encode_record
 from tupli_repo.codec.tuples import final_state_of, tuples_from_steps
 from tupli_repo.codec.values import dump_json, load_json
 from tupli_repo.errors import CorruptObjectError, EncodingError, InvalidInputError

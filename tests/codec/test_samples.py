@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tupli_repo.codec import episode as codec
 from tupli_repo.codec.columns import concatenate
 from tupli_repo.codec.episode import EpisodeData, Steps
+from tupli_repo.codec.episode_record import decode_record, encode_record
 from tupli_repo.codec.samples import (
     column_names,
     columns_from_samples,
@@ -95,9 +96,9 @@ def test_episodes_of_every_space_come_back_bit_for_bit(space: Any, action_space:
         infos=[{}] * n,
     )
     encoded = codec.encode(steps, observation_space=space, action_space=action_space)
-    body = codec.encode_record({**encoded.record, "created_at": "now", "created_by": "ada"})
+    body = encode_record({**encoded.record, "created_at": "now", "created_by": "ada"})
     layout = codec.decode_layout(encoded.layout)
-    data: EpisodeData = codec.decode(codec.decode_record(body), layout, encoded.data)
+    data: EpisodeData = codec.decode(decode_record(body), layout, encoded.data)
     assert layout.observation_space == space
     assert all(map(same, steps.observations, data.observations))
     assert all(map(same, steps.actions, data.actions))

@@ -21,15 +21,8 @@ from tests.faults import HastyFileSystem
 from tests.fuzz.mutate import mutated, mutated_json
 from tests.odb.samples import blob, encoded, record
 from tests.odb.test_bundle import new_repository
-from tupli_repo.codec.episode import (
-    EncodedEpisode,
-    Steps,
-    decode,
-    decode_layout,
-    decode_record,
-    encode,
-    encode_record,
-)
+from tupli_repo.codec.episode import EncodedEpisode, Steps, decode, decode_layout, encode
+from tupli_repo.codec.episode_record import decode_record, encode_record
 from tupli_repo.codec.records import (
     ArtifactBody,
     BenchmarkBody,

@@ -73,7 +73,8 @@ def _annotate(folder: Path) -> dict[str, Any]:
     with FileStorage(drive) as hub:
         hub.annotate(ids, {"stray": "nothing published leads to it"})
         shown = {header.id: header.metadata for header in hub.list_episodes()}
-    return json.loads(dump_json(shown))
+    told: dict[str, Any] = json.loads(dump_json(shown))
+    return told
 
 
 def _play(folder: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults import HastyFileSystem
 from tests.test_storage import episode, query
-from tupli_repo.codec.episode import decode_record, encode_record
+from tupli_repo.codec.episode_record import decode_record, encode_record
 from tupli_repo.errors import CorruptObjectError
 from tupli_repo.odb.objects import Kind, Object, encode, object_id
 from tupli_repo.odb.pack import PackWriter

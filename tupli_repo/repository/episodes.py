@@ -30,6 +30,7 @@ from tupli_repo.catalog import (
 from tupli_repo.codec import episode as codec
 from tupli_repo.codec.columns import MakeArray, make_array
 from tupli_repo.codec.episode import EpisodeData, Layout, Steps
+from tupli_repo.codec.episode_record import encode_record
 from tupli_repo.codec.tuples import final_state_of, tuples_from_steps
 from tupli_repo.errors import CorruptObjectError, EncodingError, NotFoundError, TupliError
 from tupli_repo.odb.block_file import BlockFile
@@ -136,7 +137,7 @@ class Episodes:
             "nonce": steps.nonce or token_hex(8),
         }
         links = (benchmark_id, *(blob.id for blob in blobs))
-        body = codec.encode_record(fields)
+        body = encode_record(fields)
         record = Object(kind=Kind.EPISODE, links=links, body=body)
         last = named(record)
         self._store.append_named([*blobs, last], gather=gather)

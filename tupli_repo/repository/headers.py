@@ -10,7 +10,7 @@ from sys import intern
 from typing import Any, NamedTuple
 
 from tupli_repo.catalog import EpisodeRow, Labels, Parts
-from tupli_repo.codec.episode import decode_record, decode_records
+from tupli_repo.codec.episode_record import decode_record, decode_records
 from tupli_repo.errors import CorruptObjectError
 from tupli_repo.odb.objects import Kind, Object, ObjectId
 from tupli_repo.repository.loading import in_episode

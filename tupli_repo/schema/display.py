@@ -5,6 +5,7 @@ Invariant: what others wrote is shown as text; nothing in it is taken for HTML.
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from typing import Any
 
 SHOWN_DIGITS = 12
 _MOST_CHARACTERS = 120
@@ -19,6 +20,16 @@ def cut(value: object) -> str:
     """Return a value as text on one line, cut where it is long."""
     text = " ".join(str(value).split())
     return text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 1]}…"
+
+
+def shape_of(array: Any) -> str:
+    """Return what an array looks like.
+
+    >>> import numpy as np
+    >>> shape_of(np.zeros((3, 2), "f4"))
+    'float32 (3, 2)'
+    """
+    return f"{array.dtype} {tuple(array.shape)}"
 
 
 def card(title: str, fields: Mapping[str, object]) -> str:

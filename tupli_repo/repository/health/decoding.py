@@ -11,6 +11,7 @@ from hashlib import sha256
 
 from tupli_repo.codec import episode as codec
 from tupli_repo.codec.episode import Layout
+from tupli_repo.codec.episode_record import decode_record
 from tupli_repo.codec.records import (
     AnnotationBody,
     ArtifactBody,
@@ -130,7 +131,7 @@ class Decoding:
         blobs = dict(self._survey.read_many(wanted))
         for oid, obj in batch:
             try:
-                record = codec.decode_record(obj.body)
+                record = decode_record(obj.body)
                 self._expect(obj.links[0], Kind.BENCHMARK)
                 if all(link in blobs for link in obj.links[1:]):
                     layout = self._layout(obj.links[1], blobs)

@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterable
 from contextlib import closing
 from pathlib import Path
 
-from tupli_repo.codec import episode as codec
+from tupli_repo.codec.episode_record import decode_record
 from tupli_repo.errors import CorruptObjectError
 from tupli_repo.odb.block_file import BlockFile
 from tupli_repo.odb.files import RepositoryFiles, is_block_file_name
@@ -434,7 +434,7 @@ def _guessed(cause: Cause) -> str:
 
 def _n_steps(body: bytes) -> int:
     try:
-        n: int = codec.decode_record(body)["n_steps"]
+        n: int = decode_record(body)["n_steps"]
     except CorruptObjectError:
         return 0
     return n

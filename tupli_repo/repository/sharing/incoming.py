@@ -10,13 +10,8 @@ from contextlib import suppress
 from typing import Any
 
 from tupli_repo.codec.columns import Places
-from tupli_repo.codec.episode import (
-    Layout,
-    decode_layout,
-    decode_record,
-    decode_records,
-    rows_of,
-)
+from tupli_repo.codec.episode import Layout, decode_layout, rows_of
+from tupli_repo.codec.episode_record import decode_record, decode_records
 from tupli_repo.codec.records import (
     AnnotationBody,
     ArtifactBody,
