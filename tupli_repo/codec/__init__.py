@@ -7,7 +7,7 @@ From the ground up:
 - `samples`: samples of a space as named columns.
 - `infos`: info dictionaries as columns. `records`: the bodies of benchmarks, artifacts, provenance
   and tombstones.
-- `episode`: an episode as record, layout and data; `episode_record`: the record. `buffer`: an episode
-  in the making. `env`: an environment as canonical text.
+- `episode`: an episode as record, layout and data. `episode_record`: the record. `buffer`: an
+  episode in the making. `env`: an environment as canonical text.
 - `tuples`: episodes as PyTupli's tuples.
 """
