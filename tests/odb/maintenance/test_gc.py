@@ -60,6 +60,9 @@ def raw(ids: frozenset[ObjectId]) -> frozenset[bytes]:
     return frozenset(map(bytes.fromhex, ids))
 
 
+NOTHING: frozenset[ObjectId] = frozenset()
+
+
 @st.composite
 def graphs(draw: st.DrawFn) -> Graph:
     objects: list[Object] = []
@@ -69,11 +72,13 @@ def graphs(draw: st.DrawFn) -> Graph:
         links = () if kind is Kind.BLOB else draw(st.lists(st.sampled_from(below), max_size=4))
         objects.append(Object(kind=kind, links=tuple(links), body=b"%d" % n * 50))
     ids = st.sampled_from([id_of(obj) for obj in objects])
+    hideable = [id_of(obj) for obj in objects if obj.kind is not Kind.TOMBSTONE]
+    hidden = st.frozensets(st.sampled_from(hideable), max_size=4) if hideable else st.just(NOTHING)
     return Graph(
         objects,
         [draw(st.integers(0, 3)) for _ in objects],
         draw(st.frozensets(ids, max_size=3)),
-        draw(st.frozensets(ids, max_size=4)),
+        draw(hidden),
         draw(st.booleans()),
         draw(st.booleans()),
     )
