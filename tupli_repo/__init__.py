@@ -36,6 +36,7 @@ _HOMES = {
     "TupliError": "errors",
     "TupliStorage": "storage",
     "TupliStorageError": "storage",
+    "TupliVectorEnvWrapper": "vector",
     "replay": "replaying",
     "untrusted_names": "codec.env",
 }

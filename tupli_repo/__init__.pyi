@@ -13,6 +13,7 @@ from tupli_repo.repository import Repository as Repository
 from tupli_repo.storage import FileStorage as FileStorage
 from tupli_repo.storage import TupliStorage as TupliStorage
 from tupli_repo.storage import TupliStorageError as TupliStorageError
+from tupli_repo.vector import TupliVectorEnvWrapper as TupliVectorEnvWrapper
 
 __version__: str
 
@@ -30,6 +31,7 @@ __all__ = [
     "TupliError",
     "TupliStorage",
     "TupliStorageError",
+    "TupliVectorEnvWrapper",
     "__version__",
     "replay",
     "untrusted_names",

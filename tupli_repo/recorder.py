@@ -8,10 +8,11 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from secrets import token_hex
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn, Protocol
 
-from gymnasium import Env, Space
+from gymnasium import Space
 
 from tupli_repo.callbacks import EpisodeSummary
 from tupli_repo.codec.arrays import Items
@@ -25,6 +26,18 @@ from tupli_repo.storage import TupliStorage
 
 OnAbandoned = Literal["record", "drop"]
 _Spaces = tuple[Space[Any] | None, Space[Any] | None]
+
+
+class HasSpaces(Protocol):
+    """An environment, of which only the spaces matter here."""
+
+    @property
+    def observation_space(self) -> Space[Any]:
+        """The space of its observations."""
+
+    @property
+    def action_space(self) -> Space[Any]:
+        """The space of its actions."""
 
 
 class EpisodeBuffer(StepBuffer):
@@ -130,7 +143,7 @@ class EpisodeRecorder:
 
     def __init__(
         self,
-        env: Env[Any, Any],
+        env: HasSpaces,
         storage: TupliStorage,
         *,
         on_abandoned: OnAbandoned = "record",
@@ -182,18 +195,33 @@ class EpisodeRecorder:
         if buffer is None or not len(buffer):
             return
         if benchmark_id is None:
-            raise InvalidInputError(
-                "the episode cannot be recorded: its environment is not stored",
-                hint="call store(name) first, or deactivate_recording()",
-            )
+            raise _not_stored()
         buffer.begun |= {"created_at": utc_now(), "nonce": token_hex(8)}  # the same in every try
         try:
             buffer.summarize()
         finally:  # an episode is recorded, whatever its summary does
             self._unsaved.append(lambda: self._save(buffer, benchmark_id, rl_tuple_cls))
-            self._retry()
-        if time.monotonic() - self._synced_at >= self._sync_interval_s:
-            self.flush()
+            self._save_all()
+
+    def record(self, episodes: Sequence[Steps], benchmark_id: str | None) -> None:
+        """Record episodes that were collected elsewhere, as `end` records its own.
+
+        Args:
+            episodes: The episodes, each with its time and nonce, the same in every try.
+            benchmark_id: Of what.
+
+        Raises:
+            InvalidInputError: The environment has not been stored; they are dropped.
+            EncodingError: Something could not be stored. Of infos and metadata, the episode is
+                recorded without it, and this says what was left out.
+            StorageIOError: The disk refused; they are kept and tried again with the next.
+        """
+        if not episodes:
+            return
+        if benchmark_id is None:
+            raise _not_stored()
+        self._unsaved += [partial(self._save_steps, steps, benchmark_id) for steps in episodes]
+        self._save_all()
 
     def abandon(self, benchmark_id: str | None, rl_tuple_cls: type[RLTuple]) -> None:
         """Close the episode in the making, which did not end by itself."""
@@ -219,6 +247,11 @@ class EpisodeRecorder:
         self._retry()
         self._storage.flush()
         self._synced_at = time.monotonic()
+
+    def _save_all(self) -> None:
+        self._retry()
+        if time.monotonic() - self._synced_at >= self._sync_interval_s:
+            self.flush()
 
     def _retry(self) -> None:
         while self._unsaved:
@@ -258,7 +291,21 @@ class EpisodeRecorder:
                         " steps"
                     )
                 return
-        failure = failures[-1]
+        self._save_beginning(steps, benchmark_id, failures[-1])
+
+    def _save_steps(self, steps: Steps, benchmark_id: str) -> None:
+        """Record an episode that was collected elsewhere, or what of it can be stored."""
+        spaces = (self._env.observation_space, self._env.action_space)
+        try:
+            recorded = self._record(steps, benchmark_id, spaces)
+        except EncodingError as err:
+            self._save_beginning(steps, benchmark_id, err)
+        else:
+            self._tell(recorded)
+
+    def _save_beginning(self, steps: Steps, benchmark_id: str, failure: EncodingError) -> NoReturn:
+        """Record the longest beginning of an episode that can be stored, and tell."""
+        spaces = (self._env.observation_space, self._env.action_space)
         for known in (spaces, (None, None)):
             kept = _longest_storable(steps, known)
             if kept is not None:
@@ -283,6 +330,13 @@ class EpisodeRecorder:
                 f" {first.message}" + (f", and {more} more" if more else ""),
                 hint=first.hint,
             )
+
+
+def _not_stored() -> InvalidInputError:
+    return InvalidInputError(
+        "the episode cannot be recorded: its environment is not stored",
+        hint="call store(name) first, or deactivate_recording()",
+    )
 
 
 def _longest_storable(steps: Steps, spaces: _Spaces) -> Steps | None:

@@ -76,7 +76,7 @@ class RecordingWrapper(Wrapper[Any, Any, Any, Any]):
         self._close_episode()
         if seed is None and self._seeds is not None:
             seed = int(self._seeds.spawn(1)[0].generate_state(1)[0])
-        rng = _generator_state(self.env) if self._record_episodes and seed is None else None
+        rng = generator_state(self.env) if self._record_episodes and seed is None else None
         observation, info = self.env.reset(seed=seed, options=options)
         if self._record_episodes:
             seen = observation, info
@@ -168,8 +168,8 @@ class RecordingWrapper(Wrapper[Any, Any, Any, Any]):
         self._recorder.abandon(self.id, self.rl_tuple_cls)
 
 
-def _generator_state(env: Env[Any, Any]) -> Mapping[str, Any] | None:
-    """The state of the environment's generator, where it is numpy's PCG64."""
+def generator_state(env: Env[Any, Any]) -> Mapping[str, Any] | None:
+    """Return the state of an environment's generator, None where it is not numpy's PCG64."""
     generator = getattr(env.unwrapped, "np_random", None)
     if isinstance(generator, np.random.Generator):
         bits = generator.bit_generator

@@ -32,6 +32,23 @@ _PYTHON_SCALARS = {"|b1", "<i8", "<f8"}
 """Dtypes whose scalars are given back as Python's bool, int and float."""
 
 
+class InfoColumns(View[dict[str, Any]]):
+    """Infos of which most lies in columns already, so that nobody has to look at each.
+
+    Args:
+        typed: By key, what every step has: arrays of shape (T, *item) of plain numbers.
+        rest: T dictionaries of what else there is.
+    """
+
+    def __init__(
+        self, typed: Mapping[str, NDArray[Any]], rest: Sequence[Mapping[str, Any]]
+    ) -> None:
+        self.typed, self.rest = typed, rest
+        named = {f"{_INFO_PREFIX}{escape(key)}": column for key, column in typed.items()}
+        read = infos_from_columns(named, len(rest))
+        super().__init__(lambda i: {**read[i], **rest[i]}, len(rest))
+
+
 def storable_items(value: Any, name: str, problems: list[EncodingError]) -> Any:
     """Return the part of a dictionary that can be stored; the rest goes to ``problems``."""
     if value is None:
@@ -73,7 +90,13 @@ def info_columns(infos: Sequence[Mapping[Any, Any]], problems: list[EncodingErro
         infos: T dictionaries.
         problems: Items that cannot be stored are left out and added here.
     """
-    columns: Columns = {}
+    if isinstance(infos, InfoColumns):
+        columns = info_columns(infos.rest, problems)
+        last = {name: columns.pop(name) for name in (INFO_TEXT, _INFO_OFFSETS) if name in columns}
+        for key, values in infos.typed.items():
+            columns[f"{_INFO_PREFIX}{escape(key)}"] = stack(values, "infos")
+        return {name: columns[name] for name in sorted(columns, key=unescape)} | last
+    columns = {}
     if {*map(type, infos)} == {dict}:
         if not any(infos):
             return columns

@@ -31,6 +31,32 @@ _ESCAPES = {"%": "%25", "/": "%2F", "#": "%23"}
 _GRAPH_PARTS = ("nodes", "edges", "edge_links")
 
 
+class Parted(View[Any]):
+    """Samples of a Dict or Tuple by part, so that nobody has to take them apart again.
+
+    Args:
+        parts: For each part its N samples: by key, or in order.
+
+    >>> list(Parted({"a": [1, 2], "b": [3, 4]}))
+    [{'a': 1, 'b': 3}, {'a': 2, 'b': 4}]
+    """
+
+    def __init__(self, parts: Mapping[str, Items] | Sequence[Items]) -> None:
+        self.parts: Mapping[Any, Items]
+        if isinstance(parts, Mapping):
+            self.parts = dict(parts)
+            super().__init__(self._dict, min(map(len, parts.values()), default=0))
+        else:
+            self.parts = dict(enumerate(parts))
+            super().__init__(self._tuple, min(map(len, parts), default=0))
+
+    def _dict(self, i: int) -> dict[str, Any]:
+        return {key: part[i] for key, part in self.parts.items()}
+
+    def _tuple(self, i: int) -> tuple[Any, ...]:
+        return tuple(part[i] for part in self.parts.values())
+
+
 def escape(component: str) -> str:
     """Return a key as it stands in a column's name.
 
@@ -204,12 +230,14 @@ def _unstacked(tree: Tree, batch: Any, name: str) -> list[Any]:
     return _items(batch, name)
 
 
-def _parts_of_samples(
-    tree: Tree, samples: Items, name: str
-) -> Iterator[tuple[str, Tree, list[Any]]]:
+def _parts_of_samples(tree: Tree, samples: Items, name: str) -> Iterator[tuple[str, Tree, Items]]:
     """The children of a Dict or Tuple, each with its part of every sample."""
     is_dict, n = tree["type"] == "Dict", len(tree["spaces"])
     keys = [key for key, _ in tree["spaces"]] if is_dict else list(range(n))
+    if isinstance(samples, Parted) and samples.parts.keys() == set(keys):
+        for key, (text, sub) in zip(keys, _children(tree), strict=True):
+            yield text, sub, samples.parts[key]
+        return
     for i, sample in enumerate(samples):
         fits = isinstance(sample, Mapping if is_dict else (tuple, list))
         if not fits or len(sample) != n:
