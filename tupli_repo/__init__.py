@@ -34,9 +34,11 @@ _HOMES = {
     "TupliDataset": "dataset",
     "TupliEnvWrapper": "benchmark",
     "TupliError": "errors",
+    "TupliParallelEnvWrapper": "multiagent",
     "TupliStorage": "storage",
     "TupliStorageError": "storage",
     "TupliVectorEnvWrapper": "vector",
+    "agent_episode": "multiagent",
     "replay": "replaying",
     "untrusted_names": "codec.env",
 }

@@ -8,6 +8,8 @@ from tupli_repo.dataset import TensorflowTupleParser as TensorflowTupleParser
 from tupli_repo.dataset import TorchTupleParser as TorchTupleParser
 from tupli_repo.dataset import TupliDataset as TupliDataset
 from tupli_repo.errors import TupliError as TupliError
+from tupli_repo.multiagent import TupliParallelEnvWrapper as TupliParallelEnvWrapper
+from tupli_repo.multiagent import agent_episode as agent_episode
 from tupli_repo.replaying import replay as replay
 from tupli_repo.repository import Repository as Repository
 from tupli_repo.storage import FileStorage as FileStorage
@@ -29,10 +31,12 @@ __all__ = [
     "TupliDataset",
     "TupliEnvWrapper",
     "TupliError",
+    "TupliParallelEnvWrapper",
     "TupliStorage",
     "TupliStorageError",
     "TupliVectorEnvWrapper",
     "__version__",
+    "agent_episode",
     "replay",
     "untrusted_names",
 ]
