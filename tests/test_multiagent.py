@@ -229,6 +229,20 @@ def test_a_run_whose_last_agent_is_truncated_is_truncated(storage):
     assert (data.terminated.tolist(), data.truncated.tolist()) == ([False] * 2, [False, True])
 
 
+def test_an_agent_that_dies_and_is_there_again_at_once_has_two_lives(storage):
+    class Cat(Meadow):
+        def step(self, actions: Any) -> Any:
+            seen, rewards, terminated, *others = super().step(actions)
+            return seen, rewards, terminated | {"wolf": self.t == 2}, *others
+
+    env = stored(storage, Cat(["ws", "w", "w", "w", ""]))
+    notes = run(env)
+    env.close()
+    (data,) = recorded(storage)
+    assert check_agents(data, notes) == 3
+    assert [agent_episode(data, "wolf", life=k).start for k in (0, 1)] == [0, 2]
+
+
 def test_rewards_keep_their_dtype(storage):
     class Single(Meadow):
         def step(self, actions: Any) -> Any:
@@ -274,7 +288,12 @@ def test_what_cannot_be_asked_for_is_told(storage):
     class Twins(Meadow):
         possible_agents = (1, "1")
 
-    for cls, message in ((Nameless, "does not name"), (Twins, "read alike")):
+    class Turns(Meadow):
+        def agent_iter(self) -> Any:
+            return iter(self.agents)
+
+    told = ((Nameless, "does not name"), (Twins, "read alike"), (Turns, "one agent .* after"))
+    for cls, message in told:
         with pytest.raises(InvalidInputError, match=message):
             TupliParallelEnvWrapper(cls(), storage)
     unstored = TupliParallelEnvWrapper(Meadow(["w", ""]), storage)

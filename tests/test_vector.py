@@ -453,6 +453,32 @@ def test_what_cannot_be_stored_is_told_and_costs_no_episode(storage):
     assert seeds_and_lengths(storage) == [(0, 5), (1, 5)]
 
 
+@pytest.mark.parametrize("mode", MODES[:2], ids=lambda mode: mode.value)
+def test_an_observation_that_cannot_be_stored_costs_what_comes_after_it(tmp_path, mode):
+    class Mute(Rich):
+        def __init__(self) -> None:
+            super().__init__("words")
+
+        def _seen(self) -> Any:
+            return super()._seen() | ({"word": None} if self.t == 3 else {})
+
+    outcomes = []
+    for n in (1, 0):
+        storage, benchmark = storage_in(tmp_path / str(n))
+        sub_envs = SyncVectorEnv([Mute], autoreset_mode=mode)
+        env: Any = TupliEnvWrapper(Mute(), storage, benchmark)
+        if n:
+            env = TupliVectorEnvWrapper(sub_envs, storage, benchmark)
+        env.reset(seed=[4] if n else 4)  # it has more steps than these
+        for _ in range(6):
+            env.step(np.array([1]) if n else 1)
+        told = r"as far as it can be stored, 2 of 6 steps: 'observations/word\[3\]' is None"
+        with pytest.raises(EncodingError, match=told):
+            env.deactivate_recording()
+        outcomes.append(contents(storage, rng=False))
+    assert outcomes[0] == outcomes[1]
+
+
 def test_a_callback_that_fails_costs_no_episode(storage):
     class Failing(Longest):
         def __call__(self, tuple: RLTuple) -> dict[str, Any]:  # noqa: A002
@@ -569,7 +595,9 @@ def test_memory_is_given_back_when_all_episodes_have_left_it(storage):
         def _seen(self) -> Any:
             return np.full((64, 64), self.t, np.uint8), {"t": self.t, "name": "x"}
 
-    films = SyncVectorEnv([partial(Film, 9), partial(Film, 40)])
+    films = SyncVectorEnv(
+        [partial(Film, 9), partial(Film, 40)], autoreset_mode=AutoresetMode.SAME_STEP
+    )
     env = TupliVectorEnvWrapper(films, storage, storage_benchmark(storage))
     env.reset(seed=SEED)
     tracemalloc.start()

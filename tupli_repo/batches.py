@@ -10,6 +10,7 @@ out is a copy, in the dtypes that were handed in.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -206,8 +207,11 @@ class _Column:
 
     def spans(self, i: int, first: int, end: int) -> Iterator[tuple[int, Items]]:
         """Iterate over what there is of a sub-environment between two rows: rows and values."""
-        for segment in self._segments:
-            if segment.start < end and first < segment.end:
+        n_before = len(self._segments)
+        while n_before and self._segments[n_before - 1].end > first:  # most ask for the last rows
+            n_before -= 1
+        for segment in self._segments[n_before:]:
+            if segment.start < end:
                 yield max(first, segment.start), segment.rows_of(i, first, end)
 
     def cut(self, i: int, first: int, end: int) -> Items:
@@ -329,14 +333,14 @@ class _Infos:
         self._columns: dict[Any, tuple[_Column, _Column]] = {}
         self._rest: dict[int, InfoBatch] = {}
 
-    def put(self, row: int, infos: Mapping[str, Any]) -> None:
+    def put(self, row: int, infos: Mapping[Any, Any]) -> None:
         """Copy what a step returned."""
         rest, masks = None, _masks_in(infos)
         for key, value in infos.items():
             if key in masks:
                 continue
             mask = infos.get(f"_{key}", self._all)
-            if _is_numbers(value, self._n_envs):
+            if isinstance(key, str) and _is_numbers(value, self._n_envs):
                 columns = self._columns.get(key)
                 if columns is None:
                     columns = self._columns.setdefault(key, (_Column(), _Column()))
@@ -372,7 +376,8 @@ class _Infos:
             for column in columns:
                 column.forget(first)
         self._columns = {key: columns for key, columns in self._columns.items() if columns[0]}
-        self._rest = {row: rest for row, rest in self._rest.items() if row >= first}
+        for row in list(takewhile(first.__gt__, self._rest)):  # they came in order
+            del self._rest[row]
 
 
 def _one_by_one(value: Any, n_envs: int) -> list[Any]:

@@ -66,7 +66,8 @@ class TupliParallelEnvWrapper:
         joint: The spaces of all agents together.
 
     Raises:
-        InvalidInputError: The environment does not name its agents, or two read alike.
+        InvalidInputError: The environment is not parallel, does not name its agents, or two read
+            alike.
     """
 
     def __init__(
@@ -376,6 +377,11 @@ def agent_episode(data: EpisodeData, agent: Hashable, *, life: int = 0) -> Agent
 
 
 def _names_of(env: Any) -> dict[Hashable, str]:
+    if hasattr(env, "agent_iter"):
+        raise InvalidInputError(
+            f"'{type(env).__name__}' lets one agent act after the other",
+            hint="pettingzoo.utils.aec_to_parallel makes a parallel environment of some",
+        )
     agents = getattr(env, "possible_agents", None)
     if not agents:
         raise InvalidInputError(

@@ -317,14 +317,16 @@ class TupliVectorEnvWrapper(VectorWrapper):
         infos: Mapping[str, Any],
     ) -> None:
         """Begin the episodes of sub-environments that have reset themselves in the last step."""
-        if self._buffer is None or not self._record_episodes:
+        in_this_step = ended if self._mode == "SameStep" else ()
+        begins = resetting or in_this_step
+        if self._buffer is None or not self._record_episodes or not begins:
             return
         row = self._buffer.n_rows - 1
         at_reset = {key: infos[key] for key in infos if key.removeprefix("_") not in _AT_END}
         told = InfoBatch(at_reset, self.num_envs)
         for i, rng in zip(resetting, rngs, strict=True):
             self._begun[i] = _Begun(row, None, None, rng, told.of(i))
-        for i in ended if self._mode == "SameStep" else ():
+        for i in in_this_step:
             self._begun[i] = _Begun(row, None, None, None, told.of(i))
 
     def _abandon(self, chosen: Sequence[int]) -> None:
