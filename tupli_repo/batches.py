@@ -216,6 +216,11 @@ class _Column:
 
     def cut(self, i: int, first: int, end: int) -> Items:
         """Return a copy of what there is of a sub-environment between two rows."""
+        if self._segments:
+            last = self._segments[-1]
+            if last.dtype is not None and last.start <= first < end <= last.end:  # most often
+                rows: NDArray[Any] = last.rows[first - last.start : end - last.start, i].copy()
+                return rows
         parts = [values for _, values in self.spans(i, first, end)]
         if _are_alike(parts):
             return np.concatenate(parts)
@@ -330,7 +335,7 @@ class _Infos:
     def __init__(self, n_envs: int) -> None:
         self._n_envs = n_envs
         self._all = np.ones(n_envs, bool)
-        self._columns: dict[Any, tuple[_Column, _Column]] = {}
+        self._columns: dict[str, tuple[_Column, dict[int, Mask]]] = {}  # masks that are not full
         self._rest: dict[int, InfoBatch] = {}
 
     def put(self, row: int, infos: Mapping[Any, Any]) -> None:
@@ -339,16 +344,17 @@ class _Infos:
         for key, value in infos.items():
             if key in masks:
                 continue
-            mask = infos.get(f"_{key}", self._all)
+            mask = np.asarray(infos.get(f"_{key}", self._all))
             if isinstance(key, str) and _is_numbers(value, self._n_envs):
-                columns = self._columns.get(key)
-                if columns is None:
-                    columns = self._columns.setdefault(key, (_Column(), _Column()))
-                columns[0].put(row, value)
-                columns[1].put(row, mask)
+                column = self._columns.get(key)
+                if column is None:
+                    column = self._columns.setdefault(key, (_Column(), {}))
+                if b"\0" in mask.tobytes():
+                    column[1][row] = mask.copy()
+                column[0].put(row, value)
             else:
                 rest = rest or InfoBatch({}, self._n_envs)
-                rest.add(key, value, np.asarray(mask), self._n_envs)
+                rest.add(key, value, mask, self._n_envs)
         if rest is not None:
             self._rest[row] = rest
 
@@ -359,25 +365,30 @@ class _Infos:
         typed = {}
         for key, (values, masks) in self._columns.items():
             whole = values.cut(i, first, end)
-            present = masks.cut(i, first, end)
-            if len(whole) == end - first and isinstance(whole, np.ndarray) and np.all(present):
+            missing = {row for row in takewhile(first.__le__, reversed(masks)) if not masks[row][i]}
+            is_everywhere = len(whole) == end - first and not any(row < end for row in missing)
+            if is_everywhere and isinstance(whole, np.ndarray):
                 typed[key] = whole
                 continue
             spans = values.spans(i, first, end)
             rows = [row + t for row, part in spans for t in range(len(part))]
-            for row, value, is_there in zip(rows, whole, present, strict=True):
-                if is_there:
+            for row, value in zip(rows, whole, strict=True):
+                if row not in missing:
                     rest[row - first][key] = _item(value)
         return InfoColumns(typed, rest) if typed else rest
 
     def forget(self, first: int) -> None:
         """Drop what belongs to rows before one."""
-        for columns in self._columns.values():
-            for column in columns:
-                column.forget(first)
-        self._columns = {key: columns for key, columns in self._columns.items() if columns[0]}
-        for row in list(takewhile(first.__gt__, self._rest)):  # they came in order
-            del self._rest[row]
+        for values, masks in self._columns.values():
+            values.forget(first)
+            _drop_rows(masks, first)
+        self._columns = {key: column for key, column in self._columns.items() if column[0]}
+        _drop_rows(self._rest, first)
+
+
+def _drop_rows(by_row: dict[int, Any], first: int) -> None:
+    for row in list(takewhile(first.__gt__, by_row)):  # they came in order
+        del by_row[row]
 
 
 def _one_by_one(value: Any, n_envs: int) -> list[Any]:
