@@ -18,6 +18,7 @@ import numpy as np
 from gymnasium import Space, spaces
 from numpy.typing import NDArray
 
+from tupli_repo.callbacks import EpisodeSummary
 from tupli_repo.codec.arrays import stack
 from tupli_repo.codec.buffer import snapshot
 from tupli_repo.codec.episode import EpisodeData
@@ -60,6 +61,7 @@ class TupliParallelEnvWrapper:
         env: The environment. It names its ``possible_agents``.
         storage: Where benchmark and episodes go.
         benchmark_id: The benchmark's id, where it is stored already.
+        metadata_callback: What makes the metadata of a joint run when it ends.
         on_abandoned: ``"drop"`` discards episodes that were left in the middle.
 
     Attributes:
@@ -75,12 +77,14 @@ class TupliParallelEnvWrapper:
         env: Any,
         storage: TupliStorage,
         benchmark_id: str | None = None,
+        metadata_callback: EpisodeSummary | None = None,
         *,
         on_abandoned: OnAbandoned = "record",
     ) -> None:
         self.env = env
         self.storage = storage
         self.id = benchmark_id
+        self.metadata_callback = metadata_callback
         self._names = _names_of(env)
         self.joint = JointSpaces(
             _joint_space({n: env.observation_space(agent) for agent, n in self._names.items()}),
@@ -121,7 +125,9 @@ class TupliParallelEnvWrapper:
         observations, infos = self.env.reset(seed=seed, options=options)
         if self._record_episodes:
             own = {"infos": self._named(infos)} if any(infos.values()) else {}
-            self._recorder.begin(self._joint(observations), own, seed=seed, options=options)
+            summary = self.metadata_callback
+            seen = self._joint(observations)
+            self._recorder.begin(seen, own, seed=seed, options=options, summary=summary)
         return observations, infos
 
     def step(

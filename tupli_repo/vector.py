@@ -5,27 +5,27 @@ what `TupliEnvWrapper` records around it alone, as far as Gymnasium's batches te
 """
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from secrets import token_hex
 from typing import Any, NamedTuple
 
 import numpy as np
-from gymnasium import Env
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv, VectorWrapper
-from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
+from tupli_repo.autoreset import autoreset_mode, check_infos, sub_environments, who_ended
 from tupli_repo.batches import BatchBuffer, InfoBatch, Transitions
-from tupli_repo.benchmark import TupliEnvWrapper, generator_state
+from tupli_repo.benchmark import TupliEnvWrapper
+from tupli_repo.callbacks import EpisodeSummary
 from tupli_repo.codec.buffer import snapshot
 from tupli_repo.codec.episode import Steps
 from tupli_repo.errors import InvalidInputError
 from tupli_repo.recorder import EpisodeRecorder, OnAbandoned
+from tupli_repo.recording import generator_state
 from tupli_repo.schema import EpisodeMetadataCallback, RLTuple, utc_now
 from tupli_repo.storage import TupliStorage
 
-_MODES = ("NextStep", "SameStep", "Disabled")
 _AT_END = ("final_obs", "final_info")
 
 
@@ -37,6 +37,14 @@ class _Begun(NamedTuple):
     options: Mapping[str, Any] | None
     rng: Mapping[str, Any] | None
     reset_info: Mapping[str, Any]
+    summary: EpisodeSummary | None
+
+
+class _Ended(NamedTuple):
+    """An episode that is to be recorded, and what makes its metadata."""
+
+    steps: Steps
+    summary: EpisodeSummary | None
 
 
 class _Spaces(NamedTuple):
@@ -77,8 +85,9 @@ class TupliVectorEnvWrapper(VectorWrapper):
         env: The vector environment. Wrappers that change infos into lists go around this one.
         storage: Where episodes go.
         benchmark_id: The id of the single environment's benchmark, where it is stored already.
-        metadata_callback: Called at an episode's end with the tuple of every step, in order; what
-            it returns last becomes the episode's metadata.
+        metadata_callback: What makes an episode's metadata when it ends: a summary of
+            `tupli_repo.callbacks`, of which each episode has a copy, made when it begins; or
+            PyTupli's, which is called with the tuple of every step: what it returns last counts.
         on_abandoned: ``"drop"`` discards episodes that were left in the middle.
         seed_episodes: Whether a ``reset`` without seeds gives each sub-environment one of its own.
 
@@ -92,7 +101,7 @@ class TupliVectorEnvWrapper(VectorWrapper):
         env: VectorEnv[Any, Any, Any],
         storage: TupliStorage,
         benchmark_id: str | None = None,
-        metadata_callback: EpisodeMetadataCallback | None = None,
+        metadata_callback: EpisodeMetadataCallback | EpisodeSummary | None = None,
         *,
         on_abandoned: OnAbandoned = "record",
         seed_episodes: bool = False,
@@ -101,7 +110,7 @@ class TupliVectorEnvWrapper(VectorWrapper):
         self.storage = storage
         self.id = benchmark_id
         self.metadata_callback = metadata_callback
-        self._mode = _autoreset_mode(env)
+        self._mode = autoreset_mode(env)
         base = env.unwrapped
         self._sub_envs = base.envs if isinstance(base, SyncVectorEnv) else None
         self._hands_on_seeds = isinstance(base, (SyncVectorEnv, AsyncVectorEnv))
@@ -166,7 +175,7 @@ class TupliVectorEnvWrapper(VectorWrapper):
         ]
         self._is_torn = True
         observations, infos = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
-        _check_infos(infos)
+        check_infos(infos)
         self._ended = [i for i in self._ended if i not in chosen]
         if self._record_episodes:
             row = self._row_of_reset(observations, mask)
@@ -174,7 +183,7 @@ class TupliVectorEnvWrapper(VectorWrapper):
             for i in chosen:
                 seed_i, rng = begun[i]
                 copied = snapshot(options_before)
-                self._begun[i] = _Begun(row, seed_i, copied, rng, told.of(i))
+                self._begun[i] = _Begun(row, seed_i, copied, rng, told.of(i), self._summary())
         self._is_torn = False
         return observations, infos
 
@@ -195,15 +204,15 @@ class TupliVectorEnvWrapper(VectorWrapper):
         self._is_torn = True
         result = self.env.step(actions)
         observations, rewards, terminated, truncated, infos = result
-        ended = _who_ended(terminated, truncated)
+        ended = who_ended(terminated, truncated)
         if buffer is not None:
-            _check_infos(infos)
+            check_infos(infos)
             buffer.add(taken, observations, rewards, infos)
         elif self._record_episodes and (resetting or (ended and self._mode == "SameStep")):
             self._row_of_reset(observations, None)
         elif self._record_episodes:
             self._warn_unrecorded()
-        episodes: Sequence[Steps] = ()
+        episodes: Sequence[_Ended] = ()
         if ended or resetting:
             episodes = self._episodes_ended(ended, terminated, truncated, infos)
             self._begin_by_autoreset(resetting, rngs, ended, infos)
@@ -257,7 +266,7 @@ class TupliVectorEnvWrapper(VectorWrapper):
             EncodingError: The environment or its metadata holds something that cannot be stored.
         """
         told: dict[str, Any] = {"exclude": exclude, "volatile": volatile, "probe": probe}
-        with _sub_environments(self.env) as envs:
+        with sub_environments(self.env) as envs:
             single = TupliEnvWrapper(envs[0], self.storage)
             if len({single.serialize_env(env, **told) for env in envs}) > 1:
                 raise InvalidInputError(
@@ -292,7 +301,7 @@ class TupliVectorEnvWrapper(VectorWrapper):
 
     def _episodes_ended(
         self, ended: Sequence[int], terminated: Any, truncated: Any, infos: Mapping[str, Any]
-    ) -> list[Steps]:
+    ) -> list[_Ended]:
         episodes = []
         final_infos = InfoBatch(infos.get("final_info", {}), self.num_envs)
         for i in ended:
@@ -306,7 +315,7 @@ class TupliVectorEnvWrapper(VectorWrapper):
             else:
                 seen = self._buffer.cut(i, begun.row, last)
             flags = {"terminated": bool(terminated[i]), "truncated": bool(truncated[i])}
-            episodes.append(_steps(begun, seen, **flags))
+            episodes.append(_Ended(_steps(begun, seen, **flags), begun.summary))
         return episodes
 
     def _begin_by_autoreset(
@@ -325,9 +334,9 @@ class TupliVectorEnvWrapper(VectorWrapper):
         at_reset = {key: infos[key] for key in infos if key.removeprefix("_") not in _AT_END}
         told = InfoBatch(at_reset, self.num_envs)
         for i, rng in zip(resetting, rngs, strict=True):
-            self._begun[i] = _Begun(row, None, None, rng, told.of(i))
+            self._begun[i] = _Begun(row, None, None, rng, told.of(i), self._summary())
         for i in in_this_step:
-            self._begun[i] = _Begun(row, None, None, None, told.of(i))
+            self._begun[i] = _Begun(row, None, None, None, told.of(i), self._summary())
 
     def _abandon(self, chosen: Sequence[int]) -> None:
         """Close episodes going on, which did not end by themselves."""
@@ -338,16 +347,15 @@ class TupliVectorEnvWrapper(VectorWrapper):
                 continue
             if begun.row < buffer.n_rows - 1 and not self._drops_abandoned:
                 seen = buffer.cut(i, begun.row, buffer.n_rows - 1)
-                episodes.append(
-                    _steps(begun, seen, terminated=False, truncated=True, abandoned=True)
-                )
+                steps = _steps(begun, seen, terminated=False, truncated=True, abandoned=True)
+                episodes.append(_Ended(steps, begun.summary))
         for i in chosen:
             self._begun[i] = None
         self._forget()
         if not episodes:
             return
         if self.id is None:
-            n_steps = sum(len(steps.actions) for steps in episodes)
+            n_steps = sum(len(one.steps.actions) for one in episodes)
             warnings.warn(
                 f"{n_steps} steps were not recorded: the environment is not stored yet",
                 stacklevel=3,
@@ -361,15 +369,30 @@ class TupliVectorEnvWrapper(VectorWrapper):
         self._ended = []
         self._abandon(range(self.num_envs))
 
-    def _record(self, episodes: Sequence[Steps]) -> None:
-        described = list(episodes)
+    def _record(self, episodes: Sequence[_Ended]) -> None:
+        described = [one.steps for one in episodes]
         try:
-            if self.metadata_callback is not None:
-                for k, steps in enumerate(episodes):
-                    told = _metadata(self.metadata_callback, steps)
-                    described[k] = replace(steps, metadata=told)
-        finally:
+            for k, one in enumerate(episodes):
+                metadata = self._metadata_of(one)
+                described[k] = replace(one.steps, metadata=metadata) if metadata else one.steps
+        finally:  # an episode is recorded, whatever is said of it
             self._recorder.record(described, self.id)
+
+    def _summary(self) -> EpisodeSummary | None:
+        """What will make the metadata of an episode that begins."""
+        if not isinstance(self.metadata_callback, EpisodeSummary):
+            return None
+        summary = deepcopy(self.metadata_callback)
+        summary.begin()
+        return summary
+
+    def _metadata_of(self, one: _Ended) -> Mapping[str, Any]:
+        callback = self.metadata_callback
+        if one.summary is not None:
+            return snapshot(one.summary.summarize(one.steps))  # type: ignore[no-any-return]
+        if callback is None or isinstance(callback, EpisodeSummary):
+            return {}
+        return _told_by(callback, one.steps)
 
     def _forget(self) -> None:
         rows = [begun.row for begun in self._begun if begun is not None]
@@ -410,7 +433,7 @@ def _steps(
     )
 
 
-def _metadata(callback: EpisodeMetadataCallback, steps: Steps) -> Mapping[str, Any]:
+def _told_by(callback: EpisodeMetadataCallback, steps: Steps) -> Mapping[str, Any]:
     """What a callback says of an episode, whose tuples it is given in order."""
     callback.reset()
     told: Mapping[str, Any] = {}
@@ -425,54 +448,3 @@ def _metadata(callback: EpisodeMetadataCallback, steps: Steps) -> Mapping[str, A
         )
         told = callback(seen)
     return snapshot(told)  # type: ignore[no-any-return]
-
-
-def _who_ended(terminated: Any, truncated: Any) -> list[int]:
-    over = np.logical_or(terminated, truncated)
-    return np.flatnonzero(over).tolist() if b"\1" in over.tobytes() else []
-
-
-def _autoreset_mode(env: VectorEnv[Any, Any, Any]) -> str:
-    mode = env.metadata.get("autoreset_mode")
-    value = getattr(mode, "value", mode)
-    if value not in _MODES:
-        raise InvalidInputError(
-            f"'{type(env).__name__}' does not tell how its sub-environments are reset",
-            hint="set its metadata['autoreset_mode'] to one of gymnasium.vector.AutoresetMode",
-        )
-    return str(value)
-
-
-def _check_infos(infos: Any) -> None:
-    if not isinstance(infos, dict):
-        raise InvalidInputError(
-            f"the infos are a '{type(infos).__name__}', where a dictionary is due",
-            hint="put wrappers that change infos around TupliVectorEnvWrapper",
-        )
-
-
-@contextmanager
-def _sub_environments(env: VectorEnv[Any, Any, Any]) -> Iterator[list[Env[Any, Any]]]:
-    """Each sub-environment, or another that is made as it was made."""
-    while isinstance(env, VectorWrapper):
-        if not isinstance(env, RecordEpisodeStatistics):
-            raise _not_to_be_had(f"'{type(env).__name__}' changes what is recorded of them")
-        env = env.env
-    if isinstance(env, SyncVectorEnv):
-        yield list(env.envs)
-    elif isinstance(env, AsyncVectorEnv):
-        made = [make() for make in env.env_fns]
-        try:
-            yield made
-        finally:
-            for one in made:
-                one.close()
-    else:
-        raise _not_to_be_had(f"'{type(env).__name__}' has none")
-
-
-def _not_to_be_had(why: str) -> InvalidInputError:
-    return InvalidInputError(
-        f"no sub-environment can be stored: {why}",
-        hint="store the single environment with TupliEnvWrapper, and hand its id in",
-    )

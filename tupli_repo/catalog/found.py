@@ -82,12 +82,10 @@ class Tally(NamedTuple):
     Attributes:
         episodes: How many of each benchmark; those that have none are left out.
         steps: How many steps they have together.
-        unpublished: How many are published in no group.
     """
 
     episodes: dict[str, int]
     steps: int
-    unpublished: int
 
 
 class _Labelled:
@@ -224,7 +222,7 @@ class Found:
     def tally(self) -> Tally:
         """Return how many they are; no row is read for it."""
         episodes: Counter[str] = Counter()
-        steps = unpublished = 0
+        steps = 0
         for place, numbers in self._picked:
             benchmarks, lengths = place.column("benchmark_id"), place.column("n_tuples")
             assert benchmarks is not None
@@ -233,8 +231,11 @@ class Found:
             words = zip(benchmarks.words, counts.tolist(), strict=True)
             episodes.update({benchmark: count for benchmark, count in words if count})
             steps += int(lengths.numbers[numbers].sum())
-            unpublished += len(numbers) - int(place.is_published()[numbers].sum())
-        return Tally(dict(episodes), steps, unpublished)
+        return Tally(dict(episodes), steps)
+
+    def count_unpublished(self) -> int:
+        """Return how many of them are published in no group."""
+        return sum(int((~place.is_published()[numbers]).sum()) for place, numbers in self._picked)
 
     def rows(self, *, skip: int = 0, limit: int | None = None) -> Iterator[EpisodeRow]:
         """Iterate over the rows, by time and id.

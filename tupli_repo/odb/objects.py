@@ -21,6 +21,7 @@ ObjectId = NewType("ObjectId", str)
 MAX_OBJECT_BYTES = 32 << 20
 MAX_LINKS = 1 << 19
 _ID_BYTES = 32
+_HEX_DIGITS = 2 * _ID_BYTES
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 _PREFIX = re.compile(r"[0-9a-f]{7,64}")
 _HEADER = re.compile(rb"tupli ([a-z]+) (0|[1-9][0-9]{0,7}) (0|[1-9][0-9]{0,8})\n")
@@ -191,17 +192,27 @@ def decode(encoded: bytes) -> Object:
     Raises:
         CorruptObjectError: It is not the encoding of one object; the caller knows the file.
     """
+    header = _whole_header(encoded)
+    text = encoded[header.links_start : header.body_start].hex()
+    links = [text[at : at + _HEX_DIGITS] for at in range(0, len(text), _HEX_DIGITS)]
+    body = encoded[header.body_start :]
+    return Object(kind=header.kind, links=tuple(map(ObjectId, links)), body=body)
+
+
+def kind_of(encoded: bytes) -> Kind:
+    """Return the kind of an encoded object, of which there may be a million links.
+
+    Raises:
+        CorruptObjectError: It is not the encoding of one object; the caller knows the file.
+    """
+    return _whole_header(encoded).kind
+
+
+def _whole_header(encoded: bytes) -> ObjectHeader:
     header = decode_header(encoded)
     if header.size_bytes != len(encoded):
         raise CorruptObjectError("an object's length differs from what its header says")
-    start, links = header.links_start, header.body_start
-    return Object(
-        kind=header.kind,
-        links=tuple(
-            ObjectId(encoded[at : at + _ID_BYTES].hex()) for at in range(start, links, _ID_BYTES)
-        ),
-        body=encoded[links:],
-    )
+    return header
 
 
 def shown(text: object) -> str:

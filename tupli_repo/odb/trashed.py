@@ -28,6 +28,7 @@ from tupli_repo.odb.objects import (
     check_id,
     decode,
     decode_header,
+    kind_of,
 )
 from tupli_repo.odb.pack import PACK_SUFFIX, PackFile
 
@@ -204,14 +205,14 @@ def loose_kind(files: RepositoryFiles, path: Path, oid: ObjectId) -> Kind:
     """
     stored = files.read(path, max_bytes=_HEAD_BYTES)
     try:
-        if len(stored) < _HEAD_BYTES:
-            encoded = frames.decompress(stored, max_bytes=MAX_OBJECT_BYTES)
-            check_id(oid, encoded)
-            return decode(encoded).kind
-        kind = decode_header(frames.peek(stored, size=_PEEK_BYTES)).kind
+        if len(stored) == _HEAD_BYTES:
+            kind = decode_header(frames.peek(stored, size=_PEEK_BYTES)).kind
+            return kind if kind.is_data else kind_of(read_loose_encoded(files, path, oid))
+        encoded = frames.decompress(stored, max_bytes=MAX_OBJECT_BYTES)
+        check_id(oid, encoded)
+        return kind_of(encoded)
     except (CorruptObjectError, frames.FrameError) as err:
         raise _loose_damage(path, err) from None
-    return kind if kind.is_data else read_loose(files, path, oid).kind
 
 
 @contextmanager

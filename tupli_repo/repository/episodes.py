@@ -193,6 +193,10 @@ class Episodes:
         """Return how many `select` finds."""
         return self._find(self._wanted(chosen, hidden, only_published=only_published)).tally()
 
+    def count_unpublished(self, *, hidden: Collection[str] = ()) -> int:
+        """Return how many episodes that are not hidden are published in no group."""
+        return self._find(self._wanted(None, hidden)).count_unpublished()
+
     def index(self, packs: Sequence[str]) -> None:
         """Catalogue packs that were made just now, as far as that is possible."""
         if packs:

@@ -170,6 +170,12 @@ class Shelf:
             chosen, hidden=self.tombstones.hidden(), only_published=self._only_published
         )
 
+    def count_unpublished(self) -> int:
+        """Return how many visible episodes are published in no group."""
+        if self._only_published:
+            return 0
+        return self._episodes.count_unpublished(hidden=self.tombstones.hidden())
+
     def groups(self) -> dict[ObjectId, list[str]]:
         """Return the groups in which each benchmark and artifact is published."""
         return self._releases.groups_of()

@@ -34,7 +34,7 @@ def status(
         journals=len(store.journals()),
         size_bytes=files.size_bytes(),
         unpublished_benchmarks=sum(not header.published_in for header in benchmarks),
-        unpublished_episodes=tally.unpublished,
+        unpublished_episodes=shelf.count_unpublished(),
         unpublished_artifacts=sum(not item.published_in for item in artifacts),
     )
 
