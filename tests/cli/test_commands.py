@@ -158,13 +158,41 @@ def test_show_each_kind(tupli: Tupli, project: FileStorage):
 def test_a_wrong_id_is_told_in_one_line(
     tupli: Tupli, project: FileStorage, text: str, status: int, message: str
 ):
-    for command in ("show", "cat", "remove"):
+    for command in ("cat", "remove"):
         done = tupli(command, text)
         assert (done.status, done.out) == (status, "")
         error, hint = done.err.splitlines()
         assert error.startswith("error: ")
         assert message in error
         assert hint.startswith("hint: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("../../etc/passwd", "nothing here is called '../../etc/passwd'"),
+        ("a\nb\x1b[31m", "nothing here is called 'a\\nb\\x1b[31m'"),
+        ("0" * 64, "is not in this repository"),
+    ],
+)
+def test_a_wrong_name_is_told_in_one_line(
+    tupli: Tupli, project: FileStorage, text: str, message: str
+):
+    for command in ("show", "replay"):
+        done = tupli(command, text)
+        assert (done.status, done.out) == (1, "")
+        assert message in done.err.splitlines()[0]
+        assert len(done.err.splitlines()) == 2
+
+
+def test_what_is_not_published_is_found_by_its_title(tupli: Tupli, project: FileStorage):
+    (benchmark,) = project.list_benchmarks()
+    assert tupli("show", "cartpole", "--json").json["id"] == benchmark.id
+    assert tupli("show", "wind.csv", "--json").json["kind"] == "artifact"
+    assert len(tupli("list", "episodes", "--benchmark", "cartpole", "--json").json) == 2
+    done = tupli("replay", "cartpole")
+    assert done.status == 2
+    assert "'tupli replay --all cartpole'" in done.err
 
 
 def test_errors_are_json_where_json_is_asked_for(tupli: Tupli, project: FileStorage):

@@ -329,7 +329,7 @@ def test_a_pin_is_local_until_it_is_published(tupli: Tupli, project: FileStorage
 
 def test_pin_of_nothing_or_of_an_unknown_benchmark_fails(tupli: Tupli, project: FileStorage):
     assert tupli("pin", "train", "--where", "seed = 99").status == 2
-    assert tupli("pin", "train", "--benchmark", "nowhere").status == 2
+    assert tupli("pin", "train", "--benchmark", "nowhere").status == 1
     assert tupli("pin", "train", "--benchmark", "nowhere@1").status == 1
     assert tupli("pin", "train", "--benchmark", "0123456789").status == 1
     assert tupli("pin", "../train").status == 2

@@ -61,7 +61,7 @@ def list_command(
     if benchmark is not None:
         if kind != "episodes":
             raise click.UsageError("--benchmark goes with 'tupli list episodes'")
-        of_it = FilterEQ(key="benchmark_id", value=repository.benchmark(benchmark).id)
+        of_it = FilterEQ(key="benchmark_id", value=repository.find_benchmark(benchmark).id)
         chosen = of_it if chosen is None else of_it & chosen
     match kind:
         case "benchmarks":
@@ -210,7 +210,7 @@ def _release(repository: Repository, item: ReleaseItem) -> dict[str, Any]:
 
 
 def _fields(repository: Repository, uri: str, n_steps: int) -> dict[str, Any]:
-    kind, oid = repository.resolve(uri)
+    kind, oid = repository.find(uri)
     match kind:
         case Kind.BENCHMARK:
             fields: dict[str, Any] = repository.benchmark(oid).model_dump(mode="json")

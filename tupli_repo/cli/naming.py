@@ -162,7 +162,7 @@ def pin_command(
     repository = open_repository(app)
     dataset = TupliDataset(repository).with_episode_filter(_chosen(where))
     if benchmark is not None:
-        of_it = FilterEQ(key="id", value=repository.benchmark(benchmark).id)
+        of_it = FilterEQ(key="id", value=repository.find_benchmark(benchmark).id)
         dataset = dataset.with_benchmark_filter(of_it)
     revision = dataset.pin(name, message)
     document = {"revision": revision, "digest": dataset.digest, "episodes": len(dataset.preview())}

@@ -75,11 +75,11 @@ def replay_command(
 
 def _episode_ids(repository: Repository, uri: str, *, whole: bool, limit: int | None) -> list[str]:
     if whole:
-        of_it = FilterEQ(key="benchmark_id", value=repository.benchmark(uri).id)
+        of_it = FilterEQ(key="benchmark_id", value=repository.find_benchmark(uri).id)
         return [header.id for header in repository.episode_headers(of_it)[:limit]]
     if limit is not None:
         raise click.UsageError("--limit goes with --all")
-    kind, oid = repository.resolve(uri)
+    kind, oid = repository.find(uri)
     if kind is not Kind.EPISODE:
         raise InvalidInputError(
             f"'{uri}' is a {kind.value}, where an episode is due",

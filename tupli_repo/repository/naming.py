@@ -288,6 +288,21 @@ class NamedRepository(OpenRepository):
             for name in self._releases.names()
         ]
 
+    def find(self, name_or_id: str) -> tuple[Kind, ObjectId]:
+        """Return kind and id of the benchmark, artifact or episode of a name, id or unique prefix.
+
+        A name is what is published, or the title that something here was stored with.
+
+        Raises:
+            NotFoundError: Nothing here has it.
+            AmbiguousNameError: Several things have it; the message lists them.
+        """
+        self._releases.refresh()
+        subject = self._subjects.find(name_or_id)
+        if subject.episode:
+            return Kind.EPISODE, subject.episode
+        return Kind(subject.kind), subject.id
+
     def find_benchmark(self, name_or_id: str) -> BenchmarkHeader:
         """Return the header of the benchmark of a name, id or unique prefix.
 
