@@ -16,7 +16,7 @@ from tests.odb.samples import (
 )
 from tupli_repo.errors import CorruptObjectError
 from tupli_repo.odb import block, frames
-from tupli_repo.odb.objects import MAX_OBJECT_BYTES
+from tupli_repo.odb.objects import MAX_OBJECT_BYTES, Kind, Object
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,16 @@ def test_data_and_records_do_not_share_a_block() -> None:
     for raw, records in ((data + rec, False), (rec, False), (data, True), (rec + data, True)):
         with pytest.raises(CorruptObjectError, match="of the other class"):
             list(block.split(raw, records=records))
+
+
+def test_what_will_be_compressed_anew_is_compressed_fast() -> None:
+    words = b"".join(b"step %d of the walk, " % (n * n) for n in range(6000))
+    small = Object(kind=Kind.BLOB, body=words[: block.REPACK_RAW_BYTES - 1000])
+    large = Object(kind=Kind.BLOB, body=words[: block.REPACK_RAW_BYTES + 1000])
+    for obj, is_draft in ((small, True), (large, False)):
+        (full,) = block.pack([encoded(obj)])
+        raw = encoded(obj)[2]
+        assert block.decode(full.data) == raw
+        final = block.encode(raw, records=False)
+        assert (full.data != final) is is_draft
+        assert len(full.data) >= len(final)

@@ -545,3 +545,15 @@ def test_a_large_journal_is_sealed_when_the_interpreter_exits(tmp_path: Path) ->
     )
     assert (ran.returncode, ran.stderr) == (0, "")
     assert [path.suffix for path in (tmp_path / ".tupli" / "packs").iterdir()] == [".pack"]
+
+
+def test_drafts_are_compressed_anew_when_they_are_sealed(files: RepositoryFiles) -> None:
+    words = b"".join(b"step %d of the walk, " % (n * n) for n in range(2000))
+    obj = encoded(Object(kind=Kind.BLOB, body=words))
+    writer = JournalWriter(files)
+    writer.append([obj])
+    writer.sync()
+    final = block.encode(obj[2], records=False)
+    assert final not in writer.path.read_bytes()
+    (path,) = seal(files, writer.path)
+    assert final in path.read_bytes()

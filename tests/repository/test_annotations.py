@@ -1,5 +1,6 @@
 """What is said of episodes after they were recorded: who sees it, and what it leaves alone."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -121,9 +122,11 @@ def test_on_a_drive_only_what_is_published_counts(ada: Repository, tmp_path: Pat
 def test_it_survives_cleaning_and_a_bundle(ada: Repository, tmp_path: Path):
     (one,) = record(ada, benchmark(ada))
     ada.annotate(one, {"success": True})
-    ada.publish("walk", episodes=True)
     ada.close()
-    ada.gc()
+    ada.gc(grace=timedelta(0))  # published nowhere, and yet not to be cleaned away
+    assert said_of(opened(ada.root), one) == {"n": 0, "success": True}
+    ada.publish("walk", episodes=True)
+    ada.gc(grace=timedelta(0))
     ada.bundle(["walk"], tmp_path / "walk.tupli")
     with Repository.clone(tmp_path / "walk.tupli", tmp_path / "carl") as carl:
         assert said_of(carl, one) == {"n": 0, "success": True}
