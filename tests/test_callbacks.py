@@ -226,3 +226,85 @@ def test_tuples_are_made_of_what_the_callback_left(storage: FileStorage, tmp_pat
     assert [step.reward for step in env.tuple_buffer] == [10.0]
     env.close()
     assert [header.metadata["return"] for header in storage.list_episodes()] == [30.0, 10.0]
+
+
+class Picky(StepCallback):
+    """Does something else with one step."""
+
+    def __init__(self, t: int, instead: Any) -> None:
+        self.t, self.instead = t, instead
+
+    def on_step(self, step: ObservedStep) -> ObservedStep | None:
+        return self.instead(step) if step.info["t"] == self.t else step
+
+
+def broken(_: ObservedStep) -> ObservedStep:
+    raise ArithmeticError
+
+
+@pytest.mark.parametrize(
+    ("instead", "error"), [(broken, ArithmeticError), (tuple, InvalidInputError)]
+)
+@pytest.mark.parametrize("t", [1, 3, 5])
+def test_a_step_whose_callback_fails_is_left_out_and_the_others_stay_right(
+    storage: FileStorage, t: int, instead: Any, error: type[Exception]
+):
+    env = TupliEnvWrapper(Walk(), storage, step_callback=Picky(t, instead), on_abandoned="drop")
+    env.store("walk")
+    where = [env.reset(seed=3)[0].copy()]
+    for number in range(1, 6):
+        if number == t:
+            with pytest.raises(error):
+                env.step(number % 4)
+            where.append(env.unwrapped.position.copy())
+        else:
+            where.append(env.step(number % 4)[0].copy())
+    (header,), (data,) = storage.list_episodes(), episodes(storage)  # it ended: it is there
+    left = [number for number in range(1, 6) if number != t]
+    assert data.columns["actions"].tolist() == [number % 4 for number in left]
+    begins = [where[number - 1] for number in left]
+    assert np.array_equal(data.columns["observations"], [*begins, where[5]])
+    assert (header.terminated, header.timeout) == (True, False)
+    env.close()
+
+
+def test_an_episode_that_ended_is_recorded_at_once_though_its_metadata_cannot_be_made(
+    storage: FileStorage,
+):
+    class Broken(EpisodeMetadataCallback):
+        def reset(self) -> None:
+            self.n = 0
+
+        def __call__(self, tuple: RLTuple) -> dict[str, Any]:  # noqa: A002
+            if tuple.terminal:
+                raise ArithmeticError
+            self.n += 1
+            return {"n": self.n}
+
+    env = TupliEnvWrapper(Walk(), storage, metadata_callback=Broken(), on_abandoned="drop")
+    env.store("walk")
+    env.reset(seed=0)
+    for _ in range(4):
+        env.step(0)
+    with pytest.raises(ArithmeticError):
+        env.step(0)
+    (header,) = storage.list_episodes()
+    assert (header.n_tuples, header.terminated, header.metadata) == (5, True, {"n": 4})
+    env.close()
+
+
+def test_metadata_are_made_of_the_steps_that_are_recorded_and_of_each_once(storage: FileStorage):
+    class Times(EpisodeMetadataCallback):
+        def reset(self) -> None:
+            self.seen: list[int] = []
+
+        def __call__(self, tuple: RLTuple) -> dict[str, Any]:  # noqa: A002
+            self.seen.append(tuple.info["t"])
+            return {"seen": self.seen}
+
+    for t in (1, 3, 5):
+        without = Picky(t, lambda _: None)
+        env = recorded(storage, Walk(), 1, metadata_callback=Times(), step_callback=without)
+        env.close()
+    told = [header.metadata["seen"] for header in storage.list_episodes()]
+    assert told == [[2, 3, 4, 5], [1, 2, 4, 5], [1, 2, 3, 4]]

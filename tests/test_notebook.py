@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from shutil import rmtree
 
 import gymnasium
 import pytest
@@ -102,3 +103,33 @@ def test_columns_of_an_episode_are_a_table(lab: FileStorage):
     n = len(data)
     text = " ".join(shown(data._repr_html_()).split())
     assert f"steps {n} return {float(n)} observations float32 ({n + 1}, 4)" in text
+
+
+def test_what_has_no_utf8_is_shown_all_the_same(tmp_path: Path):
+    storage = FileStorage(tmp_path / "lab")
+    storage.store_benchmark(query("half \ud800"))
+    for thing in (storage, storage.list_benchmarks()[0], TupliDataset(storage)):
+        assert b"half ?" in thing._repr_html_().encode()
+
+
+def test_a_dataset_of_several_kinds_shows_each_and_no_returns_of_several_rewards(tmp_path: Path):
+    storage = FileStorage(tmp_path / "lab")
+    benchmark = storage.store_benchmark(query()).id
+    for reward in (1.0, [1.0, 2.0]):
+        made = episode(benchmark)
+        for step in made.tuples:
+            step.reward = reward
+        storage.record_episode(made)
+    dataset = TupliDataset(storage).with_tuple_filter(lambda step: not step.terminal)
+    dataset.load()
+    text = " ".join(shown(dataset._repr_html_()).split())
+    assert "rewards float64 (2,); float64 (2, 2)" in text
+    assert "returns" not in text
+    assert "steps 4 step filters 1" in text
+    assert repr(dataset).endswith("2 episodes, 4 steps, a step filter)")
+
+
+def test_a_dataset_that_cannot_be_read_says_why(lab: FileStorage):
+    dataset = TupliDataset(lab)
+    rmtree(lab.root)
+    assert re.search(r"problem +the repository .* is gone", shown(dataset._repr_html_()))

@@ -214,7 +214,8 @@ class StepCallback:
 
         A step that is left out takes the observation it began in with it: the action before it is
         recorded as leading to where this one led, and as ending the episode if this one did. An
-        episode of which no step is left is not recorded.
+        episode of which no step is left is not recorded. What this raises comes out of ``step``,
+        and the step is left out.
 
         Args:
             step: The step.

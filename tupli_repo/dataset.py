@@ -16,7 +16,7 @@ from tupli_repo.choosing import ChosenEpisodes
 from tupli_repo.codec.tuples import tuples_from_steps
 from tupli_repo.codec.views import View
 from tupli_repo.d4rl import d4rl_arrays, is_part
-from tupli_repo.errors import InvalidInputError
+from tupli_repo.errors import InvalidInputError, TupliError
 from tupli_repo.optional import require
 from tupli_repo.parsers import (
     BaseTupleParser,
@@ -29,7 +29,7 @@ from tupli_repo.repository.episodes import episode_item
 from tupli_repo.repository.loading import LoadedEpisodes, names_of
 from tupli_repo.repository.transitions import Numbers, steps_of
 from tupli_repo.schema import EpisodeHeader, EpisodeItem, RLTuple
-from tupli_repo.schema.display import card, shape_of
+from tupli_repo.schema.display import card, shape_of, trouble
 from tupli_repo.storage import TupliStorage
 
 __all__ = [
@@ -64,21 +64,35 @@ class TupliDataset(ChosenEpisodes):
         if self._data is None:
             return f"TupliDataset({self.storage!r}, not loaded)"
         n_steps = int(self.episode_lengths.sum())
-        return f"TupliDataset({self.storage!r}, {len(self._data)} episodes, {n_steps} steps)"
+        filtered = ", a step filter" if self._tuple_filters else ""
+        counts = f"{len(self._data)} episodes, {n_steps} steps"
+        return f"TupliDataset({self.storage!r}, {counts}{filtered})"
 
     def _repr_html_(self) -> str:
         """Return what there is to see as a table, for a notebook; nothing is loaded for it."""
+        title = f"TupliDataset, {self.storage!r}"
+        try:
+            return card(title, self._facts())
+        except TupliError as err:
+            return trouble(title, err)
+
+    def _facts(self) -> dict[str, object]:
         lengths = self.episode_lengths
         facts: dict[str, object] = {
             "benchmarks": ", ".join(benchmark.metadata.name for benchmark in self.benchmarks),
             "episodes": f"{len(lengths):,}",
             "steps": f"{int(lengths.sum()):,}",
+            "step filters": len(self._tuple_filters) or None,
         }
         if self._data is not None:
             for span in self._data.spans:
-                facts |= {name: shape_of(column) for name, column in span.columns.items()}
-            facts["returns"] = _spread([float(data.rewards.sum()) for _, data in self._data])
-        return card(f"TupliDataset, {self.storage!r}", facts)
+                for name, column in span.columns.items():
+                    before = f"{facts[name]}; " if name in facts else ""
+                    facts[name] = before + shape_of(column)
+            rewards = [data.rewards for _, data in self._data]
+            if all(one.ndim == 1 for one in rewards):
+                facts["returns"] = _spread([float(one.sum()) for one in rewards])
+        return facts
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy, or another process, gets: the filters; it loads the episodes itself."""

@@ -12,6 +12,7 @@ from gymnasium import Env, Wrapper
 
 from tupli_repo.callbacks import EpisodeSummary, ObservedStep, StepCallback
 from tupli_repo.codec.buffer import snapshot
+from tupli_repo.errors import InvalidInputError
 from tupli_repo.recorder import EpisodeBuffer, EpisodeRecorder, OnAbandoned
 from tupli_repo.schema import EpisodeMetadataCallback, RLTuple
 from tupli_repo.storage import TupliStorage
@@ -104,14 +105,17 @@ class RecordingWrapper(Wrapper[Any, Any, Any, Any]):
         if buffer is None:
             self._warn_unrecorded()
         elif buffer is recorder.buffer:  # else the step itself has closed the episode
-            if self.step_callback is None:
-                buffer.append(taken, observation, reward, terminated, truncated, info)
-                self._look_at(buffer)
-            else:
-                step = ObservedStep(action, observation, reward, terminated, truncated, info)
-                self._append_seen(buffer, step)
-            if terminated or truncated:
-                recorder.end(self.id, self.rl_tuple_cls)
+            try:
+                if self.step_callback is None:
+                    buffer.append(taken, observation, reward, terminated, truncated, info)
+                    if self.metadata_callback is not None or self.rl_tuple_cls is not RLTuple:
+                        self._look_at(buffer)
+                else:
+                    step = ObservedStep(action, observation, reward, terminated, truncated, info)
+                    self._append_seen(step, buffer)
+            finally:  # whatever a callback raises, the episode has ended
+                if terminated or truncated:
+                    recorder.end(self.id, self.rl_tuple_cls)
         return observation, reward, terminated, truncated, info
 
     def flush(self) -> None:
@@ -140,19 +144,23 @@ class RecordingWrapper(Wrapper[Any, Any, Any, Any]):
                 stacklevel=3,
             )
 
-    def _append_seen(self, buffer: EpisodeBuffer, step: ObservedStep) -> None:
-        """Add what the step callback makes of a step."""
+    def _append_seen(self, step: ObservedStep, buffer: EpisodeBuffer) -> None:
+        """Add what the step callback makes of a step; where it fails, the step is left out."""
         assert self.step_callback is not None
-        seen = self.step_callback.on_step(step)
-        if seen is None:
-            buffer.pass_over(step.observation, step.terminated, step.truncated)
-            if buffer.tuples and buffer.has_own_tuples:  # it may end there now
-                buffer.tuples[-1] = buffer.last_tuple(self.rl_tuple_cls)
-            return
         ends = step.terminated, step.truncated
-        taken = buffer.taken(seen.action)
-        buffer.append(taken, seen.observation, seen.reward, *ends, seen.info)
-        self._look_at(buffer)
+        n_steps = len(buffer)
+        try:
+            seen = _checked(self.step_callback.on_step(step))
+            if seen is not None:
+                taken = buffer.taken(seen.action)
+                buffer.append(taken, seen.observation, seen.reward, *ends, seen.info)
+        finally:  # the environment has gone on, whatever was raised
+            if len(buffer) == n_steps:
+                buffer.pass_over(step.observation, *ends)
+                if buffer.tuples and buffer.has_own_tuples:  # it may end there now
+                    buffer.tuples[-1] = buffer.last_tuple(self.rl_tuple_cls)
+        if len(buffer) > n_steps:
+            self._look_at(buffer)
 
     def _look_at(self, buffer: EpisodeBuffer) -> None:
         """Have the callbacks that want tuples look at the last step."""
@@ -166,6 +174,15 @@ class RecordingWrapper(Wrapper[Any, Any, Any, Any]):
 
     def _close_episode(self) -> None:
         self._recorder.abandon(self.id, self.rl_tuple_cls)
+
+
+def _checked(seen: object) -> ObservedStep | None:
+    if seen is None or isinstance(seen, ObservedStep):
+        return seen
+    raise InvalidInputError(
+        f"the step callback returned a '{type(seen).__name__}', so the step is left out",
+        hint="return step, step._replace(reward=...), or None",
+    )
 
 
 def generator_state(env: Env[Any, Any]) -> Mapping[str, Any] | None:

@@ -141,7 +141,7 @@ def test_what_needs_a_package_that_is_missing_is_left_out_with_the_command(proje
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["nothing"], 2, "'nothing' is not an id"),
+        (["nothing"], 1, "nothing here is called 'nothing'"),
         (["driven", "--where", "seed > 99"], 2, "no episode of 'driven' matches"),
         (["driven", "--where", "colour = 1"], 2, "'colour' is not a key"),
         (["driven", "--metric", "beauty"], 2, "'beauty'"),

@@ -11,10 +11,13 @@ import gymnasium
 import pytest
 
 from tests.cli.calling import Tupli
+from tests.cli.playing import SPACES, Grid
 from tests.envs import Walk
 from tupli_repo import FileStorage, TupliDataset, TupliEnvWrapper
 
 pytest.importorskip("pygame")
+
+TRUST = ["--trust", "tests.cli.playing.Grid"]
 
 PLAYER = """
 import sys, threading, time
@@ -41,19 +44,25 @@ def project(tmp_path: Path) -> Path:
     storage = FileStorage(tmp_path / "project")
     TupliEnvWrapper(gymnasium.make("CartPole-v1", max_episode_steps=12), storage).store("cartpole")
     TupliEnvWrapper(Walk(), storage).store("walk")
+    for kind in SPACES:
+        TupliEnvWrapper(Grid(kind), storage).store(kind)
     storage.close()
     return tmp_path / "project"
 
 
-def played(project: Path, *arguments: str) -> Any:
-    quiet = {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy", "PYTHONWARNINGS": "ignore"}
-    done = subprocess.run(
+def started(project: Path, *arguments: str, screen: str = "dummy") -> Any:
+    quiet = {"SDL_VIDEODRIVER": screen, "SDL_AUDIODRIVER": "dummy", "PYTHONWARNINGS": "ignore"}
+    return subprocess.run(
         [sys.executable, "-c", PLAYER, "-C", str(project), "play", *arguments, "--json"],
         env={**os.environ, **quiet},
         capture_output=True,
         text=True,
         timeout=120,
     )
+
+
+def played(project: Path, *arguments: str) -> Any:
+    done = started(project, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)
 
@@ -76,6 +85,26 @@ def test_nothing_is_done_while_no_key_is_pressed(project: Path):
 
 
 @pytest.mark.parametrize(
+    ("kind", "key", "noop", "action"),
+    [("pair", "[1, 0]", "[0, 0]", (1, 0)), ("named", '{"go": 1}', '{"go": 0}', {"go": 1})],
+)
+def test_composite_actions_are_played(
+    project: Path, kind: str, key: str, noop: str, action: object
+):
+    made = played(project, kind, *TRUST, "--key", f"left={key}", "--noop", noop, "--wait")
+    assert [one["metadata"]["return"] for one in made[:1]] == [[3.0, 6.0]]
+    with FileStorage(project) as storage:
+        first = storage.load_episode(made[0]["id"])
+    assert {repr(step.action) for step in first.tuples} == {repr(action)}
+
+
+def test_without_a_window_it_says_so(project: Path):
+    done = started(project, "cartpole", "--key", "left=0", screen="none")
+    assert done.returncode == 2
+    assert "there is no window: none not available" in done.stdout
+
+
+@pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["cartpole"], "says of no key what it does"),
@@ -85,6 +114,11 @@ def test_nothing_is_done_while_no_key_is_pressed(project: Path):
         (["cartpole", "--key", "left=x"], "'x' is no action of 'Discrete(2)'"),
         (["cartpole", "--key", "left=0", "--noop", "[1]"], "'[1]' is no action"),
         (["walk", "--key", "left=0"], "'walk' does not render as images"),
+        (["pair", *TRUST, "--key", "left=[0, 1]"], "has no action 0"),
+        (["pair", *TRUST, "--key", "left=[0]"], "'[0]' is no action"),
+        (["named", *TRUST, "--key", 'left={"x": 0}'], "is no action"),
+        (["bits", *TRUST, "--key", "left=[300, 0]"], "'[300, 0]' is no action"),
+        (["bits", *TRUST, "--key", "left=[0.5, 0]"], "'[0.5, 0]' is no action"),
     ],
 )
 def test_what_cannot_be_played_is_told(

@@ -86,6 +86,12 @@ def test_what_is_no_reward_or_no_setting_is_told():
         AverageReturnMetric().evaluate(vectors)
     with pytest.raises(InvalidInputError, match=r"a discount of '1\.1' is not possible"):
         AverageReturnMetric(1.1)
+    with pytest.raises(InvalidInputError, match="a least return of nan is not possible"):
+        EstimatedReturnImprovementMetric(min_return=float("nan"))
+    for metric in (AverageReturnMetric(), EstimatedReturnImprovementMetric()):
+        for huge in ([[1e308, 1e308]], [[1e308], [1e308]]):
+            with pytest.raises(UnfitDataError, match="too large to be summed"):
+                metric.evaluate(rewarded(huge))
     with pytest.raises(InvalidInputError, match="normalises nothing"):
         AverageReturnMetric(normalization_range=(2.0, 2.0))
 

@@ -3,7 +3,8 @@
 Invariant: a row that nothing is said of is shown as it is.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -14,7 +15,6 @@ from tupli_repo.catalog.rows import EpisodeRow
 from tupli_repo.schema import BaseFilter
 
 _METADATA = "metadata"
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Labels:
@@ -31,8 +31,9 @@ class Labels:
         return bool(self._said)
 
     def metadata(self, oid: str, own: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the metadata of an episode that has some of its own."""
-        return {**own, **self._said.get(oid, _NOTHING)}
+        """Return the metadata of an episode that has some of its own; the caller's to change."""
+        said = self._said.get(oid)
+        return {**own, **deepcopy(said)} if said else {**own}
 
     def laid_over(self, row: EpisodeRow) -> EpisodeRow:
         """Return a row with what is said of its episode."""
@@ -48,21 +49,33 @@ class Labels:
             chosen: The filter that was asked.
             ids: Of the rows, shape (n, 32).
         """
-        if not self._said or not _asks_for_metadata(chosen):
+        if not self._said or not any(map(self._is_said, _keys_of(chosen))):
             return truth
         is_labelled = are_members(ids, self._ids)
         return Truth(truth.may | is_labelled, truth.must & ~is_labelled)
+
+    def _is_said(self, path: str) -> bool:
+        """Whether something under a path of a filter may be said, rather than recorded."""
+        if path == _METADATA:
+            return True
+        first, _, rest = path.partition(".")
+        return first == _METADATA and any(
+            rest == key or rest.startswith(f"{key}.") for key in self._keys
+        )
+
+    @cached_property
+    def _keys(self) -> frozenset[str]:
+        return frozenset(key for said in self._said.values() for key in said)
 
     @cached_property
     def _ids(self) -> Ids:
         return ids_of(self._said)
 
 
-def _asks_for_metadata(chosen: BaseFilter | None) -> bool:
+def _keys_of(chosen: BaseFilter | None) -> Iterator[str]:
     left = [] if chosen is None else [chosen]
     while left:
         one = left.pop()
-        if one.key is not None and one.key.partition(".")[0] == _METADATA:
-            return True
+        if one.key is not None:
+            yield one.key
         left.extend(one.filters or ())
-    return False

@@ -113,7 +113,7 @@ def _benchmark_id(repository: Repository, name: str) -> str:
     if len(titled) > 1:
         listed = ", ".join(f"'{header.id[:_ID_DIGITS]}'" for header in titled)
         raise AmbiguousNameError(f"benchmarks {listed} are called '{name}'", hint="give the id")
-    return titled[0].id if titled else repository.benchmark(name).id
+    return titled[0].id if titled else repository.find_benchmark(name).id
 
 
 def _release(repository: Repository, name: str) -> ReleaseItem | None:

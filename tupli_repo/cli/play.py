@@ -25,6 +25,8 @@ _Keys = dict[tuple[int, ...], Any]
 _IMAGES = "rgb_array"
 _HINT = "for example --key left=0 --key right=1, or --key 'w=[0, 0.7, 0]'"
 _SHOWN_DIGITS = 12
+_FPS = 30  # Gymnasium's own, where the environment says nothing
+_PLAYER = "human"
 
 
 @click.command(
@@ -66,7 +68,7 @@ def play_command(
     header = repository.find_benchmark(uri)
     require("pygame", needed_for="tupli play")
     before = {one.id for one in _episodes(repository, header.id)}
-    notes = Summaries(EpisodeReturn(), EpisodeLength(), PolicyName("human"))
+    notes = Summaries(EpisodeReturn(), EpisodeLength(), PolicyName(_PLAYER))
     env = TupliEnvWrapper.load(repository, header.id, notes, trust=trust, render_mode=_IMAGES)
     try:
         if _IMAGES not in env.metadata.get("render_modes", ()):
@@ -118,14 +120,20 @@ def _play(
 ) -> None:
     from gymnasium.utils.play import play  # it imports pygame, and matplotlib where there is one
 
-    play(
-        env if seed is None else _Seeded(env, seed),
-        fps=fps or round(env.metadata.get("render_fps", 30)),
-        zoom=zoom,
-        keys_to_action=keys,
-        noop=idle,
-        wait_on_player=wait,
-    )
+    try:
+        play(
+            env if seed is None else _Seeded(env, seed),
+            fps=fps or max(1, round(env.metadata.get("render_fps") or _FPS)),
+            zoom=zoom,
+            keys_to_action=keys,
+            noop=idle,
+            wait_on_player=wait,
+        )
+    except require("pygame", needed_for="tupli play").error as err:
+        raise InvalidInputError(
+            f"there is no window: {shown(str(err))}",
+            hint="it needs a screen, and a --zoom that fits",
+        ) from None
 
 
 def _keys(env: Env[Any, Any], told: Iterable[str]) -> _Keys:
@@ -162,20 +170,34 @@ def _code(name: str) -> int:
 def _action(space: spaces.Space[Any], text: str) -> Any:  # noqa: ANN401 - any action
     """The action that a JSON text means, in the dtype of the space."""
     try:
-        value = json.loads(text)
-        made = value if isinstance(value, int) else np.asarray(value, dtype=space.dtype)
+        made = _sample(space, json.loads(text))
         if space.contains(made):
             return made
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         pass
     raise InvalidInputError(f"'{shown(text)}' is no action of '{space}'", hint=_HINT)
+
+
+def _sample(space: spaces.Space[Any], value: Any) -> Any:  # noqa: ANN401 - any action
+    if isinstance(space, spaces.Tuple):
+        return tuple(_sample(*pair) for pair in zip(space.spaces, value, strict=True))
+    if isinstance(space, spaces.Dict):
+        return {key: _sample(space[key], part) for key, part in value.items()}
+    if isinstance(space, spaces.Discrete):
+        return value
+    given = np.asarray(value)
+    made = given.astype(space.dtype)
+    if made.dtype.kind in "iu" and (given.dtype.kind not in "iu" or (made != given).any()):
+        raise ValueError  # it would become another number
+    return made
 
 
 def _idle(space: spaces.Space[Any]) -> Any:  # noqa: ANN401 - any action
     """The action 0, where there is one."""
     zero = int(getattr(space, "start", 0)) if isinstance(space, spaces.Discrete) else None
-    made = zero if zero is not None else np.zeros(space.shape or (), space.dtype)
-    if not space.contains(made):
+    is_array = space.shape is not None and space.dtype is not None  # and not composite
+    made = zero if zero is not None or not is_array else np.zeros(space.shape or (), space.dtype)
+    if made is None or not space.contains(made):
         raise InvalidInputError(
             f"'{space}' has no action 0 to be done while no key is pressed", hint="--noop ACTION"
         )
@@ -183,12 +205,12 @@ def _idle(space: spaces.Space[Any]) -> Any:  # noqa: ANN401 - any action
 
 
 def _episodes(repository: Repository, benchmark_id: str) -> list[EpisodeHeader]:
-    return repository.episode_headers(FilterEQ(key="benchmark_id", value=benchmark_id))
+    of_it = FilterEQ(key="benchmark_id", value=benchmark_id)
+    by_hand = FilterEQ(key="metadata.policy", value=_PLAYER)  # others may be recording too
+    return repository.episode_headers(of_it & by_hand)
 
 
 def _line(header: EpisodeHeader) -> str:
-    said = header.metadata
-    return (
-        f"  {header.id[:_SHOWN_DIGITS]}  {count(header.n_tuples, 'step')},"
-        f" return {said['return']:g}"
-    )
+    said = header.metadata.get("return")
+    told = f"{said:g}" if isinstance(said, float) else shown(str(said))  # rewards may be several
+    return f"  {header.id[:_SHOWN_DIGITS]}  {count(header.n_tuples, 'step')}, return {told}"

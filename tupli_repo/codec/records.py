@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tupli_repo.codec.values import dump_json, load_json
 from tupli_repo.errors import CorruptObjectError
 
+_Time = Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$")
 _Hex64 = Field(pattern=r"^[0-9a-f]{64}$")
 
 
@@ -97,7 +98,7 @@ class AnnotationBody(Body):
     subjects: list[Annotated[str, _Hex64]]
     metadata: dict[str, Any]
     created_by: str
-    created_at: str
+    created_at: str = _Time
 
 
 class TombstoneBody(Body):

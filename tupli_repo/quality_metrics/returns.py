@@ -26,7 +26,7 @@ def discounted_returns(data: Evaluated, *, gamma: float) -> NDArray[np.float64]:
         Shape (E,), in the environment's reward unit, in the order of the episodes.
 
     Raises:
-        UnfitDataError: There are no episodes, or rewards are no finite numbers.
+        UnfitDataError: There are no episodes, or rewards or their sums are no finite numbers.
 
     Source: Sutton & Barto, Reinforcement Learning, 2nd ed., eq. (3.8).
     """
@@ -38,6 +38,10 @@ def discounted_returns(data: Evaluated, *, gamma: float) -> NDArray[np.float64]:
     returns: NDArray[np.float64] = np.bincount(
         numbers, weights=weighted, minlength=len(rewards.lengths)
     ).astype(np.float64)
+    with np.errstate(over="ignore"):
+        total = np.abs(returns).sum()
+    if not np.isfinite(total):
+        raise UnfitDataError("the returns are too large to be summed", hint="scale the rewards")
     return returns
 
 
@@ -101,7 +105,7 @@ class EstimatedReturnImprovementMetric(QualityMetric):
             dataset where None, and then values of two datasets cannot be compared.
 
     Raises:
-        InvalidInputError: ``gamma`` lies outside [0, 1].
+        InvalidInputError: ``gamma`` lies outside [0, 1], or ``min_return`` is not finite.
 
     Source: Swazinna, Udluft & Runkler, Measuring Data Quality for Dataset Selection in Offline
     Reinforcement Learning, IEEE SSCI 2021 (ERI).
@@ -114,6 +118,10 @@ class EstimatedReturnImprovementMetric(QualityMetric):
     def __init__(self, gamma: float = 0.99, min_return: float | None = None) -> None:
         self.gamma = _checked_gamma(gamma)
         self.min_return = min_return
+        if min_return is not None and not math.isfinite(min_return):
+            raise InvalidInputError(
+                f"a least return of {min_return} is not possible", hint="min_return is finite"
+            )
 
     def evaluate(self, data: Evaluated) -> float:
         """Return the improvement, without unit, 0 or more.

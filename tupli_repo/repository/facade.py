@@ -13,7 +13,7 @@ from tupli_repo.codec.env import compare, compare_values, differences
 from tupli_repo.codec.episode import EpisodeData, Steps
 from tupli_repo.codec.records import ArtifactBody, ProvenanceBody
 from tupli_repo.codec.tuples import steps_from_tuples
-from tupli_repo.errors import CorruptObjectError, InvalidInputError
+from tupli_repo.errors import CorruptObjectError, InvalidInputError, TupliError
 from tupli_repo.odb.objects import (
     Kind,
     ObjectId,
@@ -39,7 +39,7 @@ from tupli_repo.schema import (
     EpisodeHeader,
     EpisodeItem,
 )
-from tupli_repo.schema.display import grid, short_id
+from tupli_repo.schema.display import grid, short_id, trouble
 from tupli_repo.schema.reports import BenchmarkDiff
 
 
@@ -60,18 +60,21 @@ class Repository(AnnotatingRepository):
 
     def _repr_html_(self) -> str:
         """Return what is in it as a table, for a notebook."""
-        counts = self.count_episodes()
-        rows = [
-            [
-                short_id(header.id),
-                header.metadata.name,
-                header.metadata.version or "",
-                counts.get(header.id, 0),
-                ", ".join(header.published_in),
-            ]
-            for header in self.list_benchmarks()
-        ]
         columns = ["id", "benchmark", "version", "episodes", "published"]
+        try:
+            counts = self.count_episodes()
+            rows = [
+                [
+                    short_id(header.id),
+                    header.metadata.name,
+                    header.metadata.version or "",
+                    counts.get(header.id, 0),
+                    ", ".join(header.published_in),
+                ]
+                for header in self.list_benchmarks()
+            ]
+        except TupliError as err:
+            return trouble(repr(self), err)
         return grid(f"{self!r}, {self._format.role}", columns, rows)
 
     # ---- benchmarks

@@ -24,6 +24,7 @@ from tupli_repo.errors import CorruptObjectError
 from tupli_repo.odb.objects import Kind, Object, ObjectId
 from tupli_repo.odb.store import ObjectStore
 from tupli_repo.schema import utc_now
+from tupli_repo.schema.items import a_moment_later
 
 _MAX_SUBJECTS = 1 << 15  # of one annotation: 2 MiB of ids
 _BodyT = TypeVar("_BodyT", bound=Body)
@@ -191,16 +192,20 @@ class Annotations(Records[AnnotationBody]):
     ) -> None:
         super().__init__(store, Kind.ANNOTATION, AnnotationBody)
         self._named = named
-        self._seen: frozenset[ObjectId] = frozenset()
-        self._labels = Labels()
+        self._known: tuple[frozenset[ObjectId], Labels] = (frozenset(), Labels())
 
     def say(self, ids: Iterable[ObjectId], metadata: Mapping[str, Any], *, user: str) -> None:
         """Say something of episodes; durable when this returns.
 
+        It is later than all that was said of them before, also where that was said on a machine
+        whose clock is ahead of ours: who looked at it and says otherwise is right.
+
         Raises:
+            CorruptObjectError: An annotation is malformed; nothing is said.
             EncodingError: Something in it cannot be stored; nothing is said.
         """
-        left, now = sorted(ids), utc_now()
+        left = sorted(ids)
+        now = self._after(frozenset(left))
         for at in range(0, len(left), _MAX_SUBJECTS):
             some: list[str] = [*left[at : at + _MAX_SUBJECTS]]
             said = dict(metadata)
@@ -217,7 +222,8 @@ class Annotations(Records[AnnotationBody]):
         counting = frozenset(present)
         if present and self._named is not None:
             counting = counting.intersection(self._named())
-        if counting != self._seen:
+        seen, labels = self._known  # both at once: other threads look too
+        if counting != seen:
             said: defaultdict[str, dict[str, Any]] = defaultdict(dict)
             bodies = sorted((present[oid].body.created_at, oid) for oid in counting)
             for _, oid in bodies:
@@ -225,8 +231,16 @@ class Annotations(Records[AnnotationBody]):
                 for subject in body.subjects:
                     said[subject].update(body.metadata)
             shown = {oid: _without_none(metadata) for oid, metadata in said.items()}
-            self._seen, self._labels = counting, Labels(shown)
-        return self._labels
+            labels = Labels(shown)
+            self._known = counting, labels
+        return labels
+
+    def _after(self, ids: frozenset[str]) -> str:
+        """The time, or the moment after the last thing that was said of any of some episodes."""
+        now = utc_now()
+        ahead = (body for _, body in self.all().values() if body.created_at >= now)
+        said_at = [body.created_at for body in ahead if not ids.isdisjoint(body.subjects)]
+        return max([now, *map(a_moment_later, said_at)])
 
     def of_any(
         self, episodes: Sequence[Collection[bytes]], known: Collection[ObjectId]

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from tupli_repo.errors import TupliError
+
 SHOWN_DIGITS = 12
 _MOST_CHARACTERS = 120
 
@@ -17,9 +19,15 @@ def short_id(oid: str) -> str:
 
 
 def cut(value: object) -> str:
-    """Return a value as text on one line, cut where it is long."""
+    """Return a value as text on one line, cut where it is long.
+
+    What has no UTF-8, half a surrogate pair, is shown as ``?``: a notebook shows nothing at all
+    where there is one.
+    """
     text = " ".join(str(value).split())
-    return text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 1]}…"
+    if len(text) > _MOST_CHARACTERS:
+        text = f"{text[: _MOST_CHARACTERS - 1]}…"
+    return text.encode(errors="replace").decode()
 
 
 def shape_of(array: Any) -> str:
@@ -39,11 +47,16 @@ def card(title: str, fields: Mapping[str, object]) -> str:
     '<table><caption>episode</caption><tr><th>steps</th><td>3</td></tr></table>'
     """
     rows = (
-        f"<tr><th>{escape(name)}</th><td>{escape(cut(value))}</td></tr>"
+        f"<tr><th>{escape(cut(name))}</th><td>{escape(cut(value))}</td></tr>"
         for name, value in fields.items()
         if value is not None and str(value) not in _EMPTY
     )
     return _table(title, rows)
+
+
+def trouble(title: str, err: TupliError) -> str:
+    """Return an HTML table that tells why a thing cannot be shown: a notebook prints no more."""
+    return card(title, {"problem": err.message, "hint": err.hint})
 
 
 def grid(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

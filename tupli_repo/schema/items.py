@@ -9,7 +9,7 @@ included: models with arrays in them compare by content and become JSON as lists
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self, SupportsFloat
 from uuid import uuid4
 
@@ -19,6 +19,7 @@ from tupli_repo.errors import InvalidInputError
 from tupli_repo.schema.display import card, short_id
 from tupli_repo.schema.plain import plain
 
+_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 _EMPTY: tuple[object, ...] = (None, "", {}, [])
 
 
@@ -27,7 +28,20 @@ def utc_now() -> str:
 
     Such times sort as text in the order of time.
     """
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return datetime.now(UTC).strftime(_TIME)
+
+
+def a_moment_later(time: str) -> str:
+    """Return the time a microsecond after one; what is no such time, or the last, as it is.
+
+    >>> a_moment_later("2026-12-31T23:59:59.999999Z")
+    '2027-01-01T00:00:00.000000Z'
+    """
+    try:
+        moment = datetime.strptime(time, _TIME).replace(tzinfo=UTC) + timedelta(microseconds=1)
+    except (ValueError, OverflowError):
+        return time
+    return moment.strftime(_TIME)
 
 
 class _Record(BaseModel):
