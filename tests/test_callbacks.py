@@ -249,14 +249,15 @@ def broken(_: ObservedStep) -> ObservedStep:
 def test_a_step_whose_callback_fails_is_left_out_and_the_others_stay_right(
     storage: FileStorage, t: int, instead: Any, error: type[Exception]
 ):
-    env = TupliEnvWrapper(Walk(), storage, step_callback=Picky(t, instead), on_abandoned="drop")
+    walk = Walk()
+    env = TupliEnvWrapper(walk, storage, step_callback=Picky(t, instead), on_abandoned="drop")
     env.store("walk")
     where = [env.reset(seed=3)[0].copy()]
     for number in range(1, 6):
         if number == t:
             with pytest.raises(error):
                 env.step(number % 4)
-            where.append(env.unwrapped.position.copy())
+            where.append(walk.position.copy())
         else:
             where.append(env.step(number % 4)[0].copy())
     (header,), (data,) = storage.list_episodes(), episodes(storage)  # it ended: it is there

@@ -265,10 +265,23 @@ def test_an_agent_that_nobody_knew_of_costs_what_comes_after_it(storage):
     meadow.strange = True
     for t in range(1, 5):
         env.step(act(env, t))
-    with pytest.raises(EncodingError, match="recorded as far as it can be stored, 1 of 6 steps"):
+    with pytest.raises(EncodingError, match=r"recorded as far as .* 1 of 6 steps: .*'stranger'"):
         env.step(act(env, 5))
     env.close()
     assert [len(data) for data in recorded(storage)] == [1]
+
+
+def test_rewards_that_are_no_numbers_cost_what_comes_after_them(storage):
+    class Torn(Meadow):
+        def step(self, actions: Any) -> Any:
+            seen, rewards, *others = super().step(actions)
+            return seen, {a: np.ones(2) if self.t > 2 else r for a, r in rewards.items()}, *others
+
+    env = stored(storage, Torn())
+    with pytest.raises(EncodingError, match="recorded as far as it can be stored, 2 of 6 steps"):
+        run(env)
+    env.close()
+    assert [len(data) for data in recorded(storage)] == [2]
 
 
 def test_what_cannot_be_asked_for_is_told(storage):

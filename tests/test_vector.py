@@ -627,10 +627,11 @@ def calls_of_ours(run: Callable[[], object]) -> int:
 
 
 class Plain(Walk):
-    """A walk with infos of numbers."""
+    """A walk with infos of numbers, and of dictionaries of them."""
 
     def _seen(self) -> Any:
-        return self.position.copy(), {"t": self.t, "x": float(self.position[0])}
+        x = float(self.position[0])
+        return self.position.copy(), {"t": self.t, "x": x, "deep": {"x": x, "how": "far"}}
 
 
 @pytest.mark.parametrize("mode", MODES[:2], ids=lambda mode: mode.value)

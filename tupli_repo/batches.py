@@ -10,6 +10,7 @@ out is a copy, in the dtypes that were handed in.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import takewhile
 from typing import Any, NamedTuple
 
@@ -19,11 +20,12 @@ from numpy.typing import NDArray
 
 from tupli_repo.codec.arrays import Items
 from tupli_repo.codec.buffer import snapshot
-from tupli_repo.codec.infos import InfoColumns
+from tupli_repo.codec.infos import InfoColumn, InfoColumns, dictionaries, info_items, with_last
 from tupli_repo.codec.samples import Parted
 
 Mask = NDArray[np.bool_]
 _FIRST_ROWS = 16
+_LIST_ROWS = 256
 _CHUNK_BYTES = 1 << 20
 _PYTHON_KINDS = frozenset(map(np.dtype, (bool, np.int64, np.float64)))
 """The dtypes that Gymnasium makes of Python's numbers."""
@@ -131,7 +133,7 @@ class BatchBuffer:
             self._observations.cut_with_last(i, first, last + 1, observation),
             self._actions.cut(i, first + 1, last + 1),
             self._rewards.cut(i, first + 1, last + 1),
-            _with_last(self._infos.cut(i, first + 1, last), info),
+            with_last(self._infos.cut(i, first + 1, last), info),
         )
 
     def forget(self, first: int) -> None:
@@ -188,8 +190,12 @@ class _Column:
             at = row - segment.start
             segment.rows[at] = batch
         else:
-            is_next = segment is not None and 0 <= row - segment.start <= segment.n_rows
-            if segment is None or segment.dtype is not None or not is_next:
+            if (
+                segment is None
+                or segment.dtype is not None
+                or not 0 <= row - segment.start <= segment.n_rows
+                or row - segment.start == _LIST_ROWS  # so that memory can be given back
+            ):
                 segment = _Segment(row, [])
                 self._segments.append(segment)
             at = row - segment.start
@@ -216,15 +222,22 @@ class _Column:
 
     def cut(self, i: int, first: int, end: int) -> Items:
         """Return a copy of what there is of a sub-environment between two rows."""
+        rows = self.whole(i, first, end)
+        if rows is not None:
+            return rows
+        return [snapshot(value) for _, part in self.spans(i, first, end) for value in part]
+
+    def whole(self, i: int, first: int, end: int) -> NDArray[Any] | None:
+        """Return a copy as `cut` does, None where it is no array with each of the rows."""
         if self._segments:
             last = self._segments[-1]
             if last.dtype is not None and last.start <= first < end <= last.end:  # most often
                 rows: NDArray[Any] = last.rows[first - last.start : end - last.start, i].copy()
                 return rows
         parts = [values for _, values in self.spans(i, first, end)]
-        if _are_alike(parts):
-            return np.concatenate(parts)
-        return [snapshot(value) for part in parts for value in part]
+        if not _are_alike(parts) or sum(map(len, parts)) != end - first:
+            return None
+        return np.concatenate(parts)
 
     def cut_with_last(self, i: int, first: int, end: int, last: Any) -> Items:
         """Return a copy as `cut` does, with another value in its last row."""
@@ -330,12 +343,17 @@ class InfoBatch:
 
 
 class _Infos:
-    """Batched infos by row: numbers in columns with masks of who has them, the rest taken apart."""
+    """Batched infos by row: a column for each key, with masks of who has it; dictionaries likewise.
+
+    Numbers are kept as Gymnasium batches them, other values as lists. What has no such form, or no
+    text as its key, is taken apart.
+    """
 
     def __init__(self, n_envs: int) -> None:
         self._n_envs = n_envs
         self._all = np.ones(n_envs, bool)
         self._columns: dict[str, tuple[_Column, dict[int, Mask]]] = {}  # masks that are not full
+        self._nested: dict[str, tuple[_Infos, dict[int, Mask | None]]] = {}  # None: it is full
         self._rest: dict[int, InfoBatch] = {}
 
     def put(self, row: int, infos: Mapping[Any, Any]) -> None:
@@ -345,13 +363,18 @@ class _Infos:
             if key in masks:
                 continue
             mask = np.asarray(infos.get(f"_{key}", self._all))
-            if isinstance(key, str) and _is_numbers(value, self._n_envs):
+            is_full = b"\0" not in mask.tobytes()
+            if isinstance(key, str) and type(value) is dict:
+                nested, whose = self._nested.setdefault(key, (_Infos(self._n_envs), {}))
+                nested.put(row, value)
+                whose[row] = None if is_full else mask.copy()
+            elif isinstance(key, str) and _is_batch(value, self._n_envs):
                 column = self._columns.get(key)
                 if column is None:
                     column = self._columns.setdefault(key, (_Column(), {}))
-                if b"\0" in mask.tobytes():
+                if not is_full:
                     column[1][row] = mask.copy()
-                column[0].put(row, value)
+                column[0].put(row, value if value.dtype != object else value.tolist())
             else:
                 rest = rest or InfoBatch({}, self._n_envs)
                 rest.add(key, value, mask, self._n_envs)
@@ -360,22 +383,50 @@ class _Infos:
 
     def cut(self, i: int, first: int, end: int) -> Sequence[Mapping[str, Any]]:
         """Return the infos of a sub-environment between two rows."""
+        whole, rest = self.parts(i, first, end)
+        if not whole:
+            return rest
+        typed = {key: part for key, part in whole.items() if isinstance(part, np.ndarray)}
+        return InfoColumns(typed, rest, {k: part for k, part in whole.items() if k not in typed})
+
+    def parts(
+        self, i: int, first: int, end: int
+    ) -> tuple[dict[str, InfoColumn], list[dict[str, Any]]]:
+        """Return columns of what the infos have in each row, and what else is there of each."""
         known = self._rest
         rest = [known[row].of(i) if row in known else {} for row in range(first, end)]
-        typed = {}
+        whole: dict[str, InfoColumn] = {}
         for key, (values, masks) in self._columns.items():
-            whole = values.cut(i, first, end)
             missing = {row for row in takewhile(first.__le__, reversed(masks)) if not masks[row][i]}
-            is_everywhere = len(whole) == end - first and not any(row < end for row in missing)
-            if is_everywhere and isinstance(whole, np.ndarray):
-                typed[key] = whole
+            if not any(row < end for row in missing):
+                column = values.whole(i, first, end)
+                if column is not None:
+                    whole[key] = column
+                    continue
+            items = [
+                (row, item)
+                for start, part in values.spans(i, first, end)
+                for row, item in enumerate(info_items(part), start)
+                if row not in missing
+            ]
+            if len(items) == end - first:
+                whole[key] = [item for _, item in items]
                 continue
-            spans = values.spans(i, first, end)
-            rows = [row + t for row, part in spans for t in range(len(part))]
-            for row, value in zip(rows, whole, strict=True):
-                if row not in missing:
-                    rest[row - first][key] = _item(value)
-        return InfoColumns(typed, rest) if typed else rest
+            for row, item in items:
+                rest[row - first][key] = item
+        for key, (nested, whose) in self._nested.items():
+            has = [
+                row in whose and ((m := whose[row]) is None or m[i]) for row in range(first, end)
+            ]
+            below, others = nested.parts(i, first, end)
+            if all(has) and below and not any(others):
+                whole[key] = below
+                continue
+            found = dictionaries(below, end - first)
+            for info, one, more, is_there in zip(rest, found, others, has, strict=True):
+                if is_there:
+                    info[key] = {**one, **more}
+        return whole, rest
 
     def forget(self, first: int) -> None:
         """Drop what belongs to rows before one."""
@@ -383,6 +434,10 @@ class _Infos:
             values.forget(first)
             _drop_rows(masks, first)
         self._columns = {key: column for key, column in self._columns.items() if column[0]}
+        for nested, whose in self._nested.values():
+            nested.forget(first)
+            _drop_rows(whose, first)
+        self._nested = {key: nested for key, nested in self._nested.items() if nested[1]}
         _drop_rows(self._rest, first)
 
 
@@ -393,6 +448,8 @@ def _drop_rows(by_row: dict[int, Any], first: int) -> None:
 
 def _one_by_one(value: Any, n_envs: int) -> list[Any]:
     """A copy of the values of a key, one for each sub-environment."""
+    if hasattr(value, "__array__") and not isinstance(value, np.generic):
+        value = np.asarray(value)  # a tensor, or another kind of array
     if isinstance(value, np.ndarray) and value.ndim and len(value) == n_envs:
         if value.ndim == 1 and value.dtype in _PYTHON_KINDS:
             return list(value.tolist())
@@ -402,32 +459,21 @@ def _one_by_one(value: Any, n_envs: int) -> list[Any]:
     return [snapshot(item) for item in value] if is_batch else [snapshot(value)] * n_envs
 
 
-def _item(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) and value.dtype in _PYTHON_KINDS else value
+def _masks_in(infos: Mapping[Any, Any]) -> frozenset[str]:
+    return _masks_of(tuple(infos))
 
 
-def _with_last(infos: Sequence[Mapping[str, Any]], last: Mapping[str, Any]) -> Any:
-    """Infos with one more; what it has of their columns is added to them."""
-    if not isinstance(infos, InfoColumns):
-        return [*infos, last]
-    typed, rest = {}, [dict(info) for info in infos.rest]
-    for key, column in infos.typed.items():
-        value = np.asarray(last[key]) if key in last else None
-        if value is not None and (value.dtype, value.shape) == (column.dtype, column.shape[1:]):
-            typed[key] = np.concatenate([column, value[None]])
-        else:
-            for info, item in zip(rest, column, strict=True):
-                info[key] = _item(item)
-    return InfoColumns(typed, [*rest, {k: v for k, v in last.items() if k not in typed}])
+@lru_cache(maxsize=64)
+def _masks_of(keys: tuple[Any, ...]) -> frozenset[str]:
+    return frozenset(f"_{key}" for key in keys)
 
 
-def _masks_in(infos: Mapping[Any, Any]) -> set[str]:
-    return {f"_{key}" for key in infos}
-
-
-def _is_numbers(value: Any, n_envs: int) -> bool:
-    if type(value) is not np.ndarray or not value.size or len(value) != n_envs:
+def _is_batch(value: Any, n_envs: int) -> bool:
+    """Whether a value is an array with numbers, or any object, for each sub-environment."""
+    if type(value) is not np.ndarray or not value.size or not value.ndim or len(value) != n_envs:
         return False
+    if value.dtype == object:
+        return value.ndim == 1
     return value.dtype.kind in "biuf" and value.dtype.char not in "gG"
 
 

@@ -268,6 +268,8 @@ class TupliParallelEnvWrapper:
         if dtype is None:
             kinds = [value.dtype for value in found.values()]
             dtype = np.result_type(*kinds) if kinds else np.float64
+            if any(value.shape for value in found.values()):
+                dtype = object  # it is told when the episode ends, as of all that cannot be stored
         row = np.zeros(len(self._columns), dtype)
         for k, value in found.items():
             row[k] = value

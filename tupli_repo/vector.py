@@ -75,7 +75,11 @@ class TupliVectorEnvWrapper(VectorWrapper):
     autoresets are disabled.
 
     What an environment does to its last observation or info while it resets is seen in them where
-    it resets in the same step: Gymnasium hands them out after the reset.
+    it resets in the same step: Gymnasium hands them out after the reset. What a vector wrapper
+    inside this one adds to the infos of such a step goes to the episode that begins.
+
+    Memory is given back when all episodes that saw it have ended: one that never ends keeps the
+    steps of all sub-environments.
 
     A step that raises, or is interrupted, may have moved some sub-environments and not others: the
     episodes going on are closed as truncated by the next call, and the next begin with the next
@@ -205,9 +209,11 @@ class TupliVectorEnvWrapper(VectorWrapper):
         result = self.env.step(actions)
         observations, rewards, terminated, truncated, infos = result
         ended = who_ended(terminated, truncated)
+        told = infos
         if buffer is not None:
             check_infos(infos)
-            buffer.add(taken, observations, rewards, infos)
+            told = _at_reset(infos) if ended and self._mode == "SameStep" else infos
+            buffer.add(taken, observations, rewards, told)
         elif self._record_episodes and (resetting or (ended and self._mode == "SameStep")):
             self._row_of_reset(observations, None)
         elif self._record_episodes:
@@ -215,7 +221,7 @@ class TupliVectorEnvWrapper(VectorWrapper):
         episodes: Sequence[_Ended] = ()
         if ended or resetting:
             episodes = self._episodes_ended(ended, terminated, truncated, infos)
-            self._begin_by_autoreset(resetting, rngs, ended, infos)
+            self._begin_by_autoreset(resetting, rngs, ended, told)
             self._forget()
         self._ended = ended
         self._is_torn = False
@@ -331,8 +337,7 @@ class TupliVectorEnvWrapper(VectorWrapper):
         if self._buffer is None or not self._record_episodes or not begins:
             return
         row = self._buffer.n_rows - 1
-        at_reset = {key: infos[key] for key in infos if key.removeprefix("_") not in _AT_END}
-        told = InfoBatch(at_reset, self.num_envs)
+        told = InfoBatch(infos, self.num_envs)
         for i, rng in zip(resetting, rngs, strict=True):
             self._begun[i] = _Begun(row, None, None, rng, told.of(i), self._summary())
         for i in in_this_step:
@@ -408,6 +413,11 @@ class TupliVectorEnvWrapper(VectorWrapper):
                 "steps are not recorded before the next reset: no episode was begun",
                 stacklevel=3,
             )
+
+
+def _at_reset(infos: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Infos without those of the episodes that ended in the same step."""
+    return {k: v for k, v in infos.items() if str(k).removeprefix("_") not in _AT_END}
 
 
 def _steps(

@@ -249,7 +249,7 @@ def _snapshot(value: Any, depth: int) -> Any:
     if isinstance(value, Mapping):
         return {key: _snapshot(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list):
-        return [_snapshot(item, depth + 1) for item in value]
+        return [item if type(item) in _UNCHANGING else _snapshot(item, depth + 1) for item in value]
     if isinstance(value, tuple):
         items = [_snapshot(item, depth + 1) for item in value]
         return type(value)._make(items) if hasattr(value, "_make") else tuple(items)

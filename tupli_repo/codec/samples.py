@@ -240,6 +240,12 @@ def _parts_of_samples(tree: Tree, samples: Items, name: str) -> Iterator[tuple[s
         return
     for i, sample in enumerate(samples):
         fits = isinstance(sample, Mapping if is_dict else (tuple, list))
+        if is_dict and fits and len(sample) > n:
+            extra = next(key for key in sample if key not in keys)
+            raise EncodingError(
+                f"'{name}[{i}]' has the key '{extra}', which its space has not",
+                hint="every step has to be a sample of the environment's space",
+            )
         if not fits or len(sample) != n:
             raise EncodingError(
                 f"'{name}[{i}]' is {_kind(sample)}, where a {tree['type'].lower()} of {n} is due",
