@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.calling import Tupli
-from tests.interop.test_d4rl import assert_same_arrays, flat_file, read
+from tests.interop.d4rl_files import assert_same_arrays, flat_file, read
 from tupli_repo import FileStorage
 
 pytest.importorskip("h5py")
@@ -48,14 +48,15 @@ def test_what_is_left_out_is_told_and_is_in_the_document(
 
 def test_what_goes_wrong_is_told_in_one_line(tupli: Tupli, project: FileStorage, tmp_path: Path):
     flat_file(tmp_path / "a.hdf5", with_next=False)
-    for arguments, status, message in [
+    faults: list[tuple[list[object], int, str]] = [
         (["import", "d4rl", "nowhere"], 1, "there is nothing at 'nowhere'"),
         (["import", "d4rl", tmp_path / "a.hdf5", "--shift"], 2, "'--shift' does not go with"),
         (["import", "tapes", "x"], 2, "tapes"),
         (["import", "minari", tmp_path], 1, "nothing at"),
         (["import", "pytupli", tmp_path], 1, "no folder 'benchmarks'"),
         (["export", "none", "d4rl", "x"], 2, "'none' is not an id"),
-    ]:
+    ]
+    for arguments, status, message in faults:
         done = tupli(*arguments)
         assert done.status == status, done
         assert message in done.err

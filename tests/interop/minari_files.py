@@ -110,9 +110,9 @@ def assert_same_dataset(one: Any, other: Any) -> None:
         assert_equal(vars(ours), vars(theirs), f"episode {ours.id}")
     ids = range(one.total_episodes)
     told = [list(dataset.storage.get_episode_metadata(ids)) for dataset in (one, other)]
-    assert_equal(*told)
+    assert_equal(told[0], told[1])
     assert one.env_spec == other.env_spec
     raw = [dict(dataset.storage.metadata) for dataset in (one, other)]
     for metadata in raw:
         metadata.pop("dataset_size")
-    assert_equal(*raw)
+    assert_equal(raw[0], raw[1])

@@ -46,6 +46,20 @@ def test_the_same_arrays_again_add_nothing(tmp_path: Path):
     assert sum(h.metadata == {"by": "me"} for h in storage.episode_headers()) == 2
 
 
+def test_importing_again_takes_no_room(tmp_path: Path):
+    def size() -> int:
+        return sum(path.stat().st_size for path in tmp_path.rglob("*.pack"))
+
+    generator = np.random.default_rng(1)
+    rows = {**ROWS, "observations": generator.normal(size=(6, 5000))}
+    sizes = []
+    for _ in range(2):
+        with FileStorage(tmp_path) as storage:
+            import_arrays(storage, "a", **rows)
+        sizes.append(size())
+    assert 6 * 5000 * 4 < sizes[0] == sizes[1]
+
+
 def test_equal_episodes_of_one_source_are_several(tmp_path: Path):
     storage = FileStorage(tmp_path)
     report = import_arrays(

@@ -44,7 +44,13 @@ def folder(tmp_path: Path) -> Path:
         },
     }  # fmt: skip
     (root / "benchmarks" / f"{'b' * 32}.json").write_text(json.dumps(benchmark))
-    artifact = {"id": "a" * 32, "name": "prices", "description": None, "extra": {}, "hash": "0"}
+    artifact: dict[str, Any] = {
+        "id": "a" * 32,
+        "name": "prices",
+        "description": None,
+        "extra": {},
+        "hash": "0",
+    }
     (root / "artifacts" / f"{'a' * 32}.metadata.json").write_text(json.dumps(artifact))
     (root / "artifacts" / ("a" * 32)).write_bytes(b"1,2,3")
     for number, n_steps in ((1, 4), (2, 1)):
