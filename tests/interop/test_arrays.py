@@ -46,18 +46,18 @@ def test_the_same_arrays_again_add_nothing(tmp_path: Path):
     assert sum(h.metadata == {"by": "me"} for h in storage.episode_headers()) == 2
 
 
-def test_importing_again_takes_no_room(tmp_path: Path):
-    def size() -> int:
-        return sum(path.stat().st_size for path in tmp_path.rglob("*.pack"))
-
-    generator = np.random.default_rng(1)
-    rows = {**ROWS, "observations": generator.normal(size=(6, 5000))}
+def test_importing_again_takes_room_for_what_is_new_alone(tmp_path: Path):
+    observations = np.random.default_rng(1).normal(size=(7, 5000))
     sizes = []
-    for _ in range(2):
+    for n in (6, 7):
         with FileStorage(tmp_path) as storage:
-            import_arrays(storage, "a", **rows)
-        sizes.append(size())
-    assert 6 * 5000 * 4 < sizes[0] == sizes[1]
+            report = import_arrays(
+                storage, "a", observations=observations[:n], actions=[0] * n, rewards=[0.0] * n,
+                terminals=[True] * n,
+            )  # fmt: skip
+        sizes.append(sum(path.stat().st_size for path in tmp_path.rglob("*.pack")))
+    assert (report.n_episodes, report.n_new) == (7, 1)
+    assert sizes[1] - sizes[0] < 2 * observations[0].nbytes < sizes[0]
 
 
 def test_equal_episodes_of_one_source_are_several(tmp_path: Path):
