@@ -5,16 +5,15 @@ from typing import Any
 import click
 
 from tupli_repo.cli.app import App, json_option
+from tupli_repo.cli.chosen import dataset_of
 from tupli_repo.cli.opening import open_repository
 from tupli_repo.cli.where import parse_where, where_option
 from tupli_repo.dataset import TupliDataset
-from tupli_repo.errors import AmbiguousNameError, InvalidInputError, NotFoundError
+from tupli_repo.errors import InvalidInputError
 from tupli_repo.quality_metrics.summary import METRICS, RecordedSpaces, Settings, summarise
 from tupli_repo.repository import Repository
-from tupli_repo.schema import EpisodeHeader, FilterEQ
-from tupli_repo.schema.reports import ReleaseItem
+from tupli_repo.schema import EpisodeHeader
 
-_ID_DIGITS = 12
 _KEYS = set(EpisodeHeader.model_fields)
 
 
@@ -85,10 +84,10 @@ def metrics_command(
     """  # noqa: D301 - click wants the character
     repository = open_repository(app)
     chosen = parse_where(where, keys=_KEYS)
-    dataset = _dataset(repository, name).with_episode_filter(chosen)
+    dataset = dataset_of(repository, name).with_episode_filter(chosen)
     given = {option: value for option, value in options.items() if value is not None}
     settings = Settings(
-        reference=None if reference is None else _dataset(repository, reference),
+        reference=None if reference is None else dataset_of(repository, reference),
         use_hyperloglog=hyperloglog,
         **given,
     )
@@ -96,31 +95,6 @@ def metrics_command(
     rows = [[one.metric, f"{one.value:.6g}", one.note] for one in report.metrics]
     rows += [[one.metric, "", _left_out(one.reason, one.hint)] for one in report.left_out]
     app.emit_table(report, ["metric", "value", "note"], rows)
-
-
-def _dataset(repository: Repository, name: str) -> TupliDataset:
-    """All episodes of a benchmark that are here, or those of a pin or of a revision."""
-    release = _release(repository, name)
-    if release is not None and (release.kind != "benchmark" or "@" in name):
-        return TupliDataset.from_pin(repository, release.revision)
-    oid = _benchmark_id(repository, name) if release is None else release.benchmarks[0]
-    return TupliDataset(repository).with_benchmark_filter(FilterEQ(key="id", value=oid))
-
-
-def _benchmark_id(repository: Repository, name: str) -> str:
-    """The id of the benchmark of an id, a unique prefix, or a name that was not published."""
-    titled = repository.list_benchmarks(FilterEQ(key="metadata.name", value=name))
-    if len(titled) > 1:
-        listed = ", ".join(f"'{header.id[:_ID_DIGITS]}'" for header in titled)
-        raise AmbiguousNameError(f"benchmarks {listed} are called '{name}'", hint="give the id")
-    return titled[0].id if titled else repository.find_benchmark(name).id
-
-
-def _release(repository: Repository, name: str) -> ReleaseItem | None:
-    try:
-        return repository.release(name)
-    except NotFoundError:
-        return None  # it may be the name or the id of a benchmark
 
 
 def _spaces(repository: Repository, dataset: TupliDataset, name: str) -> RecordedSpaces:

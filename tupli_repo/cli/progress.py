@@ -108,12 +108,30 @@ class Indexing(OnTerminal):
         """Move the bar; it goes when all is done."""
         if done == of:
             self._stop()
-        elif of > 1 and self._is_shown(lambda: _indexing_bar(of)):
+        elif of > 1 and self._is_shown(lambda: _counting_bar("indexing", "packs", of)):
             self._live.update(self._live.task_ids[0], completed=done)
 
     def close(self) -> None:
         """Take the bar away; also where reading failed."""
         self._stop()
+
+
+class Counting(OnTerminal):
+    """Shows on stderr how many episodes are done. Use it as a context.
+
+    Args:
+        app: With ``--json`` nothing is shown.
+        verb: What is being done.
+    """
+
+    def __init__(self, app: App, verb: str) -> None:
+        super().__init__(app)
+        self._verb = verb
+
+    def progress(self, done: int, of: int) -> None:
+        """Move the bar."""
+        if of > 1 and self._is_shown(lambda: _counting_bar(self._verb, "episodes", of)):
+            self._live.update(self._live.task_ids[0], completed=done, total=of)
 
 
 def place(report: TransferReport) -> str:
@@ -142,7 +160,7 @@ def _name(one: NameTransfer) -> str:
     return f"{one.group}/{one.name} ({one.kind}): {count(one.n_revisions, 'revision')}{episodes}"
 
 
-def _indexing_bar(of: int) -> Any:  # noqa: ANN401 - rich is imported when it is needed
+def _counting_bar(verb: str, unit: str, of: int) -> Any:  # noqa: ANN401 - rich is imported when it is needed
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -150,11 +168,11 @@ def _indexing_bar(of: int) -> Any:  # noqa: ANN401 - rich is imported when it is
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("packs"),
+        TextColumn(unit),
         console=Console(stderr=True),
         transient=True,
     )
-    bar.add_task("indexing", total=of)
+    bar.add_task(verb, total=of)
     return bar
 
 

@@ -1,0 +1,68 @@
+"""``tupli import`` and ``tupli export`` as a user sees them."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.calling import Tupli
+from tests.interop.d4rl_files import assert_same_arrays, flat_file, read
+from tupli_repo import FileStorage
+
+pytest.importorskip("h5py")
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FileStorage:
+    """An empty project, as the working folder, beside a D4RL file."""
+    storage = FileStorage(tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project")
+    return storage
+
+
+def test_a_file_comes_in_and_goes_out(tupli: Tupli, project: FileStorage, tmp_path: Path):
+    arrays = flat_file(tmp_path / "hopper.hdf5", with_next=True)
+    done = tupli("import", "d4rl", tmp_path / "hopper.hdf5", "--name", "hops")
+    assert (done.status, done.err) == (0, "")
+    assert done.out.startswith("imported 4 episodes, 12 steps (4 new) of benchmark '")
+    done = tupli("export", "hops", "d4rl", "out.hdf5")
+    assert (done.status, done.out) == (0, "exported 4 episodes, 12 steps to 'out.hdf5'\n")
+    assert_same_arrays(read(Path("out.hdf5")), arrays)
+    assert tupli("export", "hops", "d4rl", "one.hdf5", "--where", "n_tuples = 2").status == 0
+    assert len(read(Path("one.hdf5"))["rewards"]) == 2
+
+
+def test_what_is_left_out_is_told_and_is_in_the_document(
+    tupli: Tupli, project: FileStorage, tmp_path: Path
+):
+    flat_file(tmp_path / "a.hdf5", with_next=False)
+    report = tupli("import", "d4rl", tmp_path / "a.hdf5", "--json").json
+    assert (report["n_new"], report["left_out"]) == (4, [])
+    again = tupli("import", "d4rl", tmp_path / "a.hdf5", "--benchmark", report["benchmarks"][0])
+    assert again.err == (
+        "warning: left out: the file's metadata, as the episodes are of a benchmark of yours\n"
+    )
+    written = tupli("export", "a", "d4rl", "b.hdf5", "--json").json
+    assert (written["format"], written["n_steps"]) == ("d4rl", 12)
+    assert written["left_out"] == ["next_observations, as 4 episodes lack their last observation"]
+
+
+def test_what_goes_wrong_is_told_in_one_line(tupli: Tupli, project: FileStorage, tmp_path: Path):
+    flat_file(tmp_path / "a.hdf5", with_next=False)
+    faults: list[tuple[list[object], int, str]] = [
+        (["import", "d4rl", "nowhere"], 1, "there is nothing at 'nowhere'"),
+        (["import", "d4rl", tmp_path / "a.hdf5", "--shift"], 2, "'--shift' does not go with"),
+        (["import", "tapes", "x"], 2, "tapes"),
+        (["import", "minari", tmp_path], 1, "nothing at"),
+        (["import", "pytupli", tmp_path], 1, "no folder 'benchmarks'"),
+        (["export", "none", "d4rl", "x"], 2, "'none' is not an id"),
+    ]
+    for arguments, status, message in faults:
+        done = tupli(*arguments)
+        assert done.status == status, done
+        assert message in done.err
+        assert len(done.err.splitlines()) <= 2
+    tupli("import", "d4rl", tmp_path / "a.hdf5")
+    done = tupli("export", "a", "minari", "x")
+    assert (done.status, "spaces of the episodes are not known" in done.err) == (2, True)
+    done = tupli("export", "a", "d4rl", tmp_path / "a.hdf5")
+    assert (done.status, "already" in done.err) == (2, True)

@@ -1,0 +1,150 @@
+"""Folders of PyTupli's FileStorage are taken over, and what they lack is told."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tupli_repo import FileStorage
+from tupli_repo.errors import CorruptObjectError, NotFoundError
+from tupli_repo.interop import import_pytupli
+
+
+def episode(number: int, n_steps: int) -> dict[str, Any]:
+    """An episode as PyTupli 1.2.9 writes it: each state is the one that followed the action."""
+    tuples = [
+        {
+            "state": [float(i + 1), 0.0], "action": i, "reward": i / 2, "info": {"i": i},
+            "terminal": i == n_steps - 1, "timeout": False,
+        }
+        for i in range(n_steps)
+    ]  # fmt: skip
+    return {
+        "id": f"{number:032x}", "created_by": "local_storage", "published_in": ["local_storage"],
+        "created_at": f"2025-03-0{number}T10:00:00.123", "benchmark_id": "b" * 32,
+        "metadata": {"who": number}, "tuples": tuples, "n_tuples": n_steps,
+        "terminated": True, "timeout": False,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a benchmark, an artifact and two episodes."""
+    root = tmp_path / "_local_storage"
+    for part in ("benchmarks", "artifacts", "episodes"):
+        (root / part).mkdir(parents=True)
+    benchmark = {
+        "id": "b" * 32, "created_by": "local_storage", "created_at": "2025-03-01T10:00:00",
+        "published_in": [], "hash": "5" * 64, "serialized": '{"py/object": "x.Y"}',
+        "metadata": {
+            "name": "old", "description": "of old", "difficulty": None, "version": "2",
+            "extra": {"k": 1},
+        },
+    }  # fmt: skip
+    (root / "benchmarks" / f"{'b' * 32}.json").write_text(json.dumps(benchmark))
+    artifact: dict[str, Any] = {
+        "id": "a" * 32,
+        "name": "prices",
+        "description": None,
+        "extra": {},
+        "hash": "0",
+    }
+    (root / "artifacts" / f"{'a' * 32}.metadata.json").write_text(json.dumps(artifact))
+    (root / "artifacts" / ("a" * 32)).write_bytes(b"1,2,3")
+    for number, n_steps in ((1, 4), (2, 1)):
+        found = episode(number, n_steps)
+        (root / "episodes" / f"{found['id']}.json").write_text(json.dumps(found))
+    return root
+
+
+def test_what_is_there_comes_over_as_it_stands(folder: Path, tmp_path: Path):
+    storage = FileStorage(tmp_path / "ours")
+    report = import_pytupli(storage, folder)
+    assert (report.n_artifacts, report.n_episodes, report.n_steps, report.n_new) == (1, 2, 5, 2)
+    assert "states are those after the action" in report.left_out[0]
+    (benchmark,) = storage.list_benchmarks()
+    assert storage.load_benchmark(benchmark.id).serialized == '{"py/object": "x.Y"}'
+    assert (benchmark.metadata.name, benchmark.metadata.version) == ("old", "2")
+    assert benchmark.metadata.extra == {
+        "k": 1, "pytupli_id": "b" * 32, "pytupli_states": "late",
+    }  # fmt: skip
+    (artifact,) = storage.list_artifacts()
+    assert (storage.load_artifact(artifact.id), artifact.extra["pytupli_id"]) == (
+        b"1,2,3", "a" * 32,
+    )  # fmt: skip
+    (header, data), _ = storage.read_episodes(h.id for h in storage.episode_headers())
+    assert (header.created_at, header.metadata) == ("2025-03-01T10:00:00.123000Z", {"who": 1})
+    np.testing.assert_array_equal(data.columns["observations"][:, 0], [1, 2, 3, 4])
+    np.testing.assert_array_equal(data.columns["actions"], [0, 1, 2, 3])
+    assert data.infos[2] == {"i": 2}
+
+
+def test_shifted_each_action_stands_beside_the_state_it_was_taken_in(folder: Path, tmp_path: Path):
+    storage = FileStorage(tmp_path / "ours")
+    report = import_pytupli(storage, folder, shift=True)
+    assert (report.n_episodes, report.n_steps) == (1, 3)
+    assert report.left_out == (
+        "the first action of each episode, whose observation PyTupli did not record",
+        f"episode '{2:032x}', of which no step is left",
+    )
+    ((_, data),) = storage.read_episodes(h.id for h in storage.episode_headers())
+    np.testing.assert_array_equal(data.columns["observations"][:, 0], [1, 2, 3, 4])
+    np.testing.assert_array_equal(data.columns["actions"], [1, 2, 3])
+    np.testing.assert_array_equal(data.rewards, [0.5, 1, 1.5])
+    assert data.terminated.tolist() == [False, False, True]
+    assert storage.list_benchmarks()[0].metadata.extra["pytupli_states"] == "shifted"
+
+
+def test_importing_again_adds_nothing_and_both_ways_stand_side_by_side(
+    folder: Path, tmp_path: Path
+):
+    storage = FileStorage(tmp_path / "ours")
+    import_pytupli(storage, folder)
+    assert import_pytupli(storage, folder).n_new == 0
+    assert import_pytupli(storage, folder, shift=True).n_new == 1
+    assert len(storage.list_benchmarks()) == 2
+    assert len(storage.list_artifacts()) == 1
+
+
+def test_what_is_damaged_is_named(folder: Path, tmp_path: Path):
+    storage = FileStorage(tmp_path / "ours")
+    with pytest.raises(NotFoundError, match="no folder 'benchmarks'"):
+        import_pytupli(storage, tmp_path)
+    broken = folder / "episodes" / "x.json"
+    broken.write_text('{"id": 3}')
+    with pytest.raises(CorruptObjectError, match=r"x\.json.*lacks 'benchmark_id'"):
+        import_pytupli(storage, folder)
+    broken.write_text(json.dumps({**episode(3, 2), "benchmark_id": "c"}))
+    with pytest.raises(NotFoundError, match="benchmark 'c'"):
+        import_pytupli(storage, folder)
+    broken.unlink()
+    (folder / "artifacts" / ("a" * 32)).unlink()
+    with pytest.raises(CorruptObjectError, match="the artifact is not"):
+        import_pytupli(storage, folder)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_folder_that_pytupli_wrote_is_read(tmp_path: Path, monkeypatch):
+    pytupli_storage = pytest.importorskip("pytupli.storage")
+    from gymnasium.envs.classic_control import PendulumEnv
+    from gymnasium.wrappers import TimeLimit
+    from pytupli.benchmark import TupliEnvWrapper
+
+    env = TupliEnvWrapper(
+        TimeLimit(PendulumEnv(), 5), pytupli_storage.FileStorage(str(tmp_path / "old"))
+    )
+    env.store("pendulum", description="swings")
+    seen, actions = [], []
+    env.reset(seed=3)
+    for _ in range(5):
+        actions.append(env.action_space.sample())
+        seen.append(env.step(actions[-1])[0])
+    storage = FileStorage(tmp_path / "ours")
+    import_pytupli(storage, tmp_path / "old", shift=True)
+    ((header, data),) = storage.read_episodes(h.id for h in storage.episode_headers())
+    np.testing.assert_array_equal(data.columns["observations"], np.asarray(seen, float))
+    np.testing.assert_array_equal(data.columns["actions"], np.asarray(actions[1:], float))
+    assert header.timeout
+    assert storage.benchmark(header.benchmark_id).metadata.description == "swings"

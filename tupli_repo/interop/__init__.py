@@ -1,0 +1,31 @@
+"""Data from elsewhere and for elsewhere: other projects' datasets, and plain arrays.
+
+- `minari` and `minari_out`: Minari's datasets in HDF5, in and out; `minari_layout`: how they lie
+  in the file.
+- `d4rl`: D4RL's flat HDF5 files, in and out.
+- `pytupli`: folders that PyTupli's FileStorage wrote, in.
+- `arrays`: arrays and data frames, in; `flat`: cutting them into episodes.
+- `importing`: what every import shares. `placing`: writing whole files or none.
+
+Another project's package is never imported: its files are read and written as it documents them.
+No code that a file names is run. Importing the same thing again adds nothing.
+
+Invariant: an episode that came in has the values and dtypes it has there, or the report says what
+was left out.
+"""
+
+from tupli_repo.interop.arrays import import_arrays, import_dataframe
+from tupli_repo.interop.d4rl import export_d4rl, import_d4rl
+from tupli_repo.interop.minari import import_minari
+from tupli_repo.interop.minari_out import export_minari
+from tupli_repo.interop.pytupli import import_pytupli
+
+__all__ = [
+    "export_d4rl",
+    "export_minari",
+    "import_arrays",
+    "import_d4rl",
+    "import_dataframe",
+    "import_minari",
+    "import_pytupli",
+]

@@ -1,0 +1,272 @@
+"""D4RL's flat HDF5 files, in and out: one array per field, with a row per step.
+
+Episodes end where ``terminals`` or ``timeouts`` is set. Where the file has no
+``next_observations``, the last observation of an episode is not in it: T rows, not T+1.
+
+Invariant: what `export_d4rl` wrote of an imported file has its arrays, equal in values and dtypes;
+``timeouts`` is set besides where an episode ended without a flag before the last row.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tupli_repo.codec.episode import EpisodeData
+from tupli_repo.codec.samples import unescape
+from tupli_repo.dataset import TupliDataset
+from tupli_repo.errors import CorruptObjectError, InvalidInputError
+from tupli_repo.interop.flat import Flat, check_rows, ends_of, episodes_of
+from tupli_repo.interop.importing import (
+    OnProgress,
+    Source,
+    benchmark_for,
+    checked_name,
+    existing,
+    hdf5,
+    record_all,
+    store_source,
+)
+from tupli_repo.interop.placing import placed
+from tupli_repo.repository import Repository
+from tupli_repo.schema.interop import ExportReport, ImportReport
+
+_NEEDED = ("observations", "actions", "rewards", "terminals")
+_FIELDS = {*_NEEDED, "timeouts", "next_observations"}
+_INFOS, _METADATA = "infos/", "metadata/"
+_INFO_TEXT = "infos#json"
+_TELL_EVERY = 64
+_BUFFERED_ROWS = 1 << 15
+
+
+def import_d4rl(
+    repository: Repository,
+    path: str | Path,
+    *,
+    name: str | None = None,
+    benchmark_id: str | None = None,
+    on_progress: OnProgress | None = None,
+) -> ImportReport:
+    """Record the episodes of a D4RL file; durable when this returns.
+
+    What lies below ``infos`` with a row per step becomes infos, ``metadata`` a part of the
+    benchmark's. An episode also ends where the next row does not go on from
+    ``next_observations``; what is left behind the last flag is an episode of its own, without one.
+
+    Args:
+        repository: Where they go.
+        path: The file.
+        name: What the benchmark is called; the file's name where None.
+        benchmark_id: A benchmark that is here already; none is made then, and the file's own
+            metadata is not kept.
+        on_progress: Told how many episodes are done, of how many.
+
+    Raises:
+        NotFoundError: There is no such file, or ``benchmark_id`` is not here.
+        CorruptObjectError: It is no file of D4RL's.
+        InvalidInputError: Its arrays have different numbers of rows, or none.
+        MissingDependencyError: h5py is not installed.
+        StorageIOError: The disk refused.
+    """
+    h5py = hdf5("importing from D4RL")
+    found = existing(path)
+    arrays: dict[str, Any] = {}
+
+    def take(key: str, node: Any) -> None:
+        if isinstance(node, h5py.Dataset):
+            arrays[key] = node[()]
+
+    try:
+        with h5py.File(found, "r") as file:
+            file.visititems(take)
+    except OSError as err:
+        raise CorruptObjectError(f"'{path}' is no HDF5 file: {err}") from None
+    missing = [field for field in _NEEDED if field not in arrays]
+    if missing:
+        raise CorruptObjectError(f"'{path}' is no file of D4RL's: it lacks '{missing[0]}'")
+    left_out: list[str] = []
+    flat = _flat(arrays, left_out)
+    check_rows(flat)
+    ends = ends_of(flat)
+    about = {k.removeprefix(_METADATA): _plain(v) for k, v in arrays.items() if _is_about(k)}
+    oid = benchmark_for(
+        repository,
+        benchmark_id,
+        lambda: store_source(
+            repository,
+            checked_name(name or found.stem),
+            extra={"source": "d4rl"},
+            text={"format": "d4rl", "metadata": about},
+        ),
+    )
+    if benchmark_id is not None and about:
+        left_out.append("the file's metadata, as the episodes are of a benchmark of yours")
+    source = Source(format="d4rl", path=str(path), benchmark_id=oid, n_episodes=len(ends))
+    return record_all(repository, episodes_of(flat, ends), source, left_out, on_progress)
+
+
+def export_d4rl(
+    dataset: TupliDataset, path: str | Path, *, on_progress: OnProgress | None = None
+) -> ExportReport:
+    """Write the steps of a dataset as a D4RL file, in canonical order, whole or not at all.
+
+    ``terminals`` and ``timeouts`` are what was recorded; an episode that ended without either has
+    its last ``timeouts`` set unless it is the last, or the next one would run into it.
+    ``next_observations`` is written where every episode has its last observation.
+
+    Args:
+        dataset: The episodes; step filters do not count.
+        path: A file that is not there yet.
+        on_progress: Told how many episodes are done, of how many.
+
+    Raises:
+        InvalidInputError: There are no episodes, their spaces are composite, or they have different
+            shapes or dtypes; there is something at ``path``.
+        MissingDependencyError: h5py is not installed.
+        StorageIOError: The disk refused.
+    """
+    h5py = hdf5("exporting to D4RL")
+    repository = dataset.storage
+    ids = [header.id for header in dataset.with_episode_filter(None).preview()]
+    if not isinstance(repository, Repository) or not ids:
+        raise InvalidInputError("there are no episodes to export")
+    described = [data for _, data in repository.read_episodes(ids, only="rewards")]
+    n_lacking = sum(not data.record["final_observation"] for data in described)
+    infos = set.intersection(*map(_info_names, described))
+    left_out = []
+    if n_lacking:
+        left_out.append(f"next_observations, as {n_lacking} episodes lack their last observation")
+    others = set().union(*map(_info_names, described)) - infos
+    left_out += (f"info '{unescape(one[len(_INFOS) :])}', which not all have" for one in others)
+    if any(_INFO_TEXT in {c.name for c in data.layout.columns} for data in described):
+        left_out.append("infos that not every step has as a number")
+    with placed(Path(path)) as made, h5py.File(made, "w") as file:
+        columns = _Columns(file)
+        for i, (header, data) in enumerate(repository.read_episodes(ids)):
+            rows = _rows(header.id, data, infos, with_next=not n_lacking)
+            if i < len(ids) - 1 and not (rows["terminals"][-1] or rows["timeouts"][-1]):
+                rows["timeouts"] = rows["timeouts"].copy()
+                rows["timeouts"][-1] = True
+            columns.add(header.id, rows)
+            if on_progress is not None and i % _TELL_EVERY == 0:
+                on_progress(i, len(ids))
+        n_steps = columns.close()
+    if on_progress is not None:
+        on_progress(len(ids), len(ids))
+    return ExportReport(
+        format="d4rl",
+        path=str(path),
+        n_episodes=len(ids),
+        n_steps=n_steps,
+        left_out=tuple(left_out),
+    )
+
+
+class _Columns:
+    """Datasets that grow by the rows of episodes, some thousands at once."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._pending: dict[str, list[NDArray[Any]]] = {}
+        self._kinds: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}
+        self._n_pending = self._n_written = 0
+
+    def add(self, oid: str, rows: Mapping[str, NDArray[Any]]) -> None:
+        """Add an episode's rows."""
+        for name, array in rows.items():
+            kind = array.dtype, array.shape[1:]
+            first = self._kinds.setdefault(name, kind)
+            if kind != first:
+                raise InvalidInputError(
+                    f"'{name}' is {kind[0]}{list(kind[1])} in episode '{oid[:12]}' and"
+                    f" {first[0]}{list(first[1])} before",
+                    hint="choose the episodes of one benchmark",
+                )
+            self._pending.setdefault(name, []).append(array)
+        self._n_pending += len(rows["rewards"])
+        if self._n_pending >= _BUFFERED_ROWS:
+            self._write()
+
+    def close(self) -> int:
+        """Write what is left; return how many rows there are."""
+        self._write()
+        return self._n_written
+
+    def _write(self) -> None:
+        end = self._n_written + self._n_pending
+        for name, arrays in self._pending.items():
+            joined = np.concatenate(arrays)
+            if not self._n_written:
+                shape = (None, *joined.shape[1:])
+                self._file.create_dataset(name, data=joined, maxshape=shape, chunks=True)
+            else:
+                self._file[name].resize(end, axis=0)
+                self._file[name][self._n_written :] = joined
+        self._pending.clear()
+        self._n_written, self._n_pending = end, 0
+
+
+def _rows(
+    oid: str, data: EpisodeData, infos: set[str], *, with_next: bool
+) -> dict[str, NDArray[Any]]:
+    """The arrays of one episode, T rows each."""
+    columns, n = data.columns, data.n_steps
+    for name in ("observations", "actions"):
+        if name not in columns or f"{name}#offsets" in columns:
+            raise InvalidInputError(
+                f"'{name}' of episode '{oid[:12]}' is no array, and D4RL has nothing else",
+                hint="'tupli export NAME minari PATH' keeps composite spaces",
+            )
+    observations = columns["observations"]
+    found = {
+        "observations": observations[:n],
+        "actions": columns["actions"],
+        "rewards": columns["rewards"],
+        "terminals": columns["terminated"],
+        "timeouts": columns["truncated"],
+    }
+    if with_next:
+        found["next_observations"] = observations[1:]
+    return found | {_INFOS + unescape(name[len(_INFOS) :]): columns[name] for name in infos}
+
+
+def _info_names(data: EpisodeData) -> set[str]:
+    return {c.name for c in data.layout.columns if c.name.startswith(_INFOS)}
+
+
+def _flat(arrays: Mapping[str, Any], left_out: list[str]) -> Flat:
+    """The arrays of a file, and what of it is no part of an episode."""
+    n = len(arrays["rewards"])
+    infos = {}
+    for key, values in arrays.items():
+        is_row = isinstance(values, np.ndarray) and values.ndim and len(values) == n
+        if key.startswith(_INFOS) and is_row and values.dtype.kind in "biufc":
+            infos[key.removeprefix(_INFOS)] = values
+        elif key not in _FIELDS and not _is_about(key):
+            left_out.append(f"'{key}', which is none of D4RL's arrays with a number per step")
+    rewards = arrays["rewards"]
+    timeouts = arrays.get("timeouts", np.zeros(n, bool))
+    return Flat(
+        observations=arrays["observations"],
+        actions=arrays["actions"],
+        rewards=rewards.reshape(n) if rewards.shape == (n, 1) else rewards,
+        terminals=np.asarray(arrays["terminals"]).astype(bool).reshape(-1),
+        timeouts=np.asarray(timeouts).astype(bool).reshape(-1),
+        next_observations=arrays.get("next_observations"),
+        infos=infos,
+    )
+
+
+def _is_about(key: str) -> bool:
+    return key.startswith(_METADATA)
+
+
+def _plain(value: Any) -> Any:
+    """A value of the file's metadata that can be stored."""
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, np.ndarray) and value.dtype == object:
+        return [_plain(item) for item in value.tolist()]
+    return value

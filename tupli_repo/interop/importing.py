@@ -1,0 +1,181 @@
+"""What every import shares: a benchmark for data without an environment, and recording in one go.
+
+An episode that comes in is named by what it is and by its place in the source, so that importing
+the same source again finds the same episodes: where the source does not say when an episode ended,
+the clock counts microseconds from 1970, one for each episode, which keeps them in order.
+
+Invariant: the same source imported twice by the same user adds nothing the second time.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from gymnasium import Space
+
+from tupli_repo.codec.episode import Steps
+from tupli_repo.codec.values import dump_json
+from tupli_repo.errors import InvalidInputError, NotFoundError
+from tupli_repo.optional import require
+from tupli_repo.repository import Repository
+from tupli_repo.schema import BenchmarkMetadata, BenchmarkQuery, FilterEQ
+from tupli_repo.schema.interop import ImportReport
+
+OnProgress = Callable[[int, int], None]
+"""Called with how many episodes are done, and of how many."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NONCE = "0" * 16  # the time tells episodes of one source apart
+_TELL_EVERY = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where episodes come from, and where they go.
+
+    Args:
+        format: What it is, for the report.
+        path: Where it is; empty for arrays.
+        benchmark_id: The benchmark they shall be of.
+        n_episodes: How many there are, to show how far the import has come.
+        observation_space: The space of the observations, where it is known.
+        action_space: The space of the actions, where it is known.
+    """
+
+    format: str
+    path: str = ""
+    benchmark_id: str
+    n_episodes: int = 0
+    observation_space: Space[Any] | None = None
+    action_space: Space[Any] | None = None
+
+
+def hdf5(needed_for: str) -> ModuleType:
+    """Return h5py.
+
+    Raises:
+        MissingDependencyError: It is not installed.
+    """
+    return require("h5py", needed_for=needed_for)
+
+
+def existing(path: str | Path) -> Path:
+    """Return a path at which something is.
+
+    Raises:
+        NotFoundError: Nothing is.
+    """
+    found = Path(path)
+    if not found.exists():
+        raise NotFoundError(f"there is nothing at '{path}'")
+    return found
+
+
+def store_source(
+    repository: Repository,
+    name: str,
+    *,
+    description: str = "",
+    extra: Mapping[str, Any],
+    text: Mapping[str, Any],
+) -> str:
+    """Store a benchmark that stands for data whose environment is not here; return its id.
+
+    Its text is kept and never decoded. The same words and the same text are the same benchmark.
+
+    Args:
+        repository: Where.
+        name: What the benchmark is called.
+        description: What it is.
+        extra: What filters shall find.
+        text: What is known of the environment.
+
+    Raises:
+        EncodingError: Something of it cannot be stored.
+    """
+    metadata = BenchmarkMetadata(name=name, description=description, extra=dict(extra))
+    serialized = dump_json(dict(text), name="text").decode()
+    told = dump_json([serialized, metadata.model_dump()], name="metadata")
+    query = BenchmarkQuery(hash=sha256(told).hexdigest(), serialized=serialized, metadata=metadata)
+    return repository.store_benchmark(query).id
+
+
+def record_all(
+    repository: Repository,
+    episodes: Iterable[Steps],
+    source: Source,
+    left_out: list[str],
+    on_progress: OnProgress | None = None,
+) -> ImportReport:
+    """Record the episodes of a source; durable when this returns.
+
+    Args:
+        repository: Where.
+        episodes: The episodes, in order.
+        source: Where they come from.
+        left_out: What the source already lost; what cannot be stored is added.
+        on_progress: Told how many are done, of how many.
+
+    Raises:
+        NotFoundError: The benchmark is not here.
+        EncodingError: Observations, actions or rewards cannot be stored.
+        StorageIOError: The disk refused.
+    """
+    chosen = FilterEQ(key="benchmark_id", value=repository.benchmark(source.benchmark_id).id)
+    before = sum(repository.count_episodes(chosen).values())
+    n_episodes = n_steps = 0
+    with repository.batch():
+        for n_episodes, steps in enumerate(episodes, start=1):
+            named = steps
+            if not steps.created_at:
+                named = replace(steps, created_at=_time_of(n_episodes - 1), nonce=_NONCE)
+            recorded = repository.record(
+                named,
+                source.benchmark_id,
+                observation_space=source.observation_space,
+                action_space=source.action_space,
+            )
+            left_out += (f"episode {n_episodes - 1}: {e.message}" for e in recorded.problems)
+            n_steps += len(steps.actions)
+            if on_progress is not None and n_episodes % _TELL_EVERY == 0:
+                on_progress(n_episodes, max(source.n_episodes, n_episodes))
+    if on_progress is not None:
+        on_progress(n_episodes, n_episodes)
+    after = sum(repository.count_episodes(chosen).values())
+    return ImportReport(
+        format=source.format,
+        source=source.path,
+        benchmarks=(source.benchmark_id,),
+        n_episodes=n_episodes,
+        n_steps=n_steps,
+        n_new=after - before,
+        left_out=tuple(left_out),
+    )
+
+
+def benchmark_for(repository: Repository, benchmark_id: str | None, make: Callable[[], str]) -> str:
+    """Return the id of the benchmark the caller chose, or of the one that ``make`` stores.
+
+    Raises:
+        NotFoundError: The one that was chosen is not here.
+    """
+    return make() if benchmark_id is None else repository.benchmark(benchmark_id).id
+
+
+def checked_name(name: str) -> str:
+    """Return the name of a benchmark to be.
+
+    Raises:
+        InvalidInputError: It is empty.
+    """
+    if not name.strip():
+        raise InvalidInputError("a benchmark needs a name", hint="for example 'hopper-medium'")
+    return name
+
+
+def _time_of(place: int) -> str:
+    return (_EPOCH + timedelta(microseconds=place)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
