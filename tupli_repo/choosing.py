@@ -154,6 +154,14 @@ class ChosenEpisodes:
             return repository.select(self._benchmark_filter, self._episode_filter)
         return repository.select_ids(header.id for header in self._headers)
 
+    def _in_repository(self) -> Repository:
+        """Return the storage.
+
+        Raises:
+            InvalidInputError: It is not a repository.
+        """
+        return _repository(self.storage)
+
     def _narrowed(self, **changes: Any) -> Self:
         """The same with some settings changed, and nothing read."""
         found = copy(self)

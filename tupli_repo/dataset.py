@@ -12,11 +12,11 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tupli_repo.choosing import ChosenEpisodes
 from tupli_repo.codec.tuples import tuples_from_steps
 from tupli_repo.codec.views import View
 from tupli_repo.d4rl import d4rl_arrays, is_part
 from tupli_repo.errors import InvalidInputError
+from tupli_repo.handover.methods import HandedOver
 from tupli_repo.optional import require
 from tupli_repo.parsers import (
     BaseTupleParser,
@@ -43,7 +43,7 @@ __all__ = [
 _Item = TypeVar("_Item")
 
 
-class TupliDataset(ChosenEpisodes):
+class TupliDataset(HandedOver):
     """The episodes of the benchmarks and episodes that pass the filters, in canonical order.
 
     Filters return a new dataset and add to those there are. Nothing is read before it is needed;
@@ -329,6 +329,10 @@ class TupliDataset(ChosenEpisodes):
 
     def _narrowed(self, **changes: Any) -> Self:
         return super()._narrowed(_generator=deepcopy(self._generator), **changes)
+
+    def _steps_at_hand(self) -> tuple[LoadedEpisodes | None, NDArray[np.bool_] | None]:
+        kept = self._kept_steps if self._tuple_filters else None
+        return self._data, kept
 
     def _columns_loaded(self) -> LoadedEpisodes:
         """The episodes, of which records may not have been read yet."""

@@ -1,0 +1,98 @@
+"""The methods of a dataset that hand it to another library: what `tupli_repo.TupliDataset` adds to.
+
+Invariant: none of them changes the dataset, nor reads what it does not hand over.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tupli_repo.choosing import ChosenEpisodes
+from tupli_repo.handover import torch
+from tupli_repo.handover.steps import StepSource
+from tupli_repo.repository.loading import LoadedEpisodes
+
+Names = str | Collection[str]
+
+
+class HandedOver(ChosenEpisodes, ABC):
+    """Chosen episodes that other libraries can have."""
+
+    @abstractmethod
+    def _steps_at_hand(self) -> tuple[LoadedEpisodes | None, NDArray[np.bool_] | None]:
+        """The episodes where they are loaded, and which steps pass the filters; all where None."""
+
+    def to_torch(self, only: Names | None = None) -> Any:
+        """Return a map-style ``torch.utils.data.Dataset`` of transitions, for ``DataLoader``.
+
+        Everything wanted is read once; what is large is mapped from the user's cache, for all
+        workers. A batch is read in one go.
+
+        Args:
+            only: The columns that are wanted, or parents of them; where None, ``observations``,
+                ``actions``, ``rewards``, ``terminated``, ``truncated`` and ``next_observations``.
+
+        Returns:
+            Of length N. An item is a dictionary of tensors by the names of `transitions`, in the
+            dtypes they were recorded in. Where the observation after the last action was never
+            known, an episode that terminated repeats its last observation and one that did not
+            loses its last step, unless next observations are not wanted.
+
+        Raises:
+            MissingDependencyError: torch is not installed.
+            InvalidInputError: The storage is not a repository; later, there is no such column, the
+                episodes have it not in common, or there are no tensors of its dtype.
+        """
+        return torch.by_number(self._source(only))
+
+    def to_torch_stream(
+        self,
+        *,
+        buffer_size: int = 10_000,
+        batch_size: int | None = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        rank: int | None = None,
+        world_size: int | None = None,
+        only: Names | None = None,
+    ) -> Any:
+        """Return a ``torch.utils.data.IterableDataset`` of transitions, larger than the memory.
+
+        Chunks of 64 steps come in random order; a buffer of them is read, mixed and handed out
+        before the next is read. So a worker holds ``buffer_size`` steps at once and no more. Each
+        rank has as many steps as any other, or one more, and each of its workers likewise.
+
+        Args:
+            buffer_size: Steps that are mixed at once, at least 1.
+            batch_size: Steps per item, for ``DataLoader(..., batch_size=None)``, which is the
+                fastest way: the last of a worker may be shorter. An item is one step where None.
+            shuffle: Whether they come in random order; else in that of `columns`.
+            seed: What the order depends on, with the epoch (``set_epoch``) and the numbers of
+                ranks and workers: the same again is the same order.
+            rank: This process's number among those that train together; torch.distributed's own
+                where None.
+            world_size: How many they are; with ``rank``.
+            only: As in `to_torch`, as are the items.
+
+        Raises:
+            MissingDependencyError: torch is not installed.
+            InvalidInputError: A number is not possible, or as `to_torch`.
+        """
+        return torch.streamed(
+            self._source(only),
+            buffer_size=buffer_size,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            rank=rank,
+            world_size=world_size,
+        )
+
+    def _source(self, only: Names | None) -> StepSource:
+        loaded, kept = self._steps_at_hand()
+        return StepSource(
+            self._in_repository(), self._selection, only=only, kept=kept, loaded=loaded
+        )
