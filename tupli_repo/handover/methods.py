@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tupli_repo.choosing import ChosenEpisodes
-from tupli_repo.handover import torch
+from tupli_repo.errors import InvalidInputError
+from tupli_repo.handover import d3rlpy, torch
 from tupli_repo.handover.steps import StepSource
 from tupli_repo.repository.loading import LoadedEpisodes
 
@@ -24,6 +25,35 @@ class HandedOver(ChosenEpisodes, ABC):
     @abstractmethod
     def _steps_at_hand(self) -> tuple[LoadedEpisodes | None, NDArray[np.bool_] | None]:
         """The episodes where they are loaded, and which steps pass the filters; all where None."""
+
+    @abstractmethod
+    def _columns_loaded(self) -> LoadedEpisodes:
+        """The episodes, loaded now if they were not."""
+
+    def to_d3rlpy(self, **settings: Any) -> Any:
+        """Return a ``d3rlpy.dataset.ReplayBuffer`` (2.x) of the episodes.
+
+        An episode that was cut off has a row more, of its final observation, an action of zeros and
+        a reward of 0: so d3rlpy counts a transition for every step, the last one too, and gives
+        each the observation that followed. That row is never the end of a transition or trajectory
+        it samples. It gives zeros in place of what followed a terminal step, and has no use for
+        it. Where the observation after the last action of an episode that was cut off was never
+        known, d3rlpy leaves out that step, and the episode if it has no other.
+
+        Args:
+            **settings: What the constructor takes besides, such as ``transition_picker``.
+
+        Returns:
+            Observations and actions in the dtypes they were recorded in, (T, 1) for numbers;
+            rewards (T, 1) float32. ``action_size`` is that of the action space, not of the actions
+            that occur.
+
+        Raises:
+            MissingDependencyError: d3rlpy is not installed.
+            InvalidInputError: A step filter is set, there are no episodes, observations or actions
+                are composite, or d3rlpy has nothing for the action space.
+        """
+        return d3rlpy.replay_buffer(self._whole("to_d3rlpy"), **settings)
 
     def to_torch(self, only: Names | None = None) -> Any:
         """Return a map-style ``torch.utils.data.Dataset`` of transitions, for ``DataLoader``.
@@ -96,3 +126,12 @@ class HandedOver(ChosenEpisodes, ABC):
         return StepSource(
             self._in_repository(), self._selection, only=only, kept=kept, loaded=loaded
         )
+
+    def _whole(self, method: str) -> LoadedEpisodes:
+        """The episodes, for what has to have whole ones."""
+        if self._steps_at_hand()[1] is not None:
+            raise InvalidInputError(
+                f"{method}() gives whole episodes, and this dataset has a step filter",
+                hint="convert_to_d4rl_format() gives the steps that pass it",
+            )
+        return self._columns_loaded()
