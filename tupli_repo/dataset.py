@@ -28,6 +28,7 @@ from tupli_repo.repository import Repository
 from tupli_repo.repository.episodes import episode_item
 from tupli_repo.repository.loading import LoadedEpisodes, names_of
 from tupli_repo.repository.transitions import Numbers, steps_of
+from tupli_repo.sampling import Sampler, Weights
 from tupli_repo.schema import EpisodeHeader, EpisodeItem, RLTuple
 from tupli_repo.schema.display import card, shape_of
 from tupli_repo.storage import TupliStorage
@@ -313,6 +314,29 @@ class TupliDataset(HandedOver):
         order = self._generator.permutation(n) if shuffle else np.arange(n)
         return (_taken(steps, order[at : at + batch_size]) for at in range(0, n, batch_size))
 
+    def sampler(
+        self,
+        *,
+        seed: int | None = None,
+        weights: Weights | None = None,
+        episode_weights: Weights | None = None,
+        only: str | Collection[str] | None = None,
+    ) -> Sampler:
+        """Return what draws transitions, sub-trajectories and episodes; see `Sampler`.
+
+        Args:
+            seed: What the samples depend on; where None, on `set_seed` and what was drawn since.
+            weights: How likely each of the N steps is, shape (N,); all alike where None.
+            episode_weights: How likely each of the E episodes is, shape (E,).
+            only: The columns that are wanted; those of `to_torch` where None.
+
+        Raises:
+            InvalidInputError: Weights do not fit, or the storage is not a repository.
+        """
+        rng = self._generator if seed is None else np.random.default_rng(seed)
+        source = self._source(only)
+        return Sampler(source, rng, weights=weights, episode_weights=episode_weights)
+
     def sample_episodes(self, n_samples: int) -> list[EpisodeHeader] | list[EpisodeItem]:
         """Return random episodes, each at most once; headers, or episodes once loaded.
 
@@ -329,6 +353,9 @@ class TupliDataset(HandedOver):
 
     def _narrowed(self, **changes: Any) -> Self:
         return super()._narrowed(_generator=deepcopy(self._generator), **changes)
+
+    def _step_filters(self) -> Sequence[Callable[[RLTuple], bool]]:
+        return self._tuple_filters
 
     def _steps_at_hand(self) -> tuple[LoadedEpisodes | None, NDArray[np.bool_] | None]:
         kept = self._kept_steps if self._tuple_filters else None

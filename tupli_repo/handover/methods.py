@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tupli_repo.choosing import ChosenEpisodes
+from tupli_repo.curation import CuratedEpisodes
 from tupli_repo.errors import InvalidInputError
 from tupli_repo.handover import d3rlpy, torch
 from tupli_repo.handover.steps import StepSource
@@ -19,7 +19,7 @@ from tupli_repo.repository.loading import LoadedEpisodes
 Names = str | Collection[str]
 
 
-class HandedOver(ChosenEpisodes, ABC):
+class HandedOver(CuratedEpisodes, ABC):
     """Chosen episodes that other libraries can have."""
 
     @abstractmethod

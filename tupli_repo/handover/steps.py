@@ -36,6 +36,9 @@ class StepSource:
         kept: Which of their N steps are wanted, shape (N,); all where None.
         loaded: The episodes, where they are in memory, or mapped.
 
+    Attributes:
+        lengths: The number of steps of each episode, shape (E,).
+
     Raises:
         NotFoundError: A part of an episode is not here.
         CorruptObjectError: One is damaged.
@@ -53,7 +56,7 @@ class StepSource:
         self._repository, self._selection, self._loaded = repository, selection, loaded
         self._only = names_of(only) or list(STEP_COLUMNS)
         self._is_loaded = loaded is not None
-        lengths = np.array(selection.n_tuples, np.int64)
+        self.lengths = lengths = np.array(selection.n_tuples, np.int64)
         has_final = np.array([parts.has_final for parts in selection.parts], bool)
         wants_next = any(is_asked_for(name, [NEXT]) for name in self._only)
         lacking = (np.cumsum(lengths) - 1)[~has_final] if wants_next else lengths[:0]
@@ -75,6 +78,10 @@ class StepSource:
     def __getstate__(self) -> dict[str, Any]:
         """What another process gets: which steps they are; it reads them itself."""
         return {**vars(self), "_loaded": None}
+
+    def numbers(self) -> NDArray[np.int64]:
+        """Return the numbers its steps have among all steps of the episodes, ascending."""
+        return np.arange(len(self)) if self._numbers is None else self._numbers
 
     def load(self) -> None:
         """Have all wanted columns at hand from now on; large ones are mapped from the cache."""
