@@ -8,12 +8,15 @@ from collections.abc import Collection
 from typing import Any
 
 import numpy as np
+from gymnasium import Space
 from numpy.typing import NDArray
 
 from tupli_repo.curation import CuratedEpisodes
 from tupli_repo.errors import InvalidInputError
-from tupli_repo.handover import d3rlpy, torch
+from tupli_repo.handover import d3rlpy, sb3, tables, torch
 from tupli_repo.handover.steps import StepSource
+from tupli_repo.handover.tensordict import tensordict_of
+from tupli_repo.handover.whole import spaces_of
 from tupli_repo.repository.loading import LoadedEpisodes
 
 Names = str | Collection[str]
@@ -120,6 +123,99 @@ class HandedOver(CuratedEpisodes, ABC):
             rank=rank,
             world_size=world_size,
         )
+
+    def to_sb3_replay_buffer(
+        self,
+        *,
+        buffer_size: int | None = None,
+        scale_actions: bool = True,
+        observation_space: Space[Any] | None = None,
+        action_space: Space[Any] | None = None,
+        **settings: Any,
+    ) -> Any:
+        """Return a Stable-Baselines3 ``ReplayBuffer`` of the steps, for ``model.replay_buffer``.
+
+        It is a ``DictReplayBuffer`` where observations are. Episodes that were cut off count as
+        timeouts, from which SB3 bootstraps. Images stay as they were recorded: channels last.
+
+        Args:
+            buffer_size: How many steps it has room for, at least N; N where None.
+            scale_actions: Whether actions of a ``Box`` are scaled from its bounds to [-1, 1], as
+                SB3's algorithms keep them in their buffers.
+            observation_space: The space; that of the episodes where None.
+            action_space: The space; that of the episodes where None.
+            **settings: What the constructor takes besides, such as ``device``.
+
+        Returns:
+            The steps in the order of `columns`, in SB3's dtypes. Where the observation after the
+            last action was never known, it is as in `to_torch`.
+
+        Raises:
+            MissingDependencyError: stable_baselines3 is not installed.
+            InvalidInputError: There are no episodes, spaces differ or are not known, the buffer is
+                too small, SB3 has none for the spaces, or actions to scale have no bounds.
+        """
+        known = spaces_of(self._columns_loaded())
+        return sb3.replay_buffer(
+            self._source(None),
+            known[0] if observation_space is None else observation_space,
+            known[1] if action_space is None else action_space,
+            buffer_size=buffer_size,
+            scale_actions=scale_actions,
+            **settings,
+        )
+
+    def to_tensordict(self) -> Any:
+        """Return a ``TensorDict`` of the N steps in TorchRL's layout, for its replay buffers.
+
+        Returns:
+            Of batch size [N], with ``observation``, ``action``, ``episode`` (N,) int64, and under
+            ``next``, of what followed: ``observation``, ``reward`` (N, 1), ``terminated``,
+            ``truncated`` and ``done`` (N, 1) bool. The last step of each episode is done. The flags
+            of the root are False: no step begins where an episode has ended. Parts of composite
+            spaces are nested. The dtypes are those of the recording. Where the observation after
+            the last action was never known, it is as in `to_torch`.
+
+        Raises:
+            MissingDependencyError: tensordict is not installed.
+            InvalidInputError: A step filter is set, the storage is not a repository, the episodes
+                have different columns, or there are no tensors of a dtype.
+        """
+        self._whole("to_tensordict")
+        return tensordict_of(self._source(None))
+
+    def to_arrow(self, only: Names | None = None) -> Any:
+        """Return a ``pyarrow.Table`` with a row per step.
+
+        Args:
+            only: The columns that are wanted; those of `to_torch` where None.
+
+        Returns:
+            ``episode`` (the id, dictionary-encoded), ``step`` (from 0), and the columns in the
+            dtypes they were recorded in; arrays are fixed-size lists, one in the other. Where the
+            observation after the last action was never known, it is as in `to_torch`.
+
+        Raises:
+            MissingDependencyError: pyarrow is not installed.
+            InvalidInputError: As `to_torch`.
+        """
+        return tables.arrow_table(self._source(only), self._selection.ids)
+
+    def to_dataframe(self, only: Names | None = None) -> Any:
+        """Return a ``pandas.DataFrame`` with a row per step.
+
+        Args:
+            only: The columns that are wanted; those of `to_torch` where None.
+
+        Returns:
+            ``episode`` (the id, a category), ``step`` (from 0), and the columns in the dtypes they
+            were recorded in, or an array in each cell. Otherwise as `to_arrow`.
+
+        Raises:
+            MissingDependencyError: pandas is not installed.
+            InvalidInputError: As `to_torch`.
+        """
+        return tables.data_frame(self._source(only), self._selection.ids)
 
     def _source(self, only: Names | None) -> StepSource:
         loaded, kept = self._steps_at_hand()
