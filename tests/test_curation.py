@@ -72,6 +72,7 @@ def test_unions_have_episodes_of_several_benchmarks_once_and_in_order(storage: R
     assert [one.metadata.name for one in both.benchmarks] == ["swim", "walk"]
     assert both.columns()["observations"][:, 0].max() == 11
     fewer = both.with_episode_filter(FilterLT(key="metadata.number", value=3))
+    assert set(fewer.columns("observations")["observations"][:, 0]) == {0, 1, 2}
     assert len(ids(fewer)) == 3
     assert len(ids(both.with_benchmark_filter(FilterEQ(key="metadata.name", value="swim")))) == 4
 
