@@ -17,10 +17,13 @@ from numpy.typing import NDArray
 from tupli_repo.errors import InvalidInputError
 from tupli_repo.handover.steps import StepSource
 from tupli_repo.optional import require
+from tupli_repo.repository.loading import Columns
 
 CHUNK_STEPS = 64
 """Steps that follow each other and are read together, whatever the order."""
 Tensors = dict[str, Any]
+_Window = tuple[Columns, NDArray[np.int64]]
+"""Steps that are held at once, and the order they shall have."""
 
 
 def tensors_of(columns: Mapping[str, NDArray[Any]]) -> Tensors:
@@ -142,7 +145,7 @@ class _Stream:
         windows = self._windows()
         return self._single(windows) if self._batch_size is None else self._batches(windows)
 
-    def _windows(self) -> Iterator[tuple[Tensors, NDArray[np.int64]]]:
+    def _windows(self) -> Iterator[_Window]:
         """A bufferful of steps at a time, and the order they shall have."""
         info = require("torch", needed_for="to_torch").utils.data.get_worker_info()
         worker, n_workers = (0, 1) if info is None else (info.id, info.num_workers)
@@ -157,38 +160,38 @@ class _Stream:
         ends = np.cumsum(np.minimum(CHUNK_STEPS, len(self._source) - order * CHUNK_STEPS))
         for at in range(start, stop, self._buffer_size):
             steps = _between(order, ends, at, min(at + self._buffer_size, stop))
-            found = tensors_of(self._source.read(np.sort(steps)))
+            found = self._source.read(np.sort(steps))
             n = len(steps)
             yield found, np.arange(n) if mixing is None else mixing.permutation(n)
             del found  # before the next is read
 
     @staticmethod
-    def _single(windows: Iterator[tuple[Tensors, NDArray[np.int64]]]) -> Iterator[Tensors]:
+    def _single(windows: Iterator[_Window]) -> Iterator[Tensors]:
         for found, order in windows:
+            tensors = tensors_of(found)
             for i in order.tolist():  # a copy: who keeps a step must not keep the buffer
-                yield {name: column[i].clone() for name, column in found.items()}
-            del found
+                yield {name: column[i].clone() for name, column in tensors.items()}
+            del found, tensors
 
-    def _batches(self, windows: Iterator[tuple[Tensors, NDArray[np.int64]]]) -> Iterator[Tensors]:
+    def _batches(self, windows: Iterator[_Window]) -> Iterator[Tensors]:
         """Batches that go on from one window to the next; only the last is shorter."""
-        torch = require("torch", needed_for="to_torch")
-        size, rest = self._batch_size or 1, None
+        size, rest = self._batch_size or 1, Columns()
         for found, order in windows:
             at = 0
             while at < len(order):
-                lacking = size - (0 if rest is None else len(next(iter(rest.values()))))
-                rows = torch.from_numpy(order[at : at + lacking])
-                part = {name: column[rows] for name, column in found.items()}
-                if rest is not None:
-                    part = {name: torch.cat([rest[name], part[name]]) for name in part}
-                at += lacking
+                n_rest = len(next(iter(rest.values()))) if rest else 0
+                rows = order[at : at + size - n_rest]
+                part = {name: column[rows] for name, column in found.items()}  # torch takes longer
+                if rest:
+                    part = {name: np.concatenate([rest[name], part[name]]) for name in part}
+                at += len(rows)
                 rest = part
-                if at <= len(order):
-                    yield part
-                    rest = None
+                if n_rest + len(rows) == size:
+                    yield tensors_of(part)
+                    rest = Columns()
             del found
-        if rest is not None:
-            yield rest
+        if rest:
+            yield tensors_of(rest)
 
 
 def _part(start: int, stop: int, number: int, n_parts: int) -> tuple[int, int]:
