@@ -36,6 +36,7 @@ class ChosenEpisodes:
         self._benchmark_filter: BaseFilter | None = None
         self._episode_filter: BaseFilter | None = None
         self._revision: str | None = None
+        self._ids: tuple[str, ...] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy, or another process, gets: the filters; it looks itself."""
@@ -120,6 +121,13 @@ class ChosenEpisodes:
     @cached_property
     def benchmarks(self) -> list[BenchmarkHeader]:
         """The benchmarks that pass the filter, by name and id."""
+        if self._ids is not None:
+            repository = _repository(self.storage)
+            ids = repository.select_ids(self._ids).benchmarks
+            named = sorted(
+                map(repository.benchmark, ids), key=lambda one: (one.metadata.name, one.id)
+            )
+            return _passing(self._benchmark_filter, named)
         if self._revision is None:
             return self.storage.list_benchmarks(self._benchmark_filter)
         found = _repository(self.storage).benchmarks_of(self._revision)
@@ -134,7 +142,11 @@ class ChosenEpisodes:
             return _repository(self.storage).headers_of(self._selection)
         ids = {benchmark.id for benchmark in self.benchmarks}
         headers: Iterable[EpisodeHeader]
-        if self._revision is None:
+        if self._ids is not None:
+            repository = _repository(self.storage)
+            known = repository.headers_of(repository.select_ids(self._ids))
+            headers = _passing(self._episode_filter, known)
+        elif self._revision is None:
             headers = self.storage.list_episodes(self._episode_filter)
         else:
             found = _repository(self.storage).episodes_of(self._revision)
@@ -151,8 +163,19 @@ class ChosenEpisodes:
         """Which episodes they are, in a repository; no header is made for it."""
         repository = _repository(self.storage)
         if self._revision is None and "_headers" not in vars(self):  # nobody has looked yet
-            return repository.select(self._benchmark_filter, self._episode_filter)
+            if self._ids is None:
+                return repository.select(self._benchmark_filter, self._episode_filter)
+            if self._benchmark_filter is None and self._episode_filter is None:
+                return repository.select_ids(self._ids)
         return repository.select_ids(header.id for header in self._headers)
+
+    def _in_repository(self) -> Repository:
+        """Return the storage.
+
+        Raises:
+            InvalidInputError: It is not a repository.
+        """
+        return _repository(self.storage)
 
     def _narrowed(self, **changes: Any) -> Self:
         """The same with some settings changed, and nothing read."""

@@ -12,11 +12,11 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tupli_repo.choosing import ChosenEpisodes
 from tupli_repo.codec.tuples import tuples_from_steps
 from tupli_repo.codec.views import View
 from tupli_repo.d4rl import d4rl_arrays, is_part
 from tupli_repo.errors import InvalidInputError, TupliError
+from tupli_repo.handover.methods import HandedOver
 from tupli_repo.optional import require
 from tupli_repo.parsers import (
     BaseTupleParser,
@@ -28,6 +28,7 @@ from tupli_repo.repository import Repository
 from tupli_repo.repository.episodes import episode_item
 from tupli_repo.repository.loading import LoadedEpisodes, names_of
 from tupli_repo.repository.transitions import Numbers, steps_of
+from tupli_repo.sampling import Sampler, Weights
 from tupli_repo.schema import EpisodeHeader, EpisodeItem, RLTuple
 from tupli_repo.schema.display import card, shape_of, trouble
 from tupli_repo.storage import TupliStorage
@@ -43,7 +44,7 @@ __all__ = [
 _Item = TypeVar("_Item")
 
 
-class TupliDataset(ChosenEpisodes):
+class TupliDataset(HandedOver):
     """The episodes of the benchmarks and episodes that pass the filters, in canonical order.
 
     Filters return a new dataset and add to those there are. Nothing is read before it is needed;
@@ -327,6 +328,29 @@ class TupliDataset(ChosenEpisodes):
         order = self._generator.permutation(n) if shuffle else np.arange(n)
         return (_taken(steps, order[at : at + batch_size]) for at in range(0, n, batch_size))
 
+    def sampler(
+        self,
+        *,
+        seed: int | None = None,
+        weights: Weights | None = None,
+        episode_weights: Weights | None = None,
+        only: str | Collection[str] | None = None,
+    ) -> Sampler:
+        """Return what draws transitions, sub-trajectories and episodes; see `Sampler`.
+
+        Args:
+            seed: What the samples depend on; where None, on `set_seed` and what was drawn since.
+            weights: How likely each of the N steps is, shape (N,); all alike where None.
+            episode_weights: How likely each of the E episodes is, shape (E,).
+            only: The columns that are wanted; those of `to_torch` where None.
+
+        Raises:
+            InvalidInputError: Weights do not fit, or the storage is not a repository.
+        """
+        rng = self._generator if seed is None else np.random.default_rng(seed)
+        source = self._source(only)
+        return Sampler(source, rng, weights=weights, episode_weights=episode_weights)
+
     def sample_episodes(self, n_samples: int) -> list[EpisodeHeader] | list[EpisodeItem]:
         """Return random episodes, each at most once; headers, or episodes once loaded.
 
@@ -343,6 +367,13 @@ class TupliDataset(ChosenEpisodes):
 
     def _narrowed(self, **changes: Any) -> Self:
         return super()._narrowed(_generator=deepcopy(self._generator), **changes)
+
+    def _step_filters(self) -> Sequence[Callable[[RLTuple], bool]]:
+        return self._tuple_filters
+
+    def _steps_at_hand(self) -> tuple[LoadedEpisodes | None, NDArray[np.bool_] | None]:
+        kept = self._kept_steps if self._tuple_filters else None
+        return self._data, kept
 
     def _columns_loaded(self) -> LoadedEpisodes:
         """The episodes, of which records may not have been read yet."""

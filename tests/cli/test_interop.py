@@ -54,7 +54,7 @@ def test_what_goes_wrong_is_told_in_one_line(tupli: Tupli, project: FileStorage,
         (["import", "tapes", "x"], 2, "tapes"),
         (["import", "minari", tmp_path], 1, "nothing at"),
         (["import", "pytupli", tmp_path], 1, "no folder 'benchmarks'"),
-        (["export", "none", "d4rl", "x"], 2, "'none' is not an id"),
+        (["export", "none", "d4rl", "x"], 1, "nothing here is called 'none'"),
     ]
     for arguments, status, message in faults:
         done = tupli(*arguments)

@@ -1,0 +1,111 @@
+"""d3rlpy reads back every step that was collected, each with what followed it."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from tests.handover.episodes import ARM, ENDINGS, LEVER, Ending, Truth, record
+from tupli_repo import FileStorage, Repository, TupliDataset
+from tupli_repo.errors import InvalidInputError
+
+d3rlpy: Any = pytest.importorskip("d3rlpy", exc_type=ImportError)
+pytestmark = pytest.mark.filterwarnings("default")  # its own
+
+
+def check(buffer: Any, truth: list[Truth]) -> None:
+    """Compare each transition that d3rlpy picks with the truth."""
+    assert buffer.transition_count == len(truth)
+    for i, one in enumerate(truth):
+        found = buffer.transition_picker(*buffer.buffer[i])
+        assert np.array_equal(found.observation, one.state)
+        assert found.observation.dtype == np.float32
+        assert np.array_equal(found.action, np.atleast_1d(one.action))
+        assert found.reward.tolist() == [np.float32(one.reward)]
+        assert found.terminal == one.terminated
+        followed = np.zeros(3) if one.terminated else one.next_state  # d3rlpy's way
+        assert np.array_equal(found.next_observation, followed)
+
+
+@pytest.mark.parametrize("action_space", [ARM, LEVER, spaces.Discrete(3, start=2)])
+def test_every_step_is_there_with_what_followed_it(storage: Repository, action_space: Any):
+    truth = record(storage, action_space=action_space)
+    dataset = TupliDataset(storage)
+    buffer = dataset.to_d3rlpy()
+    check(buffer, truth)
+    assert buffer.size() == len(ENDINGS)
+    assert [episode.terminated for episode in buffer.episodes] == [e.terminated for e in ENDINGS]
+    about = buffer.dataset_info
+    assert about.action_space.name == ("CONTINUOUS" if action_space is ARM else "DISCRETE")
+    assert about.action_size == (2 if action_space is ARM else 5)
+    returns = [episode.compute_return() for episode in buffer.episodes]
+    assert returns == pytest.approx(
+        [sum(x.reward for x in truth if x.episode == n) for n in range(len(ENDINGS))], rel=1e-4
+    )
+
+
+def test_it_is_the_same_after_d3rlpy_wrote_and_read_it(storage: Repository):
+    truth = record(storage)
+    file = io.BytesIO()
+    TupliDataset(storage).to_d3rlpy().dump(file)
+    kept = d3rlpy.dataset.InfiniteBuffer()
+    check(d3rlpy.dataset.ReplayBuffer.load(file, kept), truth)
+
+
+def test_several_steps_at_once_end_where_the_episode_does(storage: Repository):
+    truth = record(storage)
+    buffer = TupliDataset(storage).to_d3rlpy()
+    picker = d3rlpy.dataset.MultiStepTransitionPicker(n_steps=3, gamma=1.0)
+    for i, one in enumerate(truth):
+        following = [x for x in truth[i : i + 3] if x.episode == one.episode]
+        found = picker(*buffer.buffer[i])
+        assert found.interval == len(following)
+        assert float(found.reward[0]) == pytest.approx(sum(x.reward for x in following), abs=1e-4)
+        assert found.terminal == following[-1].terminated
+        if not found.terminal:
+            assert np.array_equal(found.next_observation, following[-1].next_state)
+
+
+def test_no_trajectory_has_the_row_that_was_added(storage: Repository):
+    record(storage, [Ending(6, terminated=False)])
+    buffer = TupliDataset(storage).to_d3rlpy()
+    found = [buffer.sample_trajectory(4) for _ in range(100)]
+    assert {int(one.observations[-1][1]) for one in found} == set(range(6))
+    assert all(one.actions[-1].any() for one in found)
+
+
+def test_what_was_never_known_is_not_made_up(storage: Repository):
+    endings = [
+        Ending(3, terminated=True, has_final=False),
+        Ending(4, terminated=False, has_final=False),
+    ]
+    truth = record(storage, endings)
+    check(TupliDataset(storage).to_d3rlpy(), truth[:-1])
+
+
+def test_an_algorithm_learns_from_it(storage: Repository):
+    record(storage, action_space=LEVER)
+    buffer = TupliDataset(storage).to_d3rlpy()
+    learner = d3rlpy.algos.DiscreteCQLConfig(batch_size=16).create()
+    learner.build_with_dataset(buffer)
+    losses = [learner.update(buffer.sample_transition_batch(16)) for _ in range(5)]
+    assert all(np.isfinite(loss["loss"]) for loss in losses)
+    assert learner.predict(np.zeros((1, 3), np.float32)).shape == (1,)
+
+
+def test_what_d3rlpy_cannot_have_is_said(storage: Repository, tmp_path: Path):
+    with pytest.raises(InvalidInputError, match="nothing to hand over"):
+        TupliDataset(storage).to_d3rlpy()
+    record(storage)
+    with pytest.raises(InvalidInputError, match="step filter"):
+        TupliDataset(storage).with_tuple_filter(lambda step: step.reward > 0).to_d3rlpy()
+    for number, action_space in enumerate(
+        [spaces.Discrete(3, start=-1), spaces.MultiDiscrete([2, 3]), spaces.Box(0, 1, (2, 2))]
+    ):
+        with FileStorage(tmp_path / str(number)) as other:
+            record(other, action_space=action_space)
+            with pytest.raises(InvalidInputError, match="d3rlpy"):
+                TupliDataset(other).to_d3rlpy()

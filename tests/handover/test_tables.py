@@ -1,0 +1,83 @@
+"""pandas and pyarrow get a row per step, with what was recorded in it."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.handover.episodes import ENDINGS, Truth, benchmark, record
+from tupli_repo import Repository, Steps, TupliDataset
+
+
+def check(found: list[dict[str, Any]], truth: list[Truth], ids: list[str]) -> None:
+    starts = np.cumsum([0, *(ending.n_steps for ending in ENDINGS)])
+    assert len(found) == len(truth)
+    for i, (row, one) in enumerate(zip(found, truth, strict=True)):
+        assert row["episode"] == ids[one.episode]
+        assert row["step"] == i - starts[one.episode]
+        assert np.array_equal(row["observations"], one.state)
+        assert np.array_equal(row["actions"], one.action)
+        assert row["rewards"] == one.reward
+        assert np.array_equal(row["next_observations"], one.next_state)
+        assert row["terminated"] == one.terminated
+        assert row["truncated"] == one.truncated
+
+
+def test_a_data_frame_has_every_step(storage: Repository):
+    pytest.importorskip("pandas")
+    truth = record(storage)
+    dataset = TupliDataset(storage)
+    frame = dataset.to_dataframe()
+    check(frame.to_dict("records"), truth, [header.id for header in dataset.preview()])
+    assert frame["rewards"].dtype == np.float64
+    assert frame["terminated"].dtype == bool
+    lengths = frame.groupby("episode", observed=True, sort=False).size()
+    assert lengths.tolist() == [ending.n_steps for ending in ENDINGS]
+    assert list(dataset.to_dataframe("rewards")) == ["episode", "step", "rewards"]
+
+
+def test_a_step_filter_keeps_where_a_row_comes_from(storage: Repository):
+    pytest.importorskip("pandas")
+    truth = record(storage)
+    dataset = TupliDataset(storage).with_tuple_filter(lambda step: step.reward > 0)
+    found = dataset.to_dataframe()
+    wanted = [one for one in truth if one.reward > 0]
+    assert found["rewards"].tolist() == [one.reward for one in wanted]
+    assert found["step"].tolist() == [int(one.state[1]) for one in wanted]
+
+
+def test_an_empty_dataset_is_an_empty_frame(storage: Repository):
+    pytest.importorskip("pandas")
+    assert len(TupliDataset(storage).to_dataframe()) == 0
+
+
+def test_an_arrow_table_has_every_step(storage: Repository, tmp_path: Any):
+    pyarrow: Any = pytest.importorskip("pyarrow")
+    parquet: Any = pytest.importorskip("pyarrow.parquet")
+    truth = record(storage)
+    dataset = TupliDataset(storage)
+    table = dataset.to_arrow()
+    ids = [header.id for header in dataset.preview()]
+    check(table.to_pylist(), truth, ids)
+    assert table.schema.field("observations").type == pyarrow.list_(pyarrow.float32(), 3)
+    assert table.schema.field("rewards").type == pyarrow.float64()
+    parquet.write_table(table, tmp_path / "steps.parquet")
+    check(parquet.read_table(tmp_path / "steps.parquet").to_pylist(), truth, ids)
+    assert TupliDataset(storage).without(*ids).to_arrow().num_rows == 0
+
+
+def test_arrays_of_several_axes_are_lists_of_lists(storage: Repository):
+    pytest.importorskip("pyarrow")
+    frames = np.arange(3 * 2 * 4, dtype="u1").reshape(3, 2, 4)
+    steps = Steps(
+        observations=frames,
+        actions=np.arange(2),
+        rewards=np.zeros(2),
+        terminated=np.array([False, True]),
+        truncated=np.zeros(2, bool),
+        infos=[{}, {}],
+    )
+    storage.record(steps, benchmark(storage))
+    table = TupliDataset(storage).to_arrow()
+    assert table["observations"].to_pylist() == frames[:2].tolist()
+    assert table["next_observations"].to_pylist() == frames[1:].tolist()

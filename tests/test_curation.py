@@ -1,0 +1,119 @@
+"""Parts, unions and what is left: whole episodes, the same ones everywhere and always."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.handover.episodes import Ending, benchmark, record
+from tupli_repo import FileStorage, Repository, TupliDataset
+from tupli_repo.errors import InvalidInputError
+from tupli_repo.schema import FilterEQ, FilterLT
+
+MANY = [Ending(1 + n % 7, terminated=bool(n % 2)) for n in range(50)]
+
+
+def ids(dataset: Any) -> list[str]:
+    return [header.id for header in dataset.preview()]
+
+
+def test_parts_have_every_episode_once_and_in_order(storage: Repository):
+    record(storage, MANY)
+    whole = TupliDataset(storage)
+    parts = whole.split(0.7, 0.2, 0.1, seed=3)
+    assert [len(ids(part)) for part in parts] == [35, 10, 5]
+    assert sorted(oid for part in parts for oid in ids(part)) == sorted(ids(whole))
+    for part in parts:
+        assert ids(part) == [oid for oid in ids(whole) if oid in set(ids(part))]
+        assert len(part.columns()["rewards"]) == part.episode_lengths.sum()
+    assert [ids(one) for one in TupliDataset(storage).split(7, 2, 1, seed=3)] == list(
+        map(ids, parts)
+    )
+    assert ids(whole.split(0.7, 0.3, seed=4)[0]) != ids(parts[0])
+
+
+def test_parts_stay_what_they_are_whatever_is_recorded_since(storage: Repository):
+    into = benchmark(storage)
+    record(storage, MANY, into=into)
+    one, other = TupliDataset(storage).split(1, 1)
+    record(storage, MANY, into=into, first=100)
+    assert len(ids(one)) == len(ids(other)) == 25
+    assert len(ids(TupliDataset(storage))) == 100
+    name = one.pin("train")
+    assert ids(TupliDataset.from_pin(storage, name)) == ids(one)
+
+
+def test_a_group_is_never_parted(storage: Repository):
+    record(storage, MANY)
+    parts = TupliDataset(storage).split(2, 1, by="metadata.pilot", seed=1)
+    pilots = [{header.metadata["pilot"] for header in part.preview()} for part in parts]
+    assert sorted(map(len, pilots)) == [1, 2]
+    assert not pilots[0] & pilots[1]
+    assert sum(len(ids(part)) for part in parts) == 50
+    with pytest.raises(InvalidInputError, match=r"no 'metadata\.plane'"):
+        TupliDataset(storage).split(1, 1, by="metadata.plane")
+    for ratios in [(), (0.5, 0), (1, float("nan")), (1, -1)]:
+        with pytest.raises(InvalidInputError, match="positive"):
+            TupliDataset(storage).split(*ratios)
+
+
+def test_unions_have_episodes_of_several_benchmarks_once_and_in_order(storage: Repository):
+    for number, name in enumerate(["walk", "run", "swim"]):
+        record(storage, MANY[:4], into=benchmark(storage, name), first=4 * number)
+    whole = TupliDataset(storage)
+
+    def of(name: str) -> TupliDataset:
+        return whole.with_benchmark_filter(FilterEQ(key="metadata.name", value=name))
+
+    both = of("swim").combined(of("walk"), of("walk").split(1, 1)[0])
+    numbers = [header.metadata["number"] for header in both.preview()]
+    assert numbers == [0, 1, 2, 3, 8, 9, 10, 11]
+    assert [one.metadata.name for one in both.benchmarks] == ["swim", "walk"]
+    assert both.columns()["observations"][:, 0].max() == 11
+    fewer = both.with_episode_filter(FilterLT(key="metadata.number", value=3))
+    assert set(fewer.columns("observations")["observations"][:, 0]) == {0, 1, 2}
+    assert len(ids(fewer)) == 3
+    assert len(ids(both.with_benchmark_filter(FilterEQ(key="metadata.name", value="swim")))) == 4
+
+
+def test_what_is_left_out_is_gone(storage: Repository):
+    record(storage, MANY)
+    whole = TupliDataset(storage)
+    test, train = whole.split(1, 4)
+    assert ids(whole.without(test)) == ids(train)
+    first, second, *rest = whole.preview()
+    assert len(ids(whole.without(first, second.id, "0" * 64))) == len(rest)
+    assert len(ids(whole.without(whole))) == 0
+
+
+def test_what_cannot_be_combined_is_said(storage: Repository, tmp_path: Path):
+    record(storage)
+    other = TupliDataset(FileStorage(tmp_path / "other"))
+    with pytest.raises(InvalidInputError, match="different repositories"):
+        TupliDataset(storage).combined(other)
+    good = TupliDataset(storage).with_tuple_filter(lambda step: step.reward > 0)
+    with pytest.raises(InvalidInputError, match="step filters"):
+        TupliDataset(storage).combined(good)
+    assert good.split(1)[0].rewards == good.rewards
+
+
+def test_scores_are_beside_the_references_of_each_benchmark(storage: Repository):
+    truth = record(storage, into=benchmark(storage, "walk", ref_min_score=-2, ref_max_score=8.0))
+    into = benchmark(storage, "run", ref_min_score=1, ref_max_score=2)
+    truth += record(storage, into=into, first=10)
+    dataset = TupliDataset(storage)
+    numbers = sorted({one.episode for one in truth})
+    returns = np.array([sum(x.reward for x in truth if x.episode == n) for n in numbers])
+    assert np.allclose(dataset.returns(), returns)
+    expected = [(r + 2) / 10 if n < 10 else r - 1 for n, r in zip(numbers, returns, strict=True)]
+    assert np.allclose(dataset.normalised_scores(), expected)
+
+
+@pytest.mark.parametrize(
+    "extra", [{}, {"ref_min_score": 1, "ref_max_score": 1}, {"ref_min_score": "a"}]
+)
+def test_a_benchmark_without_references_has_no_scores(storage: Repository, extra: dict[str, Any]):
+    record(storage, into=benchmark(storage, **extra))
+    with pytest.raises(InvalidInputError, match="benchmark 'walk' tells no reference"):
+        TupliDataset(storage).normalised_scores()

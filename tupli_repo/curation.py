@@ -1,0 +1,194 @@
+"""Datasets out of datasets: parts, unions, what is left, and how good it is beside references.
+
+Invariant: what comes out names its episodes by their ids: it has the same ones whatever is recorded
+later, and in the order every dataset has them.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from math import isfinite
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tupli_repo.choosing import ChosenEpisodes
+from tupli_repo.errors import InvalidInputError
+from tupli_repo.schema import EpisodeHeader
+
+REFERENCES = ("ref_min_score", "ref_max_score")
+"""Where a benchmark's ``metadata.extra`` tells the returns of a random and of a good policy."""
+_MISSING = object()
+
+
+class CuratedEpisodes(ChosenEpisodes):
+    """Chosen episodes of which others can be made."""
+
+    def split(self, *ratios: float, seed: int = 0, by: str | None = None) -> list[Self]:
+        """Return parts of the dataset; each episode is in one of them, whole.
+
+        Which part it is in depends on the seed and the ids of the episodes, or their groups, and
+        is the same on every machine.
+
+        Args:
+            *ratios: How large the parts are, such as ``0.8, 0.2``; their sum counts as the whole.
+            seed: Another one gives other parts.
+            by: What episodes must have in common to stay together, such as ``benchmark_id`` or
+                ``metadata.pilot``. Each group goes to the part that lacks most.
+
+        Returns:
+            As many datasets as there are ratios. Without ``by``, their sizes are as near to the
+            ratios as whole episodes can be.
+
+        Raises:
+            InvalidInputError: There are no ratios, one is not a positive number, an episode does
+                not have ``by``, or the storage is not a repository.
+        """
+        if not ratios or any(not isfinite(ratio) or ratio <= 0 for ratio in ratios):
+            raise InvalidInputError(
+                f"the ratios {list(ratios)} are not positive numbers", hint="split(0.8, 0.2)"
+            )
+        groups = self._grouped(by)
+        order = sorted(groups, key=lambda key: sha256(f"{seed}\n{key}".encode()).digest())
+        n = sum(map(len, groups.values()))
+        shares = np.array(ratios) / sum(ratios) * n
+        parts: list[list[str]] = [[] for _ in ratios]
+        if by is None:
+            ends = np.rint(np.cumsum(shares)).astype(int).tolist()
+            for part, a, b in zip(parts, [0, *ends], ends, strict=False):
+                part.extend(order[a:b])
+        else:
+            for key in order:
+                lacking = shares - [len(part) for part in parts]
+                parts[int(lacking.argmax())].extend(groups[key])
+        chosen = map(set, parts)
+        return [self._of_ids(i for i in self._selection.ids if i in part) for part in chosen]
+
+    def combined(self, *others: ChosenEpisodes) -> Self:
+        """Return a dataset of the episodes of several, of any benchmarks, each episode once.
+
+        Raises:
+            InvalidInputError: They are of different repositories, or their step filters differ.
+        """
+        headers = list(self._headers)
+        for other in others:
+            self._check_alike(other)
+            headers += other._headers  # noqa: SLF001 - one of us
+        headers.sort(key=lambda header: (header.created_at, header.id))
+        return self._of_ids(header.id for header in headers)
+
+    def without(self, *others: ChosenEpisodes | EpisodeHeader | str) -> Self:
+        """Return a dataset that lacks some of the episodes.
+
+        Args:
+            *others: Datasets, headers or full ids; what is not here anyway is passed over.
+        """
+        gone: set[str] = set()
+        for other in others:
+            if isinstance(other, ChosenEpisodes):
+                gone.update(other._selection.ids)  # noqa: SLF001 - one of us
+            else:
+                gone.add(other if isinstance(other, str) else other.id)
+        return self._of_ids(oid for oid in self._selection.ids if oid not in gone)
+
+    def returns(self) -> NDArray[np.float64]:
+        """Return the undiscounted return of each episode, shape (E,), in the order of the dataset.
+
+        Raises:
+            InvalidInputError: Rewards are not single numbers.
+            CorruptObjectError: An episode is damaged.
+        """
+        loaded = self._read(["rewards"])
+        if any(span.columns["rewards"].ndim != 1 for span in loaded.spans):
+            raise InvalidInputError(
+                "the return of rewards that are not single numbers is not known"
+            )
+        rewards = (loaded.spans[span].part(number)["rewards"] for span, number in loaded.places)
+        return np.array([one.sum(dtype=np.float64) for one in rewards], np.float64)
+
+    def normalised_scores(self) -> NDArray[np.float64]:
+        """Return the D4RL score of each episode: 0 as good as random, 1 as good as the reference.
+
+        The references are what the episode's benchmark says in its ``metadata.extra``:
+        ``ref_min_score`` and ``ref_max_score``, the mean undiscounted returns of a random and of a
+        good policy. (Papers often print a hundred times the score.)
+
+        Returns:
+            Shape (E,): (return - ref_min_score) / (ref_max_score - ref_min_score).
+
+        Raises:
+            InvalidInputError: A benchmark has no such numbers, or as `returns`.
+
+        Source: Fu et al., D4RL, arXiv:2004.07219, section 5.
+        """
+        known = {
+            benchmark.id: _references(benchmark.metadata.name, benchmark.metadata.extra)
+            for benchmark in self.benchmarks
+        }
+        spans = np.array([known[header.benchmark_id] for header in self._headers]).reshape(-1, 2)
+        found: NDArray[np.float64] = (self.returns() - spans[:, 0]) / (spans[:, 1] - spans[:, 0])
+        return found
+
+    def _step_filters(self) -> Sequence[Any]:
+        """What chooses among the steps of the episodes."""
+        return ()
+
+    def _check_alike(self, other: ChosenEpisodes) -> None:
+        """Raise where what two datasets have cannot be one dataset's."""
+        if self._in_repository().root != other._in_repository().root:  # noqa: SLF001 - one of us
+            raise InvalidInputError(
+                "datasets of different repositories cannot be combined",
+                hint="'tupli fetch' brings the episodes of one to the other",
+            )
+        ours: Sequence[Any] = self._step_filters()
+        theirs: Sequence[Any] = ()
+        if isinstance(other, CuratedEpisodes):
+            theirs = other._step_filters()  # noqa: SLF001 - one of us
+        if tuple(ours) != tuple(theirs):
+            raise InvalidInputError(
+                "datasets with different step filters cannot be combined",
+                hint="combine the episodes, then filter the steps",
+            )
+
+    def _grouped(self, by: str | None) -> dict[str, list[str]]:
+        """The ids of the episodes of each group, by its name; each its own where there are none."""
+        if by is None:
+            return {oid: [oid] for oid in self._selection.ids}
+        groups: dict[str, list[str]] = {}
+        for header in self._headers:
+            value: Any = header.model_dump()
+            for key in by.split("."):
+                value = value.get(key, _MISSING) if isinstance(value, dict) else _MISSING
+            if value is _MISSING:
+                raise InvalidInputError(
+                    f"episode '{header.id[:12]}' has no '{by}'",
+                    hint="for example by='benchmark_id' or by='metadata.seed'",
+                )
+            name = json.dumps(value, sort_keys=True, default=str)
+            groups.setdefault(name, []).append(header.id)
+        return groups
+
+    def _of_ids(self, ids: Iterable[str]) -> Self:
+        """A dataset of exactly these episodes, which are in its order."""
+        return self._narrowed(
+            _ids=tuple(dict.fromkeys(ids)),
+            _benchmark_filter=None,
+            _episode_filter=None,
+            _revision=None,
+        )
+
+
+def _references(name: str, extra: dict[str, Any]) -> tuple[float, float]:
+    found = [extra.get(key) for key in REFERENCES]
+    low, high = (
+        float(x) if isinstance(x, int | float) and not isinstance(x, bool) else float("nan")
+        for x in found
+    )
+    if not (isfinite(low) and isfinite(high) and low != high):
+        raise InvalidInputError(
+            f"benchmark '{name}' tells no reference returns: {REFERENCES[0]} is {found[0]},"
+            f" {REFERENCES[1]} is {found[1]}",
+            hint="store it with metadata={'ref_min_score': 0.0, 'ref_max_score': 1.0}",
+        )
+    return low, high

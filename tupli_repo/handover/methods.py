@@ -1,0 +1,233 @@
+"""The methods of a dataset that hand it to another library: what `tupli_repo.TupliDataset` adds to.
+
+Invariant: none of them changes the dataset, nor reads what it does not hand over.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+from gymnasium import Space
+from numpy.typing import NDArray
+
+from tupli_repo.curation import CuratedEpisodes
+from tupli_repo.errors import InvalidInputError
+from tupli_repo.handover import d3rlpy, sb3, tables, torch
+from tupli_repo.handover.steps import StepSource
+from tupli_repo.handover.tensordict import tensordict_of
+from tupli_repo.handover.whole import spaces_of
+from tupli_repo.repository.loading import LoadedEpisodes
+
+Names = str | Collection[str]
+
+
+class HandedOver(CuratedEpisodes, ABC):
+    """Chosen episodes that other libraries can have."""
+
+    @abstractmethod
+    def _steps_at_hand(self) -> tuple[LoadedEpisodes | None, NDArray[np.bool_] | None]:
+        """The episodes where they are loaded, and which steps pass the filters; all where None."""
+
+    @abstractmethod
+    def _columns_loaded(self) -> LoadedEpisodes:
+        """The episodes, loaded now if they were not."""
+
+    def to_d3rlpy(self, **settings: Any) -> Any:
+        """Return a ``d3rlpy.dataset.ReplayBuffer`` (2.x) of the episodes.
+
+        An episode that was cut off has a row more, of its final observation, an action of zeros and
+        a reward of 0: so d3rlpy counts a transition for every step, the last one too, and gives
+        each the observation that followed. That row is never the end of a transition or trajectory
+        it samples. It gives zeros in place of what followed a terminal step, and has no use for
+        it. Where the observation after the last action of an episode that was cut off was never
+        known, d3rlpy leaves out that step, and the episode if it has no other.
+
+        Args:
+            **settings: What the constructor takes besides, such as ``transition_picker``.
+
+        Returns:
+            Observations and actions in the dtypes they were recorded in, (T, 1) for numbers;
+            rewards (T, 1) float32. ``action_size`` is that of the action space, not of the actions
+            that occur.
+
+        Raises:
+            MissingDependencyError: d3rlpy is not installed.
+            InvalidInputError: A step filter is set, there are no episodes, observations or actions
+                are composite, or d3rlpy has nothing for the action space.
+        """
+        return d3rlpy.replay_buffer(self._whole("to_d3rlpy"), **settings)
+
+    def to_torch(self, only: Names | None = None) -> Any:
+        """Return a map-style ``torch.utils.data.Dataset`` of transitions, for ``DataLoader``.
+
+        Everything wanted is read once; what is large is mapped from the user's cache, for all
+        workers. A batch is read in one go.
+
+        Args:
+            only: The columns that are wanted, or parents of them; where None, ``observations``,
+                ``actions``, ``rewards``, ``terminated``, ``truncated`` and ``next_observations``.
+
+        Returns:
+            Of length N. An item is a dictionary of tensors by the names of `transitions`, in the
+            dtypes they were recorded in. Where the observation after the last action was never
+            known, an episode that terminated repeats its last observation and one that did not
+            loses its last step, unless next observations are not wanted.
+
+        Raises:
+            MissingDependencyError: torch is not installed.
+            InvalidInputError: The storage is not a repository; later, there is no such column, the
+                episodes have it not in common, or there are no tensors of its dtype.
+        """
+        return torch.by_number(self._source(only))
+
+    def to_torch_stream(
+        self,
+        *,
+        buffer_size: int = 10_000,
+        batch_size: int | None = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        rank: int | None = None,
+        world_size: int | None = None,
+        only: Names | None = None,
+    ) -> Any:
+        """Return a ``torch.utils.data.IterableDataset`` of transitions, larger than the memory.
+
+        Chunks of 64 steps come in random order; a buffer of them is read, mixed and handed out
+        before the next is read. So a worker holds ``buffer_size`` steps at once and no more. Each
+        rank has as many steps as any other, or one more, and each of its workers likewise.
+
+        Args:
+            buffer_size: Steps that are mixed at once, at least 1.
+            batch_size: Steps per item, for ``DataLoader(..., batch_size=None)``, which is the
+                fastest way: the last of a worker may be shorter. An item is one step where None.
+            shuffle: Whether they come in random order; else in that of `columns`.
+            seed: What the order depends on, with the epoch (``set_epoch``) and the numbers of
+                ranks and workers: the same again is the same order.
+            rank: This process's number among those that train together; torch.distributed's own
+                where None.
+            world_size: How many they are; with ``rank``.
+            only: As in `to_torch`, as are the items.
+
+        Raises:
+            MissingDependencyError: torch is not installed.
+            InvalidInputError: A number is not possible, or as `to_torch`.
+        """
+        return torch.streamed(
+            self._source(only),
+            buffer_size=buffer_size,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            rank=rank,
+            world_size=world_size,
+        )
+
+    def to_sb3_replay_buffer(
+        self,
+        *,
+        buffer_size: int | None = None,
+        scale_actions: bool = True,
+        observation_space: Space[Any] | None = None,
+        action_space: Space[Any] | None = None,
+        **settings: Any,
+    ) -> Any:
+        """Return a Stable-Baselines3 ``ReplayBuffer`` of the steps, for ``model.replay_buffer``.
+
+        It is a ``DictReplayBuffer`` where observations are. Episodes that were cut off count as
+        timeouts, from which SB3 bootstraps. Images stay as they were recorded: channels last.
+
+        Args:
+            buffer_size: How many steps it has room for, at least N; N where None.
+            scale_actions: Whether actions of a ``Box`` are scaled from its bounds to [-1, 1], as
+                SB3's algorithms keep them in their buffers.
+            observation_space: The space; that of the episodes where None.
+            action_space: The space; that of the episodes where None.
+            **settings: What the constructor takes besides, such as ``device``.
+
+        Returns:
+            The steps in the order of `columns`, in SB3's dtypes. Where the observation after the
+            last action was never known, it is as in `to_torch`.
+
+        Raises:
+            MissingDependencyError: stable_baselines3 is not installed.
+            InvalidInputError: There are no episodes, spaces differ or are not known, the buffer is
+                too small, SB3 has none for the spaces, or actions to scale have no bounds.
+        """
+        known = spaces_of(self._columns_loaded())
+        return sb3.replay_buffer(
+            self._source(None),
+            known[0] if observation_space is None else observation_space,
+            known[1] if action_space is None else action_space,
+            buffer_size=buffer_size,
+            scale_actions=scale_actions,
+            **settings,
+        )
+
+    def to_tensordict(self) -> Any:
+        """Return a ``TensorDict`` of the N steps in TorchRL's layout, for its replay buffers.
+
+        Returns:
+            Of batch size [N], with ``observation``, ``action``, ``episode`` (N,) int64, and under
+            ``next``, of what followed: ``observation``, ``reward`` (N, 1), ``terminated``,
+            ``truncated`` and ``done`` (N, 1) bool. The last step of each episode is done. The flags
+            of the root are False: no step begins where an episode has ended. Parts of composite
+            spaces are nested. The dtypes are those of the recording. Where the observation after
+            the last action was never known, it is as in `to_torch`.
+
+        Raises:
+            MissingDependencyError: tensordict is not installed.
+            InvalidInputError: A step filter is set, the storage is not a repository, the episodes
+                have different columns, or there are no tensors of a dtype.
+        """
+        self._whole("to_tensordict")
+        return tensordict_of(self._source(None))
+
+    def to_arrow(self, only: Names | None = None) -> Any:
+        """Return a ``pyarrow.Table`` with a row per step.
+
+        Args:
+            only: The columns that are wanted; those of `to_torch` where None.
+
+        Returns:
+            ``episode`` (the id, dictionary-encoded), ``step`` (from 0), and the columns in the
+            dtypes they were recorded in; arrays are fixed-size lists, one in the other. Where the
+            observation after the last action was never known, it is as in `to_torch`.
+
+        Raises:
+            MissingDependencyError: pyarrow is not installed.
+            InvalidInputError: As `to_torch`.
+        """
+        return tables.arrow_table(self._source(only), self._selection.ids)
+
+    def to_dataframe(self, only: Names | None = None) -> Any:
+        """Return a ``pandas.DataFrame`` with a row per step.
+
+        Args:
+            only: The columns that are wanted; those of `to_torch` where None.
+
+        Returns:
+            ``episode`` (the id, a category), ``step`` (from 0), and the columns in the dtypes they
+            were recorded in, or an array in each cell. Otherwise as `to_arrow`.
+
+        Raises:
+            MissingDependencyError: pandas is not installed.
+            InvalidInputError: As `to_torch`.
+        """
+        return tables.data_frame(self._source(only), self._selection.ids)
+
+    def _source(self, only: Names | None) -> StepSource:
+        loaded, kept = self._steps_at_hand()
+        return StepSource(
+            self._in_repository(), self._selection, only=only, kept=kept, loaded=loaded
+        )
+
+    def _whole(self, method: str) -> LoadedEpisodes:
+        """The episodes, for what has to have whole ones."""
+        if self._steps_at_hand()[1] is not None:
+            raise InvalidInputError(
+                f"{method}() gives whole episodes, and this dataset has a step filter",
+                hint="convert_to_d4rl_format() gives the steps that pass it",
+            )
+        return self._columns_loaded()

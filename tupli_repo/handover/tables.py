@@ -1,0 +1,58 @@
+"""Steps as tables with a row each: Arrow's and pandas'.
+
+Invariant: ``episode`` and ``step`` tell of each row where it comes from.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tupli_repo.handover.steps import StepSource
+from tupli_repo.optional import require
+
+
+def arrow_table(source: StepSource, ids: Sequence[str]) -> Any:
+    """Return a ``pyarrow.Table``; see `TupliDataset.to_arrow`.
+
+    Raises:
+        MissingDependencyError: pyarrow is not installed.
+    """
+    pyarrow = require("pyarrow", needed_for="to_arrow")
+    episodes, places = _origin(source)
+    named = pyarrow.DictionaryArray.from_arrays(
+        pyarrow.array(episodes.astype(np.int32)), pyarrow.array(list(ids), pyarrow.string())
+    )
+    columns = {"episode": named, "step": pyarrow.array(places)}
+    for name, column in source.read(np.arange(len(source))).items():
+        native = column.astype(column.dtype.newbyteorder("="), copy=False)
+        found = pyarrow.array(native.reshape(-1))
+        for size in reversed(column.shape[1:]):
+            found = pyarrow.FixedSizeListArray.from_arrays(found, size)
+        columns[name] = found
+    return pyarrow.table(columns)
+
+
+def data_frame(source: StepSource, ids: Sequence[str]) -> Any:
+    """Return a ``pandas.DataFrame``; see `TupliDataset.to_dataframe`.
+
+    Raises:
+        MissingDependencyError: pandas is not installed.
+    """
+    pandas = require("pandas", needed_for="to_dataframe")
+    episodes, places = _origin(source)
+    columns: dict[str, Any] = {
+        "episode": pandas.Categorical.from_codes(episodes, categories=list(ids)),
+        "step": places,
+    }
+    for name, column in source.read(np.arange(len(source))).items():
+        columns[name] = column if column.ndim == 1 else list(column)
+    return pandas.DataFrame(columns)
+
+
+def _origin(source: StepSource) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of each step, the number of its episode and its place there."""
+    numbers, ends = source.numbers(), np.cumsum(source.lengths)
+    episodes = np.searchsorted(ends, numbers, side="right")
+    return episodes, numbers - (ends - source.lengths)[episodes]
