@@ -138,6 +138,7 @@ def record_all(
                 source.benchmark_id,
                 observation_space=source.observation_space,
                 action_space=source.action_space,
+                once=True,
             )
             left_out += (f"episode {n_episodes - 1}: {e.message}" for e in recorded.problems)
             n_steps += len(steps.actions)

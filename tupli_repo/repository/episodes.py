@@ -112,12 +112,13 @@ class Episodes:
         action_space: Space[Any] | None = None,
         strict: bool = False,
         gather: bool = False,
+        is_kept: Callable[[ObjectId], bool] | None = None,
     ) -> Recorded:
         """Append an episode to this process's journal; durable after `ObjectStore.sync`.
 
         Items of infos, metadata and options that cannot be stored are left out and reported; where
         ``strict``, they are an error and nothing is recorded. Where ``gather``, it may wait to be
-        written with others.
+        written with others. One that ``is_kept`` already is not written again.
 
         Raises:
             InvalidInputError: It has no steps, or lists of different lengths.
@@ -140,14 +141,9 @@ class Episodes:
         body = encode_record(fields)
         record = Object(kind=Kind.EPISODE, links=links, body=body)
         last = named(record)
-        if not (gather and steps.nonce and self._has(last.id)):  # taken over once already
+        if is_kept is None or not is_kept(last.id):
             self._store.append_named([*blobs, last], gather=gather)
         return Recorded(last.id, record, encoded.problems)
-
-    def _has(self, oid: ObjectId) -> bool:
-        with suppress(CorruptObjectError):  # damage elsewhere must not stop recording
-            return self._store.contains(oid)
-        return False
 
     def select(
         self,

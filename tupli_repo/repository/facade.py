@@ -5,6 +5,7 @@ Invariant: a verb that stores has made it durable when it returns (`record` alon
 """
 
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from gymnasium import Space
@@ -19,6 +20,7 @@ from tupli_repo.odb.objects import (
     ObjectId,
     parse_object_id,
 )
+from tupli_repo.odb.pack import PACK_SUFFIX
 from tupli_repo.repository.annotating import AnnotatingRepository
 from tupli_repo.repository.artifacts import Content, read_pieces, store_pieces
 from tupli_repo.repository.episodes import Recorded, episode_item
@@ -272,6 +274,7 @@ class Repository(AnnotatingRepository):
         observation_space: Space[Any] | None = None,
         action_space: Space[Any] | None = None,
         strict: bool = False,
+        once: bool = False,
     ) -> Recorded:
         """Record an episode as it was seen; found by every reader at once (see `batch`).
 
@@ -284,6 +287,8 @@ class Repository(AnnotatingRepository):
             action_space: The space of its actions, where it is known.
             strict: Whether an item that cannot be stored is an error, before anything is recorded;
                 else it is left out and reported.
+            once: Whether the same episode, with the same time and nonce, is written no second time
+                where it lies in a pack already.
 
         Raises:
             NotFoundError: The benchmark is not here.
@@ -302,7 +307,19 @@ class Repository(AnnotatingRepository):
             action_space=action_space,
             strict=strict,
             gather=self._batches.depth > 0,
+            is_kept=self._is_packed if once else None,
         )
+
+    def _is_packed(self, oid: ObjectId) -> bool:
+        """Whether an object lies in a pack, which is on the disk itself when this returns."""
+        with suppress(CorruptObjectError, FileNotFoundError):  # then it is written once more
+            for file in self._store.block_files():
+                if file.path.suffix == PACK_SUFFIX and oid in file.directory:
+                    if file.path not in self._settled:
+                        self._files.settle(file.path)
+                        self._settled.add(file.path)
+                    return True
+        return False
 
     def _benchmark_to_record_in(self, uri: str) -> ObjectId:
         try:

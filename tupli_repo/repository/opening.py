@@ -94,6 +94,7 @@ class OpenRepository:
         self._subjects = Subjects(self._store, self._shelf, self._releases, self._revisions)
         self._benchmarks = Benchmarks(self._store, self._shelf)
         self._known_benchmarks: set[str] = set()
+        self._settled: set[Path] = set()
         self._batches = _Batches()
         self._grants = Grants(root, self._format.id)
         cache = user_cache(self.settings, fs=self._files.fs)
