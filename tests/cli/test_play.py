@@ -77,7 +77,7 @@ def test_what_is_played_is_recorded(project: Path):
     assert {one["metadata"]["policy"] for one in made} == {"human"}
     for one in made:
         assert one["metadata"]["length"] == one["n_tuples"] == one["metadata"]["return"]
-    assert made[-1]["timeout"]  # closed in the middle, or at the limit
+    assert made[-1]["timeout"] or made[-1]["terminated"]  # closed in the middle, or just at an end
 
 
 def test_nothing_is_done_while_no_key_is_pressed(project: Path):

@@ -119,7 +119,7 @@ def test_what_no_dtype_holds_exactly_is_refused(first, second):
     [
         (spaces.Dict({"a": spaces.Discrete(2)}), np.zeros(1), "dict"),
         (spaces.Dict({"a": spaces.Discrete(2)}), {"b": 0}, "no key 'a'"),
-        (spaces.Dict({"a": spaces.Discrete(2)}), {"a": 0, "b": 1}, "dict of 1"),
+        (spaces.Dict({"a": spaces.Discrete(2)}), {"a": 0, "b": 1}, "has the key 'b'"),
         (spaces.Tuple([spaces.Discrete(2)]), 1, "tuple"),
         (spaces.Tuple([spaces.Discrete(2)]), (1, 1), "tuple of 1"),
         (spaces.Tuple([spaces.Discrete(2)]), None, "tuple"),

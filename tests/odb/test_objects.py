@@ -48,9 +48,9 @@ def test_the_encoding_is_the_one_the_format_describes() -> None:
 
 
 def test_the_codes_of_the_kinds_are_those_of_the_format() -> None:
-    words = "blob benchmark artifact episode provenance episodes release tombstone"
-    assert [KINDS_BY_CODE[code] for code in range(1, 9)] == words.split()
-    assert [kind.code for kind in Kind] == list(range(1, 9))
+    words = "blob benchmark artifact episode provenance episodes release tombstone annotation"
+    assert [KINDS_BY_CODE[code] for code in range(1, 10)] == words.split()
+    assert [kind.code for kind in Kind] == list(range(1, 10))
     assert [kind for kind in Kind if kind.is_data] == [Kind.BLOB]
 
 

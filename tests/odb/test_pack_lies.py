@@ -119,7 +119,7 @@ def data_called_a_record(lie: Lie) -> None:
 
 
 def unknown_kind(lie: Lie) -> None:
-    lie.rows[-1][1] = 9
+    lie.rows[-1][1] = 10
 
 
 def kind_zero(lie: Lie) -> None:
