@@ -164,6 +164,6 @@ def test_a_name_that_two_benchmarks_have_is_ambiguous(tupli: Tupli, project):
     record(project, gymnasium.make("CartPole-v1", max_episode_steps=20), [either], 30)
     done = tupli("metrics", "driven")
     assert done.status == 1
-    assert "are called 'driven'" in done.err
+    assert "'driven' is ambiguous: benchmark" in done.err
     ids = [header.id[:12] for header in project.list_benchmarks()]
     assert all(oid in done.err for oid in ids)
