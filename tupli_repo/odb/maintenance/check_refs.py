@@ -60,10 +60,6 @@ class KnownRefs:
         marks = self._yanks.get(name, {})
         return {records[file].hash: yank for file, yank in marks.items() if file in records}
 
-    def yanked_files(self, name: RefName) -> Mapping[str, Yank]:
-        """Return the yanks of a name by the names of their records' files."""
-        return self._yanks.get(name, {})
-
     def put(self, record: Record) -> NoReturn:
         """Refuse: a check changes nothing."""
         raise AssertionError(f"a check puts the record '{record.file_name}'")
