@@ -9,7 +9,6 @@ row per step and a column per agent, in the order of the Dict's keys; so have th
 Invariant: what was given to the agents comes back, jointly or for one of them, in the same dtypes.
 """
 
-import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -27,9 +26,10 @@ from tupli_repo.codec.spaces import LEAVES, Tree, describe_space
 from tupli_repo.codec.values import dump_json
 from tupli_repo.codec.views import View
 from tupli_repo.errors import InvalidInputError
-from tupli_repo.recorder import EpisodeRecorder, OnAbandoned
-from tupli_repo.schema import BenchmarkMetadata, BenchmarkQuery, RLTuple
+from tupli_repo.recorder import OnAbandoned
+from tupli_repo.schema import BenchmarkMetadata, BenchmarkQuery
 from tupli_repo.storage import TupliStorage
+from tupli_repo.wrappers import EpisodeWrapper
 
 _ABSENT: tuple[Any, ...] = ()
 
@@ -46,7 +46,23 @@ class JointSpaces(NamedTuple):
     action_space: spaces.Dict
 
 
-class TupliParallelEnvWrapper:
+class _Wrapped:
+    """An environment of several agents, whose attributes are this one's too."""
+
+    def __init__(self, env: Any) -> None:
+        self.env = env
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "env":  # not set yet
+            raise AttributeError(name)
+        return getattr(self.env, name)
+
+    def close(self) -> None:
+        """Close the environment."""
+        self.env.close()
+
+
+class TupliParallelEnvWrapper(EpisodeWrapper, _Wrapped):
     """Records what happens in a parallel environment, one episode for each joint run.
 
     ``reset`` and ``step`` return what the environment returns, unchanged; every other attribute is
@@ -81,9 +97,7 @@ class TupliParallelEnvWrapper:
         *,
         on_abandoned: OnAbandoned = "record",
     ) -> None:
-        self.env = env
-        self.storage = storage
-        self.id = benchmark_id
+        super().__init__(env)
         self.metadata_callback = metadata_callback
         self._names = _names_of(env)
         self.joint = JointSpaces(
@@ -91,37 +105,15 @@ class TupliParallelEnvWrapper:
             _joint_space({n: env.action_space(agent) for agent, n in self._names.items()}),
         )
         self._columns = {name: k for k, name in enumerate(self.joint.observation_space.spaces)}
-        self._record_episodes = True
-        self._has_warned = False
-        settings = getattr(storage, "settings", None)
-        self._recorder = EpisodeRecorder(
-            self.joint,
-            storage,
-            on_abandoned=on_abandoned,
-            sync_interval_s=getattr(settings, "sync_interval_s", 1.0),
-        )
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "env":  # not set yet
-            raise AttributeError(name)
-        return getattr(self.env, name)
+        self._record_in(storage, benchmark_id, self.joint, on_abandoned=on_abandoned)
 
     # ---- recording
-
-    def activate_recording(self) -> None:
-        """Record from the next ``reset`` on."""
-        self._record_episodes = True
-
-    def deactivate_recording(self) -> None:
-        """Stop recording; the part of the episode that was seen is recorded as truncated."""
-        self._recorder.abandon(self.id, RLTuple)
-        self._record_episodes = False
 
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[Any, Any], dict[Any, Any]]:
         """Reset the environment; an episode in the middle is closed first."""
-        self._recorder.abandon(self.id, RLTuple)
+        self._close_episodes()
         observations, infos = self.env.reset(seed=seed, options=options)
         if self._record_episodes:
             own = {"infos": self._named(infos)} if any(infos.values()) else {}
@@ -164,26 +156,8 @@ class TupliParallelEnvWrapper:
             {**flags, "infos": told} if told else flags,
         )
         if is_over:
-            self._recorder.end(self.id, RLTuple)
+            self._recorder.end(self.id, self.rl_tuple_cls)
         return result  # type: ignore[no-any-return]
-
-    def flush(self) -> None:
-        """Return when every episode that has ended is on the disk itself.
-
-        Raises:
-            StorageIOError: One may not be.
-        """
-        self._recorder.flush()
-
-    def close(self) -> None:
-        """Record what there is of the episode, make everything durable, close the environment."""
-        try:
-            try:
-                self._recorder.abandon(self.id, RLTuple)
-            finally:
-                self.flush()
-        finally:
-            self.env.close()
 
     # ---- storing
 
@@ -236,14 +210,6 @@ class TupliParallelEnvWrapper:
         return self.id
 
     # ---- agents
-
-    def _warn_unrecorded(self) -> None:
-        if self._record_episodes and not self._has_warned:
-            self._has_warned = True
-            warnings.warn(
-                "steps are not recorded before the next reset: no episode was begun",
-                stacklevel=3,
-            )
 
     def _name(self, agent: Hashable) -> str:
         return self._names.get(agent, str(agent))  # a stranger does not fit the space: that is told
