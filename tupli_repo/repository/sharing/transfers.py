@@ -13,9 +13,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 from tupli_repo.errors import CorruptObjectError, StorageIOError
+from tupli_repo.odb.closure import Closure, closure_of
 from tupli_repo.odb.objects import Object, ObjectId
 from tupli_repo.odb.refs import Record, RefName, Yank
-from tupli_repo.odb.remote import Closure, Found, RemoteObjects
+from tupli_repo.odb.remote import Found, RemoteObjects
 from tupli_repo.odb.sync import Progress, copy, put_loose
 from tupli_repo.repository.published.releases import KnownSets, ReleaseRefs
 from tupli_repo.repository.sharing.joined import JoinedObjects, JoinedRefs, Readable
@@ -304,7 +305,8 @@ class Pull:
             source, here = self._theirs.objects, self._ours.objects
             check = self._new_check(self._theirs, self._ours)
             raw_ids = self.known.lacking(here, names)
-            below = source.closure(
+            below = closure_of(
+                source,
                 source.present(raw_ids),
                 known=here.held,
                 spread=self.known.spread(names),
@@ -332,7 +334,7 @@ class Pull:
             if known.lacking_of(name, revision, source, gone):
                 return True
             roots = source.present(known.lacking_of(name, revision, here, ()))
-            return not are_there(source.closure(roots, known=here.held).missing)
+            return not are_there(closure_of(source, roots, known=here.held).missing)
 
         return {
             revision: name
@@ -404,7 +406,8 @@ def _pack(
 
     roots = list(source.objects.present(known.everything(known.names()) if in_depth else lacking))
     left_out = kept_back(roots)
-    below = source.objects.closure(
+    below = closure_of(
+        source.objects,
         (oid for oid in roots if oid not in left_out),
         known=kept_back if in_depth else settled,
         spread=known.spread(known.names()),
