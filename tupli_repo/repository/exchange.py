@@ -26,8 +26,9 @@ from tupli_repo.repository.published.revisions import parse_revision
 from tupli_repo.repository.sharing.incoming import Incoming
 from tupli_repo.repository.sharing.joined import JoinedRefs
 from tupli_repo.repository.sharing.known import Side
+from tupli_repo.repository.sharing.parcels import OnProgress
 from tupli_repo.repository.sharing.remotes import OpenRemote, Remotes, open_remote
-from tupli_repo.repository.sharing.transfers import IsWanted, OnProgress, Pull, Push
+from tupli_repo.repository.sharing.transfers import IsWanted, Pull, Push
 from tupli_repo.repository.sharing.transfers import prune as prune_there
 from tupli_repo.schema.reports import StatusReport
 from tupli_repo.schema.transfers import RemoteItem, RemoteStatus, TransferReport
