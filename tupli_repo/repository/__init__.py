@@ -4,7 +4,8 @@
 
 - `location`: where a repository is, and how one comes to be.
 - `records`: benchmarks, artifacts, provenance and tombstones, parsed once.
-- `loading`: many episodes decoded into arrays; `episodes`: episodes between store and codec.
+- `loading`: many episodes decoded into arrays; `listing`: which episodes there are; `episodes`:
+  episodes between store and codec.
 - `keeping`: datasets that were loaded before, mapped from the user's cache.
 - `benchmarks`: environments between store and codec. `artifacts`: files as pieces.
 - `published`: names, their revisions, and how a name gets its next one.
