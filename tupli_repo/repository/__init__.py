@@ -15,7 +15,8 @@
 - `upkeep`: the repository as a whole.
 - The verbs, floor upon floor: `opening` (opening, durability, trust), `naming` (publishing),
   `exchange` (push and pull), `cloning` (clones and bundles), `cleaning` (gc), `checking` (fsck and
-  repair), `selecting`, `annotating` (labels), `facade` (the rest: `Repository`).
+  repair), `selecting`, `annotating` (labels), `filing` (artifacts), `facade` (the rest:
+  `Repository`).
 """
 
 from tupli_repo.repository.facade import Repository
