@@ -28,6 +28,7 @@ from tupli_repo.odb.files import FileSystem
 from tupli_repo.odb.holdings import HeldIds, Holdings, Notes
 from tupli_repo.odb.objects import (
     MAX_OBJECT_BYTES,
+    Encoded,
     Kind,
     Object,
     ObjectId,
@@ -207,7 +208,7 @@ class RemoteObjects:
         for oid, _, encoded in self.read_encoded(ids):
             yield oid, decode(encoded)
 
-    def read_encoded(self, ids: Iterable[ObjectId]) -> Iterator[tuple[ObjectId, Kind, bytes]]:
+    def read_encoded(self, ids: Iterable[ObjectId]) -> Iterator[Encoded]:
         """Read objects as `read_many` does, but leave them encoded.
 
         Raises:

@@ -21,8 +21,8 @@ from tupli_repo.odb.maintenance.check import Choice, OnProgress, loose_path
 from tupli_repo.odb.maintenance.check_refs import missing_parents
 from tupli_repo.odb.maintenance.links import Cause
 from tupli_repo.odb.maintenance.names import Damage, relative
-from tupli_repo.odb.maintenance.sources import Encoded, Source
-from tupli_repo.odb.objects import Kind, ObjectId, decode
+from tupli_repo.odb.maintenance.sources import Source
+from tupli_repo.odb.objects import Encoded, Kind, ObjectId, decode
 from tupli_repo.odb.refs import YANK_SUFFIX, RefName
 from tupli_repo.repository.health.checkup import FORMAT_FILE, SETTINGS_FILE, Checkup, name_of
 from tupli_repo.repository.health.others import Others
