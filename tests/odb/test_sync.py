@@ -55,18 +55,6 @@ from tupli_repo.odb.trash import move_to_trash
 PROJECT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def a(tmp_path: Path) -> Path:
-    new_side(tmp_path / "a").close()
-    return tmp_path / "a"
-
-
-@pytest.fixture
-def b(tmp_path: Path) -> Path:
-    new_side(tmp_path / "b").close()
-    return tmp_path / "b"
-
-
 def fill(root: Path, made: Release, *, seal: bool = True) -> None:
     store = reopen(root, HastyFileSystem())
     keep(store, made, seal=seal)
