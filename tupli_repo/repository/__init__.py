@@ -13,10 +13,10 @@
 - `health`: whether all is whole, and making it so.
 - `shelf`: which records are visible. `subjects`: what is to be published.
 - `upkeep`: the repository as a whole.
-- The verbs, floor upon floor: `opening` (opening, durability, trust), `naming` (publishing),
-  `exchange` (push and pull), `cloning` (clones and bundles), `cleaning` (gc), `checking` (fsck and
-  repair), `selecting`, `annotating` (labels), `filing` (artifacts), `facade` (the rest:
-  `Repository`).
+- The verbs, floor upon floor: `opening` (opening, durability, trust), `citing` (names and
+  revisions), `naming` (publishing), `exchange` (push and pull), `cloning` (clones and bundles),
+  `cleaning` (gc), `checking` (fsck and repair), `selecting`, `annotating` (labels), `filing`
+  (artifacts), `facade` (the rest: `Repository`).
 """
 
 from tupli_repo.repository.facade import Repository
