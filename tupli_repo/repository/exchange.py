@@ -21,7 +21,7 @@ from tupli_repo.odb.refs import LOCAL, RefName
 from tupli_repo.odb.remote import RemoteObjects
 from tupli_repo.odb.transport import DirectoryTransport
 from tupli_repo.repository.naming import NamedRepository
-from tupli_repo.repository.published.releases import ReleaseRefs
+from tupli_repo.repository.published.places import ReleaseRefs
 from tupli_repo.repository.published.revisions import parse_revision
 from tupli_repo.repository.sharing.incoming import Incoming
 from tupli_repo.repository.sharing.joined import JoinedRefs

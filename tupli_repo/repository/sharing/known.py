@@ -13,8 +13,10 @@ from tupli_repo.odb.objects import ObjectId
 from tupli_repo.odb.refs import RefName
 from tupli_repo.odb.remote import RemoteObjects
 from tupli_repo.odb.remote_refs import RemoteRefs
+from tupli_repo.repository.published.places import ReleaseRefs
 from tupli_repo.repository.published.publishing import Publisher
-from tupli_repo.repository.published.releases import KnownSets, ReleaseRefs, Releases
+from tupli_repo.repository.published.releases import Releases
+from tupli_repo.repository.published.sets import KnownSets
 from tupli_repo.repository.sharing.joined import JoinedObjects, JoinedRefs
 from tupli_repo.schema.transfers import NameTransfer
 

@@ -16,7 +16,8 @@ from tupli_repo.odb.closure import closure_of
 from tupli_repo.odb.objects import Object, ObjectId
 from tupli_repo.odb.refs import RefName
 from tupli_repo.odb.remote import RemoteObjects
-from tupli_repo.repository.published.releases import KnownSets, ReleaseRefs
+from tupli_repo.repository.published.places import ReleaseRefs
+from tupli_repo.repository.published.sets import KnownSets
 from tupli_repo.repository.sharing.joined import JoinedObjects, JoinedRefs, Readable
 from tupli_repo.repository.sharing.known import Known, Side
 from tupli_repo.repository.sharing.parcels import (
