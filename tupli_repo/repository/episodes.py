@@ -9,13 +9,12 @@ names it.
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
-from pathlib import Path
 from secrets import token_hex
 from typing import Any, cast
 
 from gymnasium import Space
 
-from tupli_repo.catalog import Groups, Labels, Selection
+from tupli_repo.catalog import Selection
 from tupli_repo.codec import episode as codec
 from tupli_repo.codec.columns import MakeArray, make_array
 from tupli_repo.codec.episode import EpisodeData, Layout, Steps
@@ -23,7 +22,6 @@ from tupli_repo.codec.episode_record import encode_record
 from tupli_repo.codec.tuples import final_state_of, tuples_from_steps
 from tupli_repo.errors import CorruptObjectError, EncodingError
 from tupli_repo.odb.objects import Kind, Named, Object, ObjectId, named
-from tupli_repo.odb.store import ObjectStore
 from tupli_repo.repository.headers import EpisodeRecord, read_records
 from tupli_repo.repository.listing import ListedEpisodes
 from tupli_repo.repository.loading import (
@@ -63,24 +61,12 @@ class Recorded:
 
 
 class Episodes(ListedEpisodes):
-    """The episodes of a repository: listed, recorded and read.
+    """The episodes of a repository: listed, recorded and read."""
 
-    Args:
-        store: Where they are.
-        catalog_folder: Where the catalog is kept; it may vanish.
-        published: Tells which episode sets are published in each group.
-        labels: Tells what is said of episodes besides.
-    """
-
-    def __init__(
-        self,
-        store: ObjectStore,
-        catalog_folder: Path,
-        published: Callable[[], Groups] = dict,
-        labels: Callable[[], Labels] = Labels,
-    ) -> None:
-        super().__init__(store, catalog_folder, published, labels)
-        self._layouts: dict[ObjectId, Layout] = {}
+    @cached_property
+    def _layouts(self) -> dict[ObjectId, Layout]:
+        """Those that were read."""
+        return {}
 
     def add(
         self,
