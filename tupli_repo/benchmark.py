@@ -24,9 +24,10 @@ from tupli_repo.schema import (
     RLTuple,
 )
 from tupli_repo.storage import TupliStorage
+from tupli_repo.wrappers import EnvironmentStore
 
 
-class TupliEnvWrapper(RecordingWrapper):
+class TupliEnvWrapper(EnvironmentStore, RecordingWrapper):
     """Stores an environment as a benchmark and records what happens in it.
 
     ``reset`` and ``step`` return what the environment returns, unchanged. Recording is on from the
@@ -53,49 +54,14 @@ class TupliEnvWrapper(RecordingWrapper):
 
     # ---- storing and loading
 
-    def store(
+    def _store_benchmark(
         self,
-        name: str,
-        description: str = "",
-        difficulty: str | None = None,
-        version: str | None = None,
-        metadata: dict[str, Any] | None = None,
+        words: BenchmarkMetadata,
         *,
-        exclude: Sequence[str] = (),
-        volatile: Sequence[str] = (),
-        probe: bool = True,
+        exclude: Sequence[str],
+        volatile: Sequence[str],
+        probe: bool,
     ) -> str:
-        """Store the environment as a benchmark and return its id.
-
-        The same environment with the same metadata has the same id, whoever stores it. Only
-        private copies are looked at, reset and stepped. What was stored is loaded once and run
-        beside a copy, so that a benchmark that would not behave alike is refused. From then on the
-        environment is trusted for this user in this repository.
-
-        Args:
-            name: The benchmark's name.
-            description: What it is about.
-            difficulty: How hard it is.
-            version: Its version.
-            metadata: Anything else, as ``metadata.extra``.
-            exclude: Attributes to leave out: globs over names (``'cache_*'``) or paths.
-            volatile: Attributes that each reset sets anew, as globs; found by running where
-                ``probe``.
-            probe: Whether copies may be run (some 200 steps); without it nothing is run, and what
-                is stored is not checked by running it.
-
-        Raises:
-            EncodingError: The environment or its metadata holds something that cannot be stored, or
-                what was stored would not behave alike; the message names where, the hint says what
-                to do.
-        """
-        words = BenchmarkMetadata(
-            name=name,
-            description=description,
-            difficulty=difficulty,
-            version=version,
-            extra=metadata or {},
-        )
         digest, serialized = self._prepare_storage(
             words, exclude=exclude, volatile=volatile, probe=probe
         )
@@ -104,7 +70,7 @@ class TupliEnvWrapper(RecordingWrapper):
             warnings.warn(
                 f"'{type(self).__name__}' is defined in the script that runs: only this script can"
                 " load the benchmark; define the class in a module",
-                stacklevel=2,
+                stacklevel=3,
             )
         document, sources = None, env_codec.Sources({}, {})
         if env_codec.is_document(serialized):
@@ -133,7 +99,6 @@ class TupliEnvWrapper(RecordingWrapper):
             self.storage.trust_document(document.sha256)
             if hooks:
                 self.storage.trust_document(hooks_token(hooks, document.sha256))
-        self.id = header.id
         return header.id
 
     def publish(self, publish_in: str = "global") -> None:
