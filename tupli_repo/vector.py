@@ -12,6 +12,7 @@ from secrets import token_hex
 from typing import Any, NamedTuple
 
 import numpy as np
+from gymnasium import Env
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv, VectorWrapper
 
 from tupli_repo.autoreset import autoreset_mode, check_infos, sub_environments, who_ended
@@ -257,6 +258,7 @@ class TupliVectorEnvWrapper(VectorWrapper):
         version: str | None = None,
         metadata: dict[str, Any] | None = None,
         *,
+        eval_env: Env[Any, Any] | None = None,
         exclude: Sequence[str] = (),
         volatile: Sequence[str] = (),
         probe: bool = True,
@@ -264,7 +266,7 @@ class TupliVectorEnvWrapper(VectorWrapper):
         """Store a sub-environment as a benchmark and return its id.
 
         It is the id that `TupliEnvWrapper.store` gives the single environment. See there for the
-        arguments.
+        arguments; ``eval_env`` is a single environment too.
 
         Raises:
             InvalidInputError: No sub-environment can be had, they are not alike, or a wrapper
@@ -279,7 +281,9 @@ class TupliVectorEnvWrapper(VectorWrapper):
                     "the sub-environments are not alike, so that they are no one benchmark",
                     hint="record each kind in a vector environment of its own",
                 )
-            self.id = single.store(name, description, difficulty, version, metadata, **told)
+            self.id = single.store(
+                name, description, difficulty, version, metadata, eval_env=eval_env, **told
+            )
         return self.id
 
     # ---- episodes

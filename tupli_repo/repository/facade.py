@@ -165,7 +165,7 @@ class Repository(AnnotatingRepository):
             CorruptObjectError: One is damaged.
         """
         ours, theirs = self.load_benchmark(a), self.load_benchmark(b)
-        words = {"metadata", "env_format", "wrapper"}
+        words = {"metadata", "env_format", "wrapper", "evaluation"}
         return BenchmarkDiff(
             ours=ours.id,
             theirs=theirs.id,
