@@ -11,6 +11,7 @@ from typing import Any
 
 from gymnasium import Env
 
+from tupli_repo.codec.env.document import one_line
 from tupli_repo.errors import CorruptObjectError, NotFoundError
 from tupli_repo.schema import ArtifactMetadata, Benchmark
 from tupli_repo.storage import TupliStorage
@@ -59,6 +60,7 @@ def warn_unlike(env: Env[Any, Any], eval_env: Env[Any, Any]) -> None:
         ours, theirs = getattr(env, name), getattr(eval_env, name)
         if ours != theirs:
             warnings.warn(
-                f"the evaluation environment has the {name} {theirs}, and the environment {ours}",
+                f"the evaluation environment has another {name}: {one_line(theirs)}, where the"
+                f" environment has {one_line(ours)}",
                 stacklevel=3,
             )
