@@ -114,20 +114,22 @@ class TupliEnvWrapper(RecordingWrapper):
                 " load the benchmark; define the class in a module",
                 stacklevel=2,
             )
-        envs, beside = {serialized: self.env}, ""
+        envs, beside = [(serialized, self.env)], ""
         if eval_env is not None:
             eval_env = eval_env.env if isinstance(eval_env, RecordingWrapper) else eval_env
             warn_unlike(self.env, eval_env)
             beside = self.serialize_env(eval_env, **told)
-            envs.setdefault(beside, eval_env)
+            envs.append((beside, eval_env))
             digest = self._get_hash([digest, sha256(beside.encode()).hexdigest()])
         packages: dict[str, str] = {}
         sources: dict[str, str] = {}
-        texts = list(filter(env_codec.is_document, envs))
-        for text in texts:
-            self._check_round_trip(text, envs[text], **told)
-            packages |= env_codec.sources_of(text).packages
-            sources |= env_codec.sources_of(text).modules
+        documents = []
+        for text, env in envs:
+            if env_codec.is_document(text):
+                self._check_round_trip(text, env, **told)
+                documents.append(env_codec.parse(text))
+                packages |= env_codec.sources_of(text).packages
+                sources |= env_codec.sources_of(text).modules
         evaluation = store_evaluation(self.storage, beside, name=name) if beside else ""
         header = self.storage.store_benchmark(
             BenchmarkQuery(
@@ -140,7 +142,7 @@ class TupliEnvWrapper(RecordingWrapper):
                 evaluation=evaluation,
             )
         )
-        for document in map(env_codec.parse, texts):
+        for document in documents:
             self.storage.trust_document(document.sha256)
             if hooks:
                 self.storage.trust_document(hooks_token(hooks, document.sha256))
