@@ -414,6 +414,16 @@ def test_the_callback_sees_every_step_and_its_last_word_is_the_metadata(storage,
     assert [h.n_tuples for h in storage.list_episodes(FilterEQ(key="metadata.n", value=2))] == [2]
 
 
+def test_the_callback_can_be_set_as_gymnasium_sets_attributes(storage):
+    env = stored(storage, gymnasium.wrappers.TimeLimit(Walk(horizon=3), 9))
+    assert env.set_wrapper_attr("metadata_callback", Count())
+    env.set_wrapper_attr("horizon", 2)
+    play(env, ACTIONS)
+    (header,) = storage.list_episodes()
+    assert header.metadata["n"] == 2
+    assert (header.n_tuples, env.unwrapped.horizon) == (2, 2)
+
+
 def test_a_callback_that_says_nothing_leaves_the_metadata_empty(storage):
     class Silent(Count):
         def __call__(self, tuple: RLTuple) -> Any:  # noqa: A002 - PyTupli's name

@@ -108,6 +108,17 @@ def test_scores_are_beside_the_references_of_each_benchmark(storage: Repository)
     assert np.allclose(dataset.returns(), returns)
     expected = [(r + 2) / 10 if n < 10 else r - 1 for n, r in zip(numbers, returns, strict=True)]
     assert np.allclose(dataset.normalised_scores(), expected)
+    beside = dataset.normalised_scores(ref_min_score=returns.min(), ref_max_score=returns.max())
+    assert np.allclose([beside.min(), beside.max()], [0, 1])
+    expected = [(r + 3) / (11 if n < 10 else 5) for n, r in zip(numbers, returns, strict=True)]
+    assert np.allclose(dataset.normalised_scores(ref_min_score=-3), expected)
+
+
+def test_references_may_be_what_numpy_made_of_returns(storage: Repository):
+    low, high = np.float32(-2), np.float32(8)
+    record(storage, into=benchmark(storage, "walk", ref_min_score=low, ref_max_score=high))
+    dataset = TupliDataset(storage)
+    assert np.allclose(dataset.normalised_scores(), (dataset.returns() + 2) / 10)
 
 
 @pytest.mark.parametrize(
@@ -115,5 +126,5 @@ def test_scores_are_beside_the_references_of_each_benchmark(storage: Repository)
 )
 def test_a_benchmark_without_references_has_no_scores(storage: Repository, extra: dict[str, Any]):
     record(storage, into=benchmark(storage, **extra))
-    with pytest.raises(InvalidInputError, match="benchmark 'walk' tells no reference"):
+    with pytest.raises(InvalidInputError, match="benchmark 'walk' has no two reference returns"):
         TupliDataset(storage).normalised_scores()

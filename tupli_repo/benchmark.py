@@ -5,6 +5,7 @@ Invariant: what is stored of an environment is what a private copy of it says.
 
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from hashlib import sha256
 from typing import Any, Literal, Self
 
@@ -14,7 +15,8 @@ from tupli_repo.callbacks import EpisodeSummary
 from tupli_repo.codec import env as env_codec
 from tupli_repo.codec.trust import TrustPolicy
 from tupli_repo.codec.values import dump_json
-from tupli_repo.errors import InvalidInputError
+from tupli_repo.errors import InvalidInputError, NotFoundError
+from tupli_repo.evaluation import evaluation_text, store_evaluation, warn_unlike
 from tupli_repo.recording import RecordingWrapper
 from tupli_repo.schema import (
     BenchmarkMetadata,
@@ -58,13 +60,13 @@ class TupliEnvWrapper(EnvironmentStore, RecordingWrapper):
         self,
         words: BenchmarkMetadata,
         *,
+        eval_env: Env[Any, Any] | None,
         exclude: Sequence[str],
         volatile: Sequence[str],
         probe: bool,
     ) -> str:
-        digest, serialized = self._prepare_storage(
-            words, exclude=exclude, volatile=volatile, probe=probe
-        )
+        told: dict[str, Any] = {"exclude": exclude, "volatile": volatile, "probe": probe}
+        digest, serialized = self._prepare_storage(words, **told)
         hooks = _hooks_of(type(self))
         if hooks.startswith("__main__."):
             warnings.warn(
@@ -72,30 +74,35 @@ class TupliEnvWrapper(EnvironmentStore, RecordingWrapper):
                 " load the benchmark; define the class in a module",
                 stacklevel=3,
             )
-        document, sources = None, env_codec.Sources({}, {})
-        if env_codec.is_document(serialized):
-            document = env_codec.parse(serialized)
-            sources = env_codec.sources_of(serialized)
-            env_codec.check_round_trip(
-                document,
-                self.env,
-                prepare=self._hook,
-                complete=lambda env: self._completed(env, self.storage),
-                exclude=exclude,
-                volatile=volatile,
-                probe=probe,
-            )
+        envs, beside = [(serialized, self.env)], ""
+        if eval_env is not None:
+            eval_env = eval_env.env if isinstance(eval_env, RecordingWrapper) else eval_env
+            warn_unlike(self.env, eval_env)
+            beside = self.serialize_env(eval_env, **told)
+            envs.append((beside, eval_env))
+            digest = self._get_hash([digest, sha256(beside.encode()).hexdigest()])
+        packages: dict[str, str] = {}
+        sources: dict[str, str] = {}
+        documents = []
+        for text, env in envs:
+            if env_codec.is_document(text):
+                self._check_round_trip(text, env, **told)
+                documents.append(env_codec.parse(text))
+                packages |= env_codec.sources_of(text).packages
+                sources |= env_codec.sources_of(text).modules
+        evaluation = store_evaluation(self.storage, beside, name=words.name) if beside else ""
         header = self.storage.store_benchmark(
             BenchmarkQuery(
                 hash=digest,
                 serialized=serialized,
                 metadata=words,
                 wrapper=hooks,
-                packages=sources.packages,
-                sources=sources.modules,
+                packages=packages,
+                sources=sources,
+                evaluation=evaluation,
             )
         )
-        if document is not None:
+        for document in documents:
             self.storage.trust_document(document.sha256)
             if hooks:
                 self.storage.trust_document(hooks_token(hooks, document.sha256))
@@ -120,6 +127,7 @@ class TupliEnvWrapper(EnvironmentStore, RecordingWrapper):
         metadata_callback: EpisodeMetadataCallback | EpisodeSummary | None = None,
         rl_tuple_cls: type[RLTuple] = RLTuple,
         *,
+        eval_env: bool = False,
         trust: Sequence[str | type] = (),
         wrapper: Literal["same", "ignore"] = "same",
         render_mode: str | None = None,
@@ -135,6 +143,9 @@ class TupliEnvWrapper(EnvironmentStore, RecordingWrapper):
             benchmark_id: Its id or a unique prefix.
             metadata_callback: See `TupliEnvWrapper`.
             rl_tuple_cls: See `TupliEnvWrapper`.
+            eval_env: Whether the environment to evaluate in is wanted, which `store` was given. It
+                is not the benchmark's, whose id it does not have: recording is off until it is
+                stored itself and ``activate_recording()`` is called.
             trust: Names whose code may run: ``pkg.module.Class``, or ``pkg.*``.
             wrapper: Whether the benchmark has to be loaded by the class that stored it (whose
                 `_deserialize` it may need), or that may be ignored.
@@ -143,7 +154,7 @@ class TupliEnvWrapper(EnvironmentStore, RecordingWrapper):
         Raises:
             UntrustedCodeError: It wants code that is not trusted; nothing was imported.
             InvalidInputError: Another wrapper class stored it, or its text is none of ours.
-            NotFoundError: It is not here.
+            NotFoundError: It is not here, or has no environment to evaluate in.
             CorruptObjectError: It is damaged.
         """
         if benchmark_id is None:
@@ -159,7 +170,8 @@ class TupliEnvWrapper(EnvironmentStore, RecordingWrapper):
                 f" '{stored.wrapper or TupliEnvWrapper.__name__}'",
                 hint="load it with that class; or with wrapper='ignore', without its hooks",
             )
-        env = cls.deserialize_env(stored.serialized, storage, trust=trust, render_mode=render_mode)
+        text = evaluation_text(storage, stored) if eval_env else stored.serialized
+        env = cls.deserialize_env(text, storage, trust=trust, render_mode=render_mode)
         changed = storage.changed_code(stored.id)
         if changed:
             more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
@@ -168,13 +180,18 @@ class TupliEnvWrapper(EnvironmentStore, RecordingWrapper):
                 f" {', '.join(changed[:3])}{more}",
                 stacklevel=2,
             )
-        return cls(env, storage, stored.id, metadata_callback, rl_tuple_cls)
+        if not eval_env:
+            return cls(env, storage, stored.id, metadata_callback, rl_tuple_cls)
+        found = cls(env, storage, None, metadata_callback, rl_tuple_cls)
+        found.deactivate_recording()
+        return found
 
     def delete(self, delete_artifacts: bool = False, delete_episodes: bool = True) -> None:
         """Remove the benchmark from this repository.
 
         Args:
-            delete_artifacts: Whether its artifacts go too; one that another benchmark needs stays.
+            delete_artifacts: Whether its artifacts go too, its environment to evaluate in among
+                them; one that another benchmark needs stays.
             delete_episodes: Whether its episodes go too.
 
         Raises:
@@ -184,11 +201,18 @@ class TupliEnvWrapper(EnvironmentStore, RecordingWrapper):
         if delete_episodes:
             of_it = FilterEQ(key="benchmark_id", value=benchmark_id)
             self.storage.delete_episodes(h.id for h in self.storage.list_episodes(of_it))
-        text = self.storage.load_benchmark(benchmark_id).serialized
+        stored = self.storage.load_benchmark(benchmark_id)
+        texts, artifacts = [stored.serialized], list[str]()
+        if delete_artifacts and stored.evaluation:
+            texts.append(evaluation_text(self.storage, stored))
+            artifacts.append(stored.evaluation)
         self.storage.delete_benchmark(benchmark_id)
-        if delete_artifacts and env_codec.is_document(text):
-            for artifact_id in env_codec.parse(text).artifacts:
-                self.storage.delete_artifact(artifact_id)
+        if delete_artifacts:
+            for text in filter(env_codec.is_document, texts):
+                artifacts += env_codec.parse(text).artifacts
+            for artifact_id in dict.fromkeys(artifacts):
+                with suppress(NotFoundError):  # it was removed with another benchmark of its
+                    self.storage.delete_artifact(artifact_id)
 
     def serialize_env(
         self,
@@ -270,6 +294,16 @@ class TupliEnvWrapper(EnvironmentStore, RecordingWrapper):
                 hint="return the environment it was given",
             )
         return completed
+
+    def _check_round_trip(self, text: str, env: Env[Any, Any], **told: Any) -> None:
+        """Check that a text brings an environment back, which was encoded with these settings."""
+        env_codec.check_round_trip(
+            env_codec.parse(text),
+            env,
+            prepare=self._hook,
+            complete=lambda loaded: self._completed(loaded, self.storage),
+            **told,
+        )
 
     @property
     def _hook(self) -> env_codec.Prepare | None:

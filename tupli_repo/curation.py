@@ -19,6 +19,7 @@ from tupli_repo.schema import EpisodeHeader
 
 REFERENCES = ("ref_min_score", "ref_max_score")
 """Where a benchmark's ``metadata.extra`` tells the returns of a random and of a good policy."""
+_NUMBERS = (int, float, np.integer, np.floating)
 _MISSING = object()
 
 
@@ -107,23 +108,35 @@ class CuratedEpisodes(ChosenEpisodes):
         rewards = (loaded.spans[span].part(number)["rewards"] for span, number in loaded.places)
         return np.array([one.sum(dtype=np.float64) for one in rewards], np.float64)
 
-    def normalised_scores(self) -> NDArray[np.float64]:
+    def normalised_scores(
+        self, *, ref_min_score: float | None = None, ref_max_score: float | None = None
+    ) -> NDArray[np.float64]:
         """Return the D4RL score of each episode: 0 as good as random, 1 as good as the reference.
 
-        The references are what the episode's benchmark says in its ``metadata.extra``:
-        ``ref_min_score`` and ``ref_max_score``, the mean undiscounted returns of a random and of a
-        good policy. (Papers often print a hundred times the score.)
+        The references are what is given here, else what the episode's benchmark says in its
+        ``metadata.extra``, as ``TupliEnvWrapper.store(name, metadata={"ref_min_score": -200.0,
+        "ref_max_score": -100.0})`` stored them. (Papers often print a hundred times the score.)
+
+        Args:
+            ref_min_score: The mean undiscounted return of a random policy, of every benchmark.
+            ref_max_score: That of a good policy.
 
         Returns:
             Shape (E,): (return - ref_min_score) / (ref_max_score - ref_min_score).
 
         Raises:
-            InvalidInputError: A benchmark has no such numbers, or as `returns`.
+            InvalidInputError: A benchmark has no such numbers and none are given, they are equal or
+                not finite, or as `returns`.
 
         Source: Fu et al., D4RL, arXiv:2004.07219, section 5.
         """
+        given = {
+            name: value
+            for name, value in zip(REFERENCES, (ref_min_score, ref_max_score), strict=True)
+            if value is not None
+        }
         known = {
-            benchmark.id: _references(benchmark.metadata.name, benchmark.metadata.extra)
+            benchmark.id: _references(benchmark.metadata.name, benchmark.metadata.extra | given)
             for benchmark in self.benchmarks
         }
         spans = np.array([known[header.benchmark_id] for header in self._headers]).reshape(-1, 2)
@@ -182,13 +195,14 @@ class CuratedEpisodes(ChosenEpisodes):
 def _references(name: str, extra: dict[str, Any]) -> tuple[float, float]:
     found = [extra.get(key) for key in REFERENCES]
     low, high = (
-        float(x) if isinstance(x, int | float) and not isinstance(x, bool) else float("nan")
+        float(x) if isinstance(x, _NUMBERS) and not isinstance(x, bool) else float("nan")
         for x in found
     )
     if not (isfinite(low) and isfinite(high) and low != high):
         raise InvalidInputError(
-            f"benchmark '{name}' tells no reference returns: {REFERENCES[0]} is {found[0]},"
+            f"benchmark '{name}' has no two reference returns: {REFERENCES[0]} is {found[0]},"
             f" {REFERENCES[1]} is {found[1]}",
-            hint="store it with metadata={'ref_min_score': 0.0, 'ref_max_score': 1.0}",
+            hint="give both: normalised_scores(ref_min_score=0.0, ref_max_score=1.0); for all who"
+            " use it, store(name, metadata={...}) before recording",
         )
     return low, high

@@ -45,6 +45,16 @@ class RecordingWrapper(EpisodeWrapper, Wrapper[Any, Any, Any, Any]):
         """The tuples of the episode in the making, made now."""
         return self._recorder.tuples
 
+    def set_wrapper_attr(self, name: str, value: Any, **options: Any) -> bool:
+        """Set an attribute of this wrapper, or of the first one below that has it.
+
+        Gymnasium 1.0 passes over the wrapper it is asked of, and sets what nobody looks at.
+        """
+        if hasattr(self, name):
+            setattr(self, name, value)
+            return True
+        return bool(super().set_wrapper_attr(name, value, **options))
+
     # ---- recording
 
     def reset(

@@ -12,6 +12,7 @@ from secrets import token_hex
 from typing import Any, NamedTuple
 
 import numpy as np
+from gymnasium import Env
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv, VectorWrapper
 
 from tupli_repo.autoreset import autoreset_mode, check_infos, sub_environments, who_ended
@@ -213,7 +214,9 @@ class TupliVectorEnvWrapper(EnvironmentStore, EpisodeWrapper, VectorWrapper):
 
     # ---- storing
 
-    def _store_benchmark(self, words: BenchmarkMetadata, **how: Any) -> str:
+    def _store_benchmark(
+        self, words: BenchmarkMetadata, *, eval_env: Env[Any, Any] | None, **how: Any
+    ) -> str:
         with sub_environments(self.env) as envs:
             single = TupliEnvWrapper(envs[0], self.storage)
             if len({single.serialize_env(env, **how) for env in envs}) > 1:
@@ -221,7 +224,7 @@ class TupliVectorEnvWrapper(EnvironmentStore, EpisodeWrapper, VectorWrapper):
                     "the sub-environments are not alike, so that they are no one benchmark",
                     hint="record each kind in a vector environment of its own",
                 )
-            return single._store_benchmark(words, **how)  # noqa: SLF001 - our own
+            return single._store_benchmark(words, eval_env=eval_env, **how)  # noqa: SLF001 - our own
 
     # ---- episodes
 

@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from gymnasium import Env
+
 from tupli_repo.recorder import EpisodeRecorder, HasSpaces, OnAbandoned
 from tupli_repo.schema import BenchmarkMetadata, RLTuple
 from tupli_repo.storage import TupliStorage
@@ -108,6 +110,7 @@ class EnvironmentStore:
         version: str | None = None,
         metadata: dict[str, Any] | None = None,
         *,
+        eval_env: Env[Any, Any] | None = None,
         exclude: Sequence[str] = (),
         volatile: Sequence[str] = (),
         probe: bool = True,
@@ -125,7 +128,13 @@ class EnvironmentStore:
             description: What it is about.
             difficulty: How hard it is.
             version: Its version.
-            metadata: Anything else, as ``metadata.extra``.
+            metadata: Anything else, as ``metadata.extra``. ``ref_min_score`` and ``ref_max_score``,
+                the mean returns of a random and of a good policy, are what
+                `TupliDataset.normalised_scores` needs.
+            eval_env: A single environment to evaluate policies in: other wind, the reward that
+                counts. It is stored beside this one, by the same hooks and settings, goes wherever
+                the benchmark goes, and is had by ``TupliEnvWrapper.load(storage, id,
+                eval_env=True)``. With another one, or none, it is another benchmark.
             exclude: Attributes to leave out: globs over names (``'cache_*'``) or paths.
             volatile: Attributes that each reset sets anew, as globs; found by running where
                 ``probe``.
@@ -146,13 +155,16 @@ class EnvironmentStore:
             version=version,
             extra=metadata or {},
         )
-        self.id = self._store_benchmark(words, exclude=exclude, volatile=volatile, probe=probe)
+        self.id = self._store_benchmark(
+            words, eval_env=eval_env, exclude=exclude, volatile=volatile, probe=probe
+        )
         return self.id
 
     def _store_benchmark(
         self,
         words: BenchmarkMetadata,
         *,
+        eval_env: Env[Any, Any] | None,
         exclude: Sequence[str],
         volatile: Sequence[str],
         probe: bool,

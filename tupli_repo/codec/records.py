@@ -43,6 +43,8 @@ class BenchmarkBody(Body):
         env_format: The format of the environment document; ``opaque`` where it is not ours.
         wrapper: The wrapper class whose hooks made it; empty for `TupliEnvWrapper` itself.
         n_artifacts: How many of its links, the last ones, are artifacts.
+        evaluation: Which of these is the document of an environment to evaluate in; empty where
+            there is none.
     """
 
     name: str
@@ -54,6 +56,7 @@ class BenchmarkBody(Body):
     env_format: str
     wrapper: str = ""
     n_artifacts: int = 0
+    evaluation: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
 
 
 class ArtifactBody(Body):

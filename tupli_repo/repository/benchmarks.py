@@ -14,6 +14,7 @@ from tupli_repo.codec.records import BenchmarkBody
 from tupli_repo.errors import CorruptObjectError, EncodingError
 from tupli_repo.odb.objects import Kind, Object, ObjectId
 from tupli_repo.odb.store import ObjectStore
+from tupli_repo.repository.artifacts import read_pieces
 from tupli_repo.repository.records import Record
 from tupli_repo.repository.shelf import Shelf, benchmark_header
 from tupli_repo.schema import BenchmarkHeader, BenchmarkQuery
@@ -54,9 +55,12 @@ class Benchmarks:
         Raises:
             EncodingError: Its metadata cannot be stored, or its environment is too large.
             NotFoundError: It names an artifact that is not here.
-            CorruptObjectError: Its text carries our format's name and is damaged.
+            CorruptObjectError: Its text carries our format's name and is damaged, or that of the
+                environment to evaluate in is.
         """
         parts = self._parts(query.serialized)
+        beside = self._evaluation(query.evaluation) if query.evaluation else []
+        artifacts = [*parts.artifacts, *(oid for oid in beside if oid not in parts.artifacts)]
         self._store.refresh()
         oid = self._known(query.hash) if parts.env_format == OPAQUE else None
         if oid is None:
@@ -65,11 +69,12 @@ class Benchmarks:
                 hash=query.hash,
                 env_format=parts.env_format,
                 wrapper=query.wrapper,
-                n_artifacts=len(parts.artifacts),
+                n_artifacts=len(artifacts),
+                evaluation=beside[0] if beside else "",
             )
             body.dump()  # what cannot be stored is told before anything is
             blobs = [self._write(blob) for blob in parts.blobs]
-            links = (self._write(parts.text.encode()), *blobs, *parts.artifacts)
+            links = (self._write(parts.text.encode()), *blobs, *artifacts)
             oid = self._shelf.benchmarks.add(body, links=links)
             self._shelf.tombstones.reveal([oid], user=user)
             self._store.hold([*links, oid])
@@ -118,9 +123,21 @@ class Benchmarks:
         artifacts = [self._shelf.resolve(oid, Kind.ARTIFACT) for oid in document.artifacts]
         return _Parts(ENV_FORMAT, spilled.text, spilled.blobs, artifacts)
 
+    def _evaluation(self, uri: str) -> list[ObjectId]:
+        """The artifact that holds an environment to evaluate in, and those that it needs."""
+        oid = self._shelf.resolve(uri, Kind.ARTIFACT)
+        pieces = read_pieces(self._store, oid, *self._shelf.artifacts.all()[oid])
+        try:
+            text = b"".join(pieces).decode()
+        except UnicodeDecodeError:
+            raise _damaged(oid, "no text", what="artifact") from None
+        needed = env_codec.parse(text).artifacts if env_codec.is_document(text) else ()
+        found = [self._shelf.resolve(one, Kind.ARTIFACT) for one in needed]
+        return list(dict.fromkeys([oid, *found]))
+
     def _write(self, body: bytes) -> ObjectId:
         return self._store.write(Object(kind=Kind.BLOB, body=body))
 
 
-def _damaged(oid: ObjectId, why: str) -> CorruptObjectError:
-    return CorruptObjectError(f"benchmark '{oid[:12]}' is damaged: {why}")
+def _damaged(oid: ObjectId, why: str, *, what: str = "benchmark") -> CorruptObjectError:
+    return CorruptObjectError(f"{what} '{oid[:12]}' is damaged: {why}")

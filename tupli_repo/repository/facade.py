@@ -156,7 +156,7 @@ class Repository(FilingRepository):
             CorruptObjectError: One is damaged.
         """
         ours, theirs = self.load_benchmark(a), self.load_benchmark(b)
-        words = {"metadata", "env_format", "wrapper"}
+        words = {"metadata", "env_format", "wrapper", "evaluation"}
         return BenchmarkDiff(
             ours=ours.id,
             theirs=theirs.id,

@@ -280,6 +280,7 @@ def benchmark_header(
         env=record.links[0],
         env_format=body.env_format,
         wrapper=body.wrapper,
+        evaluation=body.evaluation,
     )
 
 

@@ -131,12 +131,15 @@ class BenchmarkQuery(_Record):
         wrapper: The wrapper class whose hooks made the text; empty where none is needed.
         packages: The versions of the packages its classes come from, where they are known.
         sources: SHA-256 of the source of each module they come from, where it is known.
+        evaluation: The id of the artifact that holds an environment to evaluate in, as text; empty
+            where there is none.
     """
 
     hash: str
     serialized: str
     metadata: BenchmarkMetadata
     wrapper: str = ""
+    evaluation: str = ""
     packages: dict[str, str] = Field(default_factory=dict)
     sources: dict[str, str] = Field(default_factory=dict)
 
@@ -168,6 +171,8 @@ class BenchmarkHeader(DBItem):
         env: The id of the environment document; benchmarks that differ in words only share it.
         env_format: The format of that document.
         wrapper: The wrapper class whose hooks it needs; empty where it needs none.
+        evaluation: The id of the artifact that holds the environment to evaluate in; empty where
+            there is none.
     """
 
     hash: str
@@ -175,10 +180,11 @@ class BenchmarkHeader(DBItem):
     env: str = ""
     env_format: str = ""
     wrapper: str = ""
+    evaluation: str = ""
 
     def _glance(self) -> dict[str, object]:
         words = {name: getattr(self.metadata, name) for name in BenchmarkMetadata.model_fields}
-        return {**super()._glance(), **words}
+        return {**super()._glance(), **words, "evaluation": short_id(self.evaluation)}
 
 
 class Benchmark(BenchmarkHeader):

@@ -83,8 +83,11 @@ class Decoding:
         if not 0 <= body.n_artifacts < len(obj.links):
             raise CorruptObjectError("it has no environment")
         self._expect(obj.links[0], Kind.BLOB)
-        for link in obj.links[len(obj.links) - body.n_artifacts :]:
+        artifacts = obj.links[len(obj.links) - body.n_artifacts :]
+        for link in artifacts:
             self._expect(link, Kind.ARTIFACT)
+        if body.evaluation and body.evaluation not in artifacts:
+            raise CorruptObjectError("its evaluation environment is none of its artifacts")
 
     def _expect(self, link: ObjectId, kind: Kind) -> None:
         found = self._survey.kind_of(link)
