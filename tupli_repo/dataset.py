@@ -28,6 +28,7 @@ from tupli_repo.repository import Repository
 from tupli_repo.repository.episodes import episode_item
 from tupli_repo.repository.loading import LoadedEpisodes, names_of
 from tupli_repo.repository.transitions import Numbers, steps_of
+from tupli_repo.runs import are_last, with_cuts
 from tupli_repo.sampling import Sampler, Weights
 from tupli_repo.schema import EpisodeHeader, EpisodeItem, RLTuple
 from tupli_repo.schema.display import card, shape_of, trouble
@@ -147,11 +148,18 @@ class TupliDataset(HandedOver):
         return View(lambda index: episode_item(*data[index]), len(data))
 
     @property
+    def kept_steps(self) -> NDArray[np.bool_]:
+        """Whether each step of the episodes passes the step filters, shape (N,)."""
+        if not self._tuple_filters:
+            return np.ones(int(self.episode_lengths.sum()), dtype=bool)
+        return self._kept_steps.copy()
+
+    @property
     def tuples(self) -> View[RLTuple]:
         """The steps of all episodes that pass the step filters, each made when asked for."""
         if not self._tuple_filters:
             return self._all_steps
-        kept = np.flatnonzero(self._kept_steps).tolist()
+        kept = np.flatnonzero(self.kept_steps).tolist()
         return View(lambda index: self._all_steps[kept[index]], len(kept))
 
     # ---- as lists
@@ -178,8 +186,15 @@ class TupliDataset(HandedOver):
 
     @property
     def timeouts(self) -> list[bool]:
-        """Whether the episode was cut off after the step, one per step."""
-        return [step.timeout for step in self.tuples]
+        """Whether the trajectory was cut off after the step, one per step.
+
+        It was where its tuple says so, where the step that followed it does not pass the step
+        filters, and where the episode has no other and did not terminate.
+        """
+        last = are_last(np.flatnonzero(self.kept_steps), self.episode_lengths)
+        recorded = np.array([step.timeout for step in self.tuples], bool)
+        found: list[bool] = with_cuts(recorded, np.array(self.terminals, bool), last).tolist()
+        return found
 
     @property
     def infos(self) -> list[dict[str, Any]]:
@@ -273,6 +288,8 @@ class TupliDataset(HandedOver):
     def convert_to_tensors(self, parser: type[BaseTupleParser] = NumpyTupleParser) -> Any:
         """Return observations, actions, rewards, terminals and timeouts of the N steps.
 
+        As in `timeouts`, a step is one before those that the step filters leave out, too.
+
         Args:
             parser: What makes them of the lists; by default, numpy arrays in float32 and bool.
         """
@@ -286,14 +303,16 @@ class TupliDataset(HandedOver):
         Returns:
             ``observations`` (N, *obs), ``actions`` (N, *act), ``next_observations`` (N, *obs;
             within the episode, never the next episode's first), ``rewards`` (N,), ``terminals``
-            (N,) bool, ``timeouts`` (N,) bool. Where the observation after the last action was never
-            known, an episode that terminated repeats its last observation (nothing is bootstrapped
-            from it) and one that did not loses its last step.
+            (N,) bool, ``timeouts`` (N,) bool: whoever takes the next observation from the next row
+            has to stop at either. So ``timeouts`` is set besides before steps that are left out,
+            and where an episode ended without a flag. Where the observation after the last action
+            was never known, an episode that terminated repeats its last observation (nothing is
+            bootstrapped from it) and one that did not loses its last step.
 
         Raises:
             InvalidInputError: The spaces are composite, or the episodes have different shapes.
         """
-        return d4rl_arrays(self._columns_loaded(), self._kept_steps)
+        return d4rl_arrays(self._columns_loaded(), self.kept_steps)
 
     def convert_to_dataframe(self) -> Any:
         """Return a pandas DataFrame with a row per step and the columns of D4RL's format.
@@ -403,9 +422,6 @@ class TupliDataset(HandedOver):
 
     @cached_property
     def _kept_steps(self) -> NDArray[np.bool_]:
-        """Whether each step passes the step filters, shape (N,)."""
-        if not self._tuple_filters:
-            return np.ones(int(self._columns_loaded().n_steps.sum()), dtype=bool)
         passes = (all(keep(step) for keep in self._tuple_filters) for step in self._all_steps)
         return np.fromiter(passes, dtype=bool, count=len(self._all_steps))
 

@@ -44,9 +44,8 @@ class Sampler:
     ) -> None:
         self._source, self._rng = source, rng
         lengths, numbers = source.lengths, source.numbers()
-        ends = np.cumsum(lengths)
         self._numbers = numbers
-        self._episodes = np.searchsorted(ends, numbers, side="right")
+        self._episodes, _ = source.origin()
         self._of_episode = _checked(episode_weights, len(lengths), "episode_weights")
         of_step = _checked(weights, int(lengths.sum()), "weights")
         if of_step is not None:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tupli_repo.handover.steps import StepSource
 from tupli_repo.optional import require
@@ -20,7 +19,7 @@ def arrow_table(source: StepSource, ids: Sequence[str]) -> Any:
         MissingDependencyError: pyarrow is not installed.
     """
     pyarrow = require("pyarrow", needed_for="to_arrow")
-    episodes, places = _origin(source)
+    episodes, places = source.origin()
     named = pyarrow.DictionaryArray.from_arrays(
         pyarrow.array(episodes.astype(np.int32)), pyarrow.array(list(ids), pyarrow.string())
     )
@@ -41,7 +40,7 @@ def data_frame(source: StepSource, ids: Sequence[str]) -> Any:
         MissingDependencyError: pandas is not installed.
     """
     pandas = require("pandas", needed_for="to_dataframe")
-    episodes, places = _origin(source)
+    episodes, places = source.origin()
     columns: dict[str, Any] = {
         "episode": pandas.Categorical.from_codes(episodes, categories=list(ids)),
         "step": places,
@@ -49,10 +48,3 @@ def data_frame(source: StepSource, ids: Sequence[str]) -> Any:
     for name, column in source.read(np.arange(len(source))).items():
         columns[name] = column if column.ndim == 1 else list(column)
     return pandas.DataFrame(columns)
-
-
-def _origin(source: StepSource) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Of each step, the number of its episode and its place there."""
-    numbers, ends = source.numbers(), np.cumsum(source.lengths)
-    episodes = np.searchsorted(ends, numbers, side="right")
-    return episodes, numbers - (ends - source.lengths)[episodes]
