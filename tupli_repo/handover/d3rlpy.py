@@ -57,13 +57,11 @@ def replay_buffer(
     is_composite = loaded.spans[0].layout.observation["type"] in ("Dict", "Tuple")
     episodes = []
     for one in found:
-        n, parts = (
-            _n_rows(one),
-            [_part(part, transpose_images=transpose_images) for part in one.observations],
-        )
+        n = len(one.actions) if one.is_terminated else len(one.observations[0])
+        parts = [_part(part[:n], transpose_images=transpose_images) for part in one.observations]
         episodes.append(
             d3rlpy.dataset.Episode(
-                [part[:n] for part in parts] if is_composite else parts[0][:n],
+                parts if is_composite else parts[0],
                 _padded(one.actions, n),
                 _padded(one.rewards.astype(np.float32), n),
                 terminated=one.is_terminated,
@@ -81,11 +79,6 @@ def replay_buffer(
 def _n_transitions(one: Trajectory) -> int:
     """How many transitions d3rlpy counts."""
     return len(one.actions) if one.is_terminated else len(one.observations[0]) - 1
-
-
-def _n_rows(one: Trajectory) -> int:
-    """How many rows d3rlpy gets: T, or T+1 where the observation after the last is needed."""
-    return len(one.actions) if one.is_terminated else len(one.observations[0])
 
 
 def _part(rows: NDArray[Any], *, transpose_images: bool) -> NDArray[Any]:

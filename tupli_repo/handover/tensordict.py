@@ -36,7 +36,8 @@ def tensordict_of(source: StepSource) -> Any:
     for name, flag in flags.items():
         rows[name,] = np.zeros((n, 1), bool)
         rows["next", name] = flag[:, None]
-    rows["next", "reward"] = found.pop("rewards").reshape(n, -1)
+    rewards = found.pop("rewards")
+    rows["next", "reward"] = rewards[:, None] if rewards.ndim == 1 else rewards
     for name, column in found.items():
         parent, *path = name.split("/")
         keys = ("next", "observation") if parent == NEXT else (parent.removesuffix("s"),)

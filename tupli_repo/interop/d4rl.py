@@ -131,8 +131,9 @@ def export_d4rl(
     """
     h5py = hdf5("exporting to D4RL")
     repository = dataset.storage
-    ids = [header.id for header in dataset.with_episode_filter(None).preview()]
-    kept = dataset.kept_steps
+    chosen = dataset.with_episode_filter(None)
+    ids = [header.id for header in chosen.preview()]
+    kept = chosen.kept_steps
     if not isinstance(repository, Repository) or not kept.any():
         raise InvalidInputError("there are no steps to export", hint="preview() shows the episodes")
     described = [data for _, data in repository.read_episodes(ids, only="rewards")]
@@ -153,9 +154,9 @@ def export_d4rl(
             last = are_last(own, np.array([data.n_steps]))
             if i == len(ids) - 1 and own.size and own[-1] == data.n_steps - 1:
                 last[-1] = False  # nothing follows
-            chosen = {name: array[own] for name, array in rows.items()}
-            chosen["timeouts"] = with_cuts(chosen["timeouts"], chosen["terminals"], last)
-            columns.add(header.id, chosen)
+            rows = {name: array[own] for name, array in rows.items()}
+            rows["timeouts"] = with_cuts(rows["timeouts"], rows["terminals"], last)
+            columns.add(header.id, rows)
             if on_progress is not None and i % _TELL_EVERY == 0:
                 on_progress(i, len(ids))
         n_steps = columns.close()
