@@ -54,14 +54,13 @@ def replay_buffer(
         raise InvalidInputError(f"d3rlpy takes actions of one axis, and these have {min(shapes)}")
     if any(one.rewards.ndim > 1 for one in found):
         raise InvalidInputError("d3rlpy takes rewards that are single numbers")
-    is_composite = loaded.spans[0].layout.observation["type"] in ("Dict", "Tuple")
     episodes = []
     for one in found:
         n = len(one.actions) if one.is_terminated else len(one.observations[0])
         parts = [_part(part[:n], transpose_images=transpose_images) for part in one.observations]
         episodes.append(
             d3rlpy.dataset.Episode(
-                parts if is_composite else parts[0],
+                parts if len(parts) > 1 else parts[0],  # a list of one confuses its fit()
                 _padded(one.actions, n),
                 _padded(one.rewards.astype(np.float32), n),
                 terminated=one.is_terminated,

@@ -53,9 +53,10 @@ class HandedOver(CuratedEpisodes, ABC):
 
         Returns:
             Observations and actions in the dtypes they were recorded in, (T, 1) for numbers;
-            rewards (T, 1) float32. Observations of a Dict or Tuple space are lists of arrays, one
-            for each part, nested ones too, in the order of the space (a Dict of Gymnasium's sorts
-            its keys); so are those of each sample. Algorithms need an encoder for several arrays.
+            rewards (T, 1) float32. Observations of several parts (Dict, Tuple) are lists of arrays,
+            nested ones too, in the order of the space (a Dict of Gymnasium's sorts its keys); so
+            are those of each sample. ``fit`` takes them with an encoder factory for several arrays;
+            ``build_with_dataset`` of d3rlpy 2.8 sees the first one only.
             ``action_size`` is that of the action space, not of the actions that occur.
 
         Raises:
