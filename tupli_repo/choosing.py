@@ -187,8 +187,8 @@ class ChosenEpisodes:
 def _repository(storage: TupliStorage) -> Repository:
     if not isinstance(storage, Repository):
         raise InvalidInputError(
-            f"a '{type(storage).__name__}' has no names for datasets",
-            hint="a pin is kept in a repository: FileStorage(FOLDER)",
+            f"a '{type(storage).__name__}' is no repository, and this needs one",
+            hint="FileStorage(FOLDER) is one",
         )
     return storage
 

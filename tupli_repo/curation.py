@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tupli_repo.choosing import ChosenEpisodes
 from tupli_repo.errors import InvalidInputError
+from tupli_repo.odb.objects import parse_object_id
 from tupli_repo.schema import EpisodeHeader
 
 REFERENCES = ("ref_min_score", "ref_max_score")
@@ -45,7 +46,7 @@ class CuratedEpisodes(ChosenEpisodes):
             InvalidInputError: There are no ratios, one is not a positive number, an episode does
                 not have ``by``, or the storage is not a repository.
         """
-        if not ratios or any(not isfinite(ratio) or ratio <= 0 for ratio in ratios):
+        if not ratios or not all(map(_is_ratio, ratios)):
             raise InvalidInputError(
                 f"the ratios {list(ratios)} are not positive numbers", hint="split(0.8, 0.2)"
             )
@@ -69,7 +70,8 @@ class CuratedEpisodes(ChosenEpisodes):
         """Return a dataset of the episodes of several, of any benchmarks, each episode once.
 
         Raises:
-            InvalidInputError: They are of different repositories, or their step filters differ.
+            InvalidInputError: One is no dataset, they are of different repositories, or their step
+                filters differ.
         """
         headers = list(self._headers)
         for other in others:
@@ -83,13 +85,22 @@ class CuratedEpisodes(ChosenEpisodes):
 
         Args:
             *others: Datasets, headers or full ids; what is not here anyway is passed over.
+
+        Raises:
+            InvalidInputError: One is none of these: an id that is shortened leaves out nothing.
         """
         gone: set[str] = set()
         for other in others:
             if isinstance(other, ChosenEpisodes):
                 gone.update(other._selection.ids)  # noqa: SLF001 - one of us
+            elif isinstance(other, EpisodeHeader):
+                gone.add(other.id)
+            elif isinstance(other, str):
+                gone.add(parse_object_id(other))
             else:
-                gone.add(other if isinstance(other, str) else other.id)
+                raise InvalidInputError(
+                    f"a '{type(other).__name__}' is no episode", hint="without(*headers)"
+                )
         return self._of_ids(oid for oid in self._selection.ids if oid not in gone)
 
     def returns(self) -> NDArray[np.float64]:
@@ -136,6 +147,8 @@ class CuratedEpisodes(ChosenEpisodes):
 
     def _check_alike(self, other: ChosenEpisodes) -> None:
         """Raise where what two datasets have cannot be one dataset's."""
+        if not isinstance(other, ChosenEpisodes):
+            raise InvalidInputError(f"a '{type(other).__name__}' is no dataset")
         if self._in_repository().root != other._in_repository().root:  # noqa: SLF001 - one of us
             raise InvalidInputError(
                 "datasets of different repositories cannot be combined",
@@ -177,6 +190,11 @@ class CuratedEpisodes(ChosenEpisodes):
             _episode_filter=None,
             _revision=None,
         )
+
+
+def _is_ratio(value: object) -> bool:
+    numbers = int | float | np.integer | np.floating
+    return isinstance(value, numbers) and isfinite(value) and bool(value > 0)
 
 
 def _references(name: str, extra: dict[str, Any]) -> tuple[float, float]:

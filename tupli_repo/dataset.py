@@ -328,8 +328,12 @@ class TupliDataset(HandedOver):
     # ---- in batches and samples
 
     def set_seed(self, seed: int) -> None:
-        """Make the batches and samples that follow repeatable."""
-        self._generator = np.random.default_rng(seed)
+        """Make the batches and samples that follow repeatable.
+
+        Raises:
+            InvalidInputError: It is negative.
+        """
+        self._generator = _seeded(seed)
 
     def as_batch_generator(self, batch_size: int, shuffle: bool = False) -> Iterator[list[RLTuple]]:
         """Iterate over the steps in batches; the last one may be shorter.
@@ -364,9 +368,10 @@ class TupliDataset(HandedOver):
             only: The columns that are wanted; those of `to_torch` where None.
 
         Raises:
-            InvalidInputError: Weights do not fit, or the storage is not a repository.
+            InvalidInputError: Weights do not fit, the seed is negative, or the storage is not a
+                repository.
         """
-        rng = self._generator if seed is None else np.random.default_rng(seed)
+        rng = self._generator if seed is None else _seeded(seed)
         source = self._source(only)
         return Sampler(source, rng, weights=weights, episode_weights=episode_weights)
 
@@ -424,6 +429,12 @@ class TupliDataset(HandedOver):
     def _kept_steps(self) -> NDArray[np.bool_]:
         passes = (all(keep(step) for keep in self._tuple_filters) for step in self._all_steps)
         return np.fromiter(passes, dtype=bool, count=len(self._all_steps))
+
+
+def _seeded(seed: int) -> np.random.Generator:
+    if seed < 0:
+        raise InvalidInputError(f"a seed is not negative, and this is {seed}")
+    return np.random.default_rng(seed)
 
 
 def _taken(items: Sequence[_Item], order: NDArray[np.int64]) -> list[_Item]:

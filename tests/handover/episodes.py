@@ -67,12 +67,12 @@ def record(
     for number, ending in enumerate(endings, start=first):
         state = np.array([number, 0, rng.random()], np.float32)
         seen, actions, rewards = [state], [], []
+        cut_off = not ending.terminated and ending.is_flagged
         action_space.seed(number)
         for at in range(ending.n_steps):
             action = action_space.sample()
             following = np.array([number, at + 1, rng.random()], np.float32)
             reward, last = float(rng.normal()), at == ending.n_steps - 1
-            cut_off = not ending.terminated and ending.is_flagged
             flags = last and ending.terminated, last and cut_off
             truth.append(Truth(number, state, action, reward, following, *flags))
             seen.append(following)

@@ -157,7 +157,7 @@ def test_an_algorithm_with_an_encoder_of_its_own_learns_from_several_parts(stora
     space = spaces.Tuple([spaces.Box(-1, 1, (3,), np.float32), spaces.Discrete(4)])
     record_seen(storage, space, LEVER)
 
-    class Joined(torch.nn.Module):  # type: ignore[misc, name-defined]
+    class Joined(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.layer = torch.nn.Linear(4, 8)
@@ -165,7 +165,7 @@ def test_an_algorithm_with_an_encoder_of_its_own_learns_from_several_parts(stora
         def forward(self, x: Any) -> Any:
             return self.layer(torch.cat([part.float() for part in x], dim=1))
 
-    class Factory(d3rlpy.models.EncoderFactory):  # type: ignore[misc, name-defined]
+    class Factory(d3rlpy.models.EncoderFactory):  # type: ignore[misc]
         def create(self, observation_shape: Any) -> Any:
             assert observation_shape == [(3,), (1,)]
             return Joined()

@@ -146,8 +146,7 @@ def test_a_d4rl_file_stops_before_a_gap_and_comes_back_as_runs(tmp_path: Path):
 
 
 def test_d3rlpy_has_an_episode_for_each_run():
-    pytest.importorskip("d3rlpy", exc_type=ImportError)
-    from d3rlpy.dataset import MultiStepTransitionPicker
+    d3rlpy: Any = pytest.importorskip("d3rlpy", exc_type=ImportError)
 
     def check(found: Found) -> None:
         dataset, _, runs = found
@@ -156,7 +155,7 @@ def test_d3rlpy_has_an_episode_for_each_run():
                 dataset.to_d3rlpy()
             return
         buffer = dataset.to_d3rlpy()
-        several = MultiStepTransitionPicker(n_steps=3, gamma=1.0)
+        several = d3rlpy.dataset.MultiStepTransitionPicker(n_steps=3, gamma=1.0)
         assert [episode.transition_count for episode in buffer.episodes] == list(map(len, runs))
         for episode, run in zip(buffer.episodes, runs, strict=True):
             assert episode.terminated == run[-1].terminated
@@ -240,9 +239,9 @@ def test_sb3_neither_sums_nor_ends_across_a_gap(handles: bool):
     def check(found: Found) -> None:
         dataset, _, runs = found
         n = sum(map(len, runs))
-        settings = {"device": "cpu", "handle_timeout_termination": handles}
-        single = dataset.to_sb3_replay_buffer(**settings)
-        several = dataset.to_sb3_replay_buffer(n_steps=3, gamma=0.5, buffer_size=n + 2, **settings)
+        options: dict[str, Any] = {"device": "cpu", "handle_timeout_termination": handles}
+        single = dataset.to_sb3_replay_buffer(**options)
+        several = dataset.to_sb3_replay_buffer(n_steps=3, gamma=0.5, buffer_size=n + 2, **options)
         assert type(several).__name__ == "NStepReplayBuffer"
         one_by_one, at_once = (b._get_samples(np.arange(n)) for b in (single, several))
         flat = [(run, at) for run in runs for at in range(len(run))]

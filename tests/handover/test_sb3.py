@@ -1,5 +1,6 @@
 """Stable-Baselines3 finds in its buffer what it would have put there itself."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,29 @@ def test_observations_of_several_parts_stay_apart(storage: Repository):
         assert found.observations["n"][i].tolist() == [i]
         assert found.next_observations["a/b"][i].tolist() == [i + 1, i + 1]
         assert found.next_observations["n"][i].tolist() == [i + 1]
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Discrete(5),
+        spaces.MultiDiscrete([3, 4]),
+        spaces.MultiBinary((2, 2)),
+        spaces.Box(-1, 1, ()),
+        spaces.Box(-1, 1, (2, 2)),
+    ],
+)
+def test_observations_of_any_shape_are_as_sb3_has_them(storage: Repository, space: Any):
+    seen = record_seen(storage, space, LEVER)
+    theirs = stable_baselines3.common.buffers.ReplayBuffer(8, space, LEVER, device="cpu")
+    for one in seen:
+        for now, following in pairwise(one):
+            zero = np.zeros(1)
+            theirs.add(np.array([now]), np.array([following]), zero, zero, zero, [{}])
+    ours = TupliDataset(storage).to_sb3_replay_buffer(device="cpu")
+    assert np.array_equal(ours.observations, theirs.observations)
+    assert np.array_equal(ours.next_observations, theirs.next_observations)
+    assert ours.observations.dtype == theirs.observations.dtype
 
 
 @pytest.mark.parametrize("space", [LAST, FIRST])
@@ -172,3 +196,24 @@ def test_what_cannot_be_had_is_said(storage: Repository):
     with pytest.raises(InvalidInputError, match="no buffer for it"):
         dataset.to_sb3_replay_buffer(action_space=spaces.Text(4))
     assert dataset.to_sb3_replay_buffer(scale_actions=False, device="cpu").full
+
+
+def test_what_sb3_has_no_room_for_is_said(storage: Repository):
+    grid = spaces.MultiDiscrete(np.array([[2, 3], [4, 5]]))
+    record(storage, [Ending(3, terminated=True)], action_space=grid)
+    with pytest.raises(InvalidInputError, match="no buffer for actions of"):
+        TupliDataset(storage).to_sb3_replay_buffer(device="cpu")
+
+
+def test_rewards_of_several_numbers_are_refused(storage: Repository):
+    steps = Steps(
+        observations=np.zeros((3, 3), np.float32),
+        actions=np.zeros(2, np.int64),
+        rewards=np.zeros((2, 2)),
+        terminated=np.array([False, True]),
+        truncated=np.zeros(2, bool),
+        infos=[{}, {}],
+    )
+    storage.record(steps, benchmark(storage), observation_space=BOX, action_space=LEVER)
+    with pytest.raises(InvalidInputError, match="single numbers"):
+        TupliDataset(storage).to_sb3_replay_buffer(device="cpu")

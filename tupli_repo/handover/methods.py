@@ -105,7 +105,8 @@ class HandedOver(CuratedEpisodes, ABC):
 
         Chunks of 64 steps come in random order; a buffer of them is read, mixed and handed out
         before the next is read. So a worker holds ``buffer_size`` steps at once and no more. Each
-        rank has as many steps as any other, or one more, and each of its workers likewise.
+        rank has as many steps as any other, or one more, and each of its workers likewise;
+        ``n_steps`` tells how many.
 
         Args:
             buffer_size: Steps that are mixed at once, at least 1.
@@ -217,7 +218,7 @@ class HandedOver(CuratedEpisodes, ABC):
 
         Raises:
             MissingDependencyError: pyarrow is not installed.
-            InvalidInputError: As `to_torch`.
+            InvalidInputError: As `to_torch`, Arrow's dtypes in place of tensors'.
         """
         return tables.arrow_table(self._source(only), self._selection.ids)
 

@@ -69,6 +69,10 @@ def replay_buffer(
         rows = slice(start, min(n, start + _BLOCK))
         found = source.read(np.arange(rows.start, rows.stop))
         actions = _scaled(found["actions"], action_space) if scale_actions else found["actions"]
+        if actions.size != buffer.actions[rows, 0].size:
+            raise InvalidInputError(
+                f"Stable-Baselines3 has no buffer for actions of {action_space}"
+            )
         buffer.actions[rows, 0] = actions.reshape(len(actions), -1)
         if found["rewards"].ndim > 1:
             raise InvalidInputError("Stable-Baselines3 takes rewards that are single numbers")
@@ -137,10 +141,9 @@ def _fill(
         part = name if key is None else f"{name}/{escape(key)}"
         if part not in found:
             raise InvalidInputError(f"the episodes have no '{part}', and the space has it")
-        column = found[part]
-        if column.ndim == 1:
+        column, shape = found[part], array.shape[2:]
+        if column.ndim == 1 and shape == (1,):
             column = column[:, None]
-        shape = array.shape[2:]
         if column.shape[1:] != shape and column.ndim == 4 and transposed is not None:
             column = transposed(column)
         if column.shape[1:] != shape:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tupli_repo.errors import InvalidInputError
 from tupli_repo.handover.steps import StepSource
 from tupli_repo.optional import require
 
@@ -17,6 +18,7 @@ def arrow_table(source: StepSource, ids: Sequence[str]) -> Any:
 
     Raises:
         MissingDependencyError: pyarrow is not installed.
+        InvalidInputError: Arrow has nothing for a dtype.
     """
     pyarrow = require("pyarrow", needed_for="to_arrow")
     episodes, places = source.origin()
@@ -26,7 +28,13 @@ def arrow_table(source: StepSource, ids: Sequence[str]) -> Any:
     columns = {"episode": named, "step": pyarrow.array(places)}
     for name, column in source.read(np.arange(len(source))).items():
         native = column.astype(column.dtype.newbyteorder("="), copy=False)
-        found = pyarrow.array(native.reshape(-1))
+        try:
+            found = pyarrow.array(native.reshape(-1))
+        except pyarrow.ArrowNotImplementedError:
+            raise InvalidInputError(
+                f"'{name}' has dtype {column.dtype}, which Arrow does not have",
+                hint="name the columns you want: only=['observations', 'actions']",
+            ) from None
         for size in reversed(column.shape[1:]):
             found = pyarrow.FixedSizeListArray.from_arrays(found, size)
         columns[name] = found
@@ -46,5 +54,6 @@ def data_frame(source: StepSource, ids: Sequence[str]) -> Any:
         "step": places,
     }
     for name, column in source.read(np.arange(len(source))).items():
-        columns[name] = column if column.ndim == 1 else list(column)
+        is_plain = column.ndim == 1
+        columns[name] = column if is_plain else pandas.Series(list(column), dtype=object)
     return pandas.DataFrame(columns)

@@ -134,7 +134,12 @@ def export_d4rl(
     chosen = dataset.with_episode_filter(None)
     ids = [header.id for header in chosen.preview()]
     kept = chosen.kept_steps
-    if not isinstance(repository, Repository) or not kept.any():
+    if not isinstance(repository, Repository):
+        raise InvalidInputError(
+            f"a '{type(repository).__name__}' is no repository, and this needs one",
+            hint="FileStorage(FOLDER) is one",
+        )
+    if not kept.any():
         raise InvalidInputError("there are no steps to export", hint="preview() shows the episodes")
     described = [data for _, data in repository.read_episodes(ids, only="rewards")]
     n_lacking = sum(not data.record["final_observation"] for data in described)
