@@ -118,6 +118,13 @@ def test_scores_are_beside_the_references_of_each_benchmark(storage: Repository)
     assert np.allclose(dataset.normalised_scores(), expected)
 
 
+def test_a_benchmark_without_episodes_needs_no_references(storage: Repository):
+    record(storage, into=benchmark(storage, "walk", ref_min_score=0, ref_max_score=1))
+    benchmark(storage, "idle")
+    dataset = TupliDataset(storage)
+    assert np.array_equal(dataset.normalised_scores(), dataset.returns())
+
+
 @pytest.mark.parametrize(
     "extra", [{}, {"ref_min_score": 1, "ref_max_score": 1}, {"ref_min_score": "a"}]
 )

@@ -129,13 +129,15 @@ class CuratedEpisodes(ChosenEpisodes):
             Shape (E,): (return - ref_min_score) / (ref_max_score - ref_min_score).
 
         Raises:
-            InvalidInputError: A benchmark has no such numbers, or as `returns`.
+            InvalidInputError: The benchmark of an episode has no such numbers, or as `returns`.
 
         Source: Fu et al., D4RL, arXiv:2004.07219, section 5.
         """
+        played = {header.benchmark_id for header in self._headers}
         known = {
             benchmark.id: _references(benchmark.metadata.name, benchmark.metadata.extra)
             for benchmark in self.benchmarks
+            if benchmark.id in played
         }
         spans = np.array([known[header.benchmark_id] for header in self._headers]).reshape(-1, 2)
         found: NDArray[np.float64] = (self.returns() - spans[:, 0]) / (spans[:, 1] - spans[:, 0])
