@@ -44,6 +44,10 @@ class EpisodesInMemory(HandedOver):
     def with_tuple_filter(self, filter_fcn: Callable[[RLTuple], bool]) -> Self:
         """Return a dataset that has only the steps for which ``filter_fcn`` is true too.
 
+        Every step of every episode is shown to it, once, when the steps are first needed; all
+        episodes are read for it. The steps that remain are trajectories that end where one is left
+        out, for whoever learns from them: each keeps the observation that followed it.
+
         Raises:
             InvalidInputError: It is no function.
         """

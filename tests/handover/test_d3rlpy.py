@@ -8,9 +8,19 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from tests.handover.episodes import ARM, ENDINGS, LEVER, Ending, Truth, record
+from tests.handover.episodes import (
+    ARM,
+    ENDINGS,
+    LEVER,
+    Ending,
+    Truth,
+    benchmark,
+    only,
+    record,
+    runs_of,
+)
 from tests.handover.images import BESIDE, FIRST, LAST, channels_first, leaves, record_seen
-from tupli_repo import FileStorage, Repository, TupliDataset
+from tupli_repo import FileStorage, Repository, Steps, TupliDataset
 from tupli_repo.errors import InvalidInputError
 
 d3rlpy: Any = pytest.importorskip("d3rlpy", exc_type=ImportError)
@@ -126,6 +136,68 @@ def test_parts_of_observations_are_a_list_in_the_order_of_the_space(
     batch = buffer.sample_transition_batch(5)
     assert [x.shape[1:] for x in batch.observations] == [x.shape for x in parts(seen[0][0])]
     assert [len(x) for x in buffer.sample_trajectory(3).observations] == [3] * 5
+
+
+def test_an_episode_that_goes_on_after_its_end_is_two(storage: Repository):
+    walk = benchmark(storage)
+    steps = Steps(
+        observations=np.arange(6, dtype=np.float32)[:, None],
+        actions=np.zeros((5, 1), np.float32),
+        rewards=np.arange(5, dtype=float),
+        terminated=np.array([False, True, False, False, False]),
+        truncated=np.array([False, False, False, True, False]),
+        infos=[{}] * 5,
+    )
+    storage.record(steps, walk)
+    buffer = TupliDataset(storage).to_d3rlpy()
+    assert [one.observations.ravel().tolist() for one in buffer.episodes] == [
+        [0, 1],
+        [2, 3, 4],
+        [4, 5],
+    ]
+    assert [one.terminated for one in buffer.episodes] == [True, False, False]
+    assert buffer.transition_count == 5
+
+
+def test_rewards_of_several_numbers_are_refused(storage: Repository):
+    steps = Steps(
+        observations=np.zeros((3, 3), np.float32),
+        actions=np.zeros((2, 1)),
+        rewards=np.zeros((2, 2)),
+        terminated=np.array([False, True]),
+        truncated=np.zeros(2, bool),
+        infos=[{}, {}],
+    )
+    storage.record(steps, benchmark(storage))
+    with pytest.raises(InvalidInputError, match="single numbers"):
+        TupliDataset(storage).to_d3rlpy()
+
+
+def test_a_part_that_is_no_array_is_named(storage: Repository):
+    space = spaces.Dict({"pose": spaces.Box(-1, 1, (2,)), "word": spaces.Text(3)})
+    record_seen(storage, space, LEVER)
+    with pytest.raises(InvalidInputError, match="'observations/word' are not arrays of numbers"):
+        TupliDataset(storage).to_d3rlpy()
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_d3rlpys_own_dataset_stops_before_a_gap(storage: Repository, both: bool):
+    truth = record(storage)
+    kept = {i for i in range(len(truth)) if i % 7}
+    dataset = only(TupliDataset(storage), truth, kept)
+    data = dataset.convert_to_d4rl_format()
+    names = ["observations", "actions", "rewards", "terminals", "timeouts"]
+    given = {name: data[name] if both else np.array(getattr(dataset, name)) for name in names}
+    found = d3rlpy.dataset.MDPDataset(**given, action_space=d3rlpy.ActionSpace.CONTINUOUS)
+    runs = runs_of(truth, ENDINGS, kept)
+    n_lost = sum(not run[-1].terminated for run in runs)  # it has no next ones
+    assert found.transition_count == len(kept) - n_lost
+    following = {one.reward: one.next_state for one in truth}
+    for i in range(found.transition_count):
+        one = found.transition_picker(*found.buffer[i])
+        if not one.terminal:
+            reward = min(following, key=lambda known: abs(known - float(one.reward[0])))
+            assert np.array_equal(one.next_observation, following[reward])
 
 
 def test_a_single_part_is_an_array(storage: Repository):

@@ -114,7 +114,8 @@ class HandedOver(CuratedEpisodes, ABC):
                 fastest way: the last of a worker may be shorter. An item is one step where None.
             shuffle: Whether they come in random order; else in that of `columns`.
             seed: What the order depends on, with the epoch (``set_epoch``) and the numbers of
-                ranks and workers: the same again is the same order.
+                ranks and workers: the same again is the same order, so one can go on with any
+                epoch in another process.
             rank: This process's number among those that train together; torch.distributed's own
                 where None.
             world_size: How many they are; with ``rank``.
