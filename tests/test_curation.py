@@ -53,7 +53,8 @@ def test_a_group_is_never_parted(storage: Repository):
     assert sum(len(ids(part)) for part in parts) == 50
     with pytest.raises(InvalidInputError, match=r"no 'metadata\.plane'"):
         TupliDataset(storage).split(1, 1, by="metadata.plane")
-    for ratios in [(), (0.5, 0), (1, float("nan")), (1, -1)]:
+    wrong: list[Any] = [(), (0.5, 0), (1, float("nan")), (1, -1), ([0.8, 0.2],), ("0.8", "0.2")]
+    for ratios in wrong:
         with pytest.raises(InvalidInputError, match="positive"):
             TupliDataset(storage).split(*ratios)
 
@@ -85,6 +86,10 @@ def test_what_is_left_out_is_gone(storage: Repository):
     first, second, *rest = whole.preview()
     assert len(ids(whole.without(first, second.id, "0" * 64))) == len(rest)
     assert len(ids(whole.without(whole))) == 0
+    wrong: list[Any] = [first.id[:12], "walk", [first], 3]
+    for one in wrong:  # who passes it over would learn from what was to be left out
+        with pytest.raises(InvalidInputError, match=r"not an object id|is no episode"):
+            whole.without(second, one)
 
 
 def test_what_cannot_be_combined_is_said(storage: Repository, tmp_path: Path):
@@ -96,6 +101,9 @@ def test_what_cannot_be_combined_is_said(storage: Repository, tmp_path: Path):
     with pytest.raises(InvalidInputError, match="step filters"):
         TupliDataset(storage).combined(good)
     assert good.split(1)[0].rewards == good.rewards
+    no_dataset: Any = storage
+    with pytest.raises(InvalidInputError, match="is no dataset"):
+        TupliDataset(storage).combined(no_dataset)
 
 
 def test_scores_are_beside_the_references_of_each_benchmark(storage: Repository):
@@ -119,6 +127,13 @@ def test_references_may_be_what_numpy_made_of_returns(storage: Repository):
     record(storage, into=benchmark(storage, "walk", ref_min_score=low, ref_max_score=high))
     dataset = TupliDataset(storage)
     assert np.allclose(dataset.normalised_scores(), (dataset.returns() + 2) / 10)
+
+
+def test_a_benchmark_without_episodes_needs_no_references(storage: Repository):
+    record(storage, into=benchmark(storage, "walk", ref_min_score=0, ref_max_score=1))
+    benchmark(storage, "idle")
+    dataset = TupliDataset(storage)
+    assert np.array_equal(dataset.normalised_scores(), dataset.returns())
 
 
 @pytest.mark.parametrize(

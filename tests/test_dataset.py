@@ -1,9 +1,10 @@
 """Datasets: which episodes, in which order, as tuples, arrays and batches."""
 
 import json
+from collections.abc import Callable
 from importlib.util import find_spec
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -32,6 +33,7 @@ from tupli_repo.schema import (
     FilterNE,
     RLTuple,
 )
+from tupli_repo.storage import TupliStorage
 
 ACTIONS = [1, 2, 3, 0, 1]
 
@@ -382,3 +384,64 @@ def test_samples_are_headers_or_once_loaded_episodes_each_at_most_once(filled):
         item.id for item in dataset.preview()
     )
     assert dataset.sample_episodes(0) == dataset.sample_episodes(-1) == []
+
+
+# ---- step filters
+
+
+def test_what_passes_is_told_for_each_step(filled):
+    dataset = TupliDataset(filled)
+    assert dataset.kept_steps.tolist() == [True] * 12
+    some = dataset.with_tuple_filter(lambda step: step.action > 1)
+    assert some.kept_steps.tolist() == [action > 1 for action in dataset.actions]
+    some.kept_steps[:] = False
+    assert some.kept_steps.any()
+
+
+def test_a_list_says_where_a_step_is_left_out(filled):
+    dataset = TupliDataset(filled)
+    ends = np.cumsum(dataset.episode_lengths) - 1
+    kept = [i for i in range(12) if i % 5 != 2]
+    numbers = iter(range(12))
+    some = dataset.with_tuple_filter(lambda step: next(numbers) % 5 != 2)
+    cuts = [i in ends or i + 1 not in kept for i in kept]
+    flags = [a or b for a, b in zip(some.terminals, some.timeouts, strict=True)]
+    assert flags == cuts
+    assert [step.timeout for step in some.tuples] == [dataset.tuples[i].timeout for i in kept]
+
+
+def test_what_is_no_storage_and_no_filter_is_said(filled, tmp_path):
+    wrong: list[Any] = [tmp_path, str(tmp_path)]
+    for path in wrong:
+        with pytest.raises(InvalidInputError, match="is the name of a folder") as raised:
+            TupliDataset(path)
+        assert "FileStorage(" in raised.value.hint
+    no_filter: Any = None
+    with pytest.raises(InvalidInputError, match="no function of a step"):
+        TupliDataset(filled).with_tuple_filter(no_filter)
+
+
+def test_a_storage_that_is_no_repository_has_arrays_and_says_what_it_has_not(filled):
+    class Far:
+        """A storage with the verbs of PyTupli's interface and no others."""
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("_") or name not in dir(TupliStorage):
+                raise AttributeError(name)
+            return getattr(filled, name)
+
+    far, near = TupliDataset(cast("Any", Far())), TupliDataset(filled)
+    assert same(far.convert_to_d4rl_format(), near.convert_to_d4rl_format())
+    assert same(far.returns(), near.returns())
+    assert far.with_tuple_filter(lambda step: step.action > 1).kept_steps.tolist() == [
+        action > 1 for action in near.actions
+    ]
+    calls: list[Callable[[], Any]] = [
+        far.sampler,
+        lambda: far.split(1, 1),
+        lambda: far.without(near),
+        lambda: far.combined(near),
+    ]
+    for call in calls:
+        with pytest.raises(InvalidInputError, match="'Far' is no repository"):
+            call()

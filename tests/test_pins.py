@@ -249,7 +249,7 @@ def test_a_storage_without_names_says_so():
         pass
 
     storage: TupliStorage = Other()  # type: ignore[assignment]
-    with pytest.raises(InvalidInputError, match="has no names"):
+    with pytest.raises(InvalidInputError, match="is no repository"):
         TupliDataset.from_pin(storage, "train")
 
 

@@ -50,6 +50,29 @@ def test_weights_say_how_often_a_step_comes(storage: Repository):
     assert set(map(place, found["observations"])) == {(2, 0)}
 
 
+@pytest.mark.parametrize("length", [1, 3])
+def test_how_often_one_comes_is_what_both_weights_say(storage: Repository, length: int):
+    truth = record(storage)
+    rng = np.random.default_rng(7)
+    weights, by_episode = rng.random(len(truth)), rng.random(len(ENDINGS))
+    sampler = TupliDataset(storage).sampler(seed=3, weights=weights, episode_weights=by_episode)
+    n = 50_000
+    found = sampler.sequences(n, length) if length > 1 else sampler.transitions(n)
+    first = found["observations"].reshape(n, length, 3)[:, 0]
+    counts = Counter(map(place, first))
+    chances = {
+        place(one.state): weights[i] * by_episode[one.episode]
+        for i, one in enumerate(truth)
+        if one.state[1] + length <= ENDINGS[one.episode].n_steps
+    }
+    total = sum(chances.values())
+    expected = {key: n * chance / total for key, chance in chances.items()}
+    assert counts.keys() <= expected.keys()
+    distance = sum((counts[key] - e) ** 2 / e for key, e in expected.items())  # chi squared
+    freedom = len(expected) - 1
+    assert distance < freedom + 5 * (2 * freedom) ** 0.5
+
+
 def test_a_sub_trajectory_stays_in_its_episode(storage: Repository):
     truth = record(storage)
     found = TupliDataset(storage).sampler(seed=2).sequences(3000, 4)
@@ -130,8 +153,14 @@ def test_what_cannot_be_drawn_is_said(storage: Repository):
             dataset.sampler(**settings)
     with pytest.raises(InvalidInputError, match="no episode has 131 steps"):
         dataset.sampler().sequences(1, 131)
-    with pytest.raises(InvalidInputError, match="no episode has 1 steps"):
+    with pytest.raises(InvalidInputError, match="no step that may be drawn"):
         dataset.sampler(weights=np.zeros(len(truth))).transitions(1)
+    words: Any = ["much"] * len(truth)
+    with pytest.raises(InvalidInputError, match="'weights' are no numbers"):
+        dataset.sampler(weights=words)
+    for call in (lambda: dataset.sampler(seed=-1), lambda: dataset.set_seed(-1)):
+        with pytest.raises(InvalidInputError, match="not negative"):
+            call()
     for ask in (lambda s: s.sequences(1, 0), lambda s: s.transitions(-1), lambda s: s.episodes(-1)):
         with pytest.raises(InvalidInputError):
             ask(dataset.sampler())

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from copy import copy
 from functools import cached_property
 from hashlib import sha256
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel
@@ -28,9 +29,17 @@ class ChosenEpisodes:
     Args:
         storage: Where the episodes are.
         info: Anything the user wants to keep with them.
+
+    Raises:
+        InvalidInputError: The storage is a path.
     """
 
     def __init__(self, storage: TupliStorage, info: dict[str, Any] | None = None) -> None:
+        if isinstance(storage, str | Path):
+            raise InvalidInputError(
+                f"a dataset is of a storage, and '{storage}' is the name of a folder",
+                hint=f"TupliDataset(FileStorage('{storage}'))",
+            )
         self.storage = storage
         self.info = info or {}
         self._benchmark_filter: BaseFilter | None = None
@@ -187,8 +196,8 @@ class ChosenEpisodes:
 def _repository(storage: TupliStorage) -> Repository:
     if not isinstance(storage, Repository):
         raise InvalidInputError(
-            f"a '{type(storage).__name__}' has no names for datasets",
-            hint="a pin is kept in a repository: FileStorage(FOLDER)",
+            f"a '{type(storage).__name__}' is no repository, and this needs one",
+            hint="FileStorage(FOLDER) is one",
         )
     return storage
 

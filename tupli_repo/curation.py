@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tupli_repo.choosing import ChosenEpisodes
 from tupli_repo.errors import InvalidInputError
+from tupli_repo.odb.objects import parse_object_id
 from tupli_repo.schema import EpisodeHeader
 
 REFERENCES = ("ref_min_score", "ref_max_score")
@@ -46,7 +47,7 @@ class CuratedEpisodes(ChosenEpisodes):
             InvalidInputError: There are no ratios, one is not a positive number, an episode does
                 not have ``by``, or the storage is not a repository.
         """
-        if not ratios or any(not isfinite(ratio) or ratio <= 0 for ratio in ratios):
+        if not ratios or not all(map(_is_ratio, ratios)):
             raise InvalidInputError(
                 f"the ratios {list(ratios)} are not positive numbers", hint="split(0.8, 0.2)"
             )
@@ -70,7 +71,8 @@ class CuratedEpisodes(ChosenEpisodes):
         """Return a dataset of the episodes of several, of any benchmarks, each episode once.
 
         Raises:
-            InvalidInputError: They are of different repositories, or their step filters differ.
+            InvalidInputError: One is no dataset, they are of different repositories, or their step
+                filters differ.
         """
         headers = list(self._headers)
         for other in others:
@@ -84,13 +86,22 @@ class CuratedEpisodes(ChosenEpisodes):
 
         Args:
             *others: Datasets, headers or full ids; what is not here anyway is passed over.
+
+        Raises:
+            InvalidInputError: One is none of these: an id that is shortened leaves out nothing.
         """
         gone: set[str] = set()
         for other in others:
             if isinstance(other, ChosenEpisodes):
                 gone.update(other._selection.ids)  # noqa: SLF001 - one of us
+            elif isinstance(other, EpisodeHeader):
+                gone.add(other.id)
+            elif isinstance(other, str):
+                gone.add(parse_object_id(other))
             else:
-                gone.add(other if isinstance(other, str) else other.id)
+                raise InvalidInputError(
+                    f"a '{type(other).__name__}' is no episode", hint="without(*headers)"
+                )
         return self._of_ids(oid for oid in self._selection.ids if oid not in gone)
 
     def returns(self) -> NDArray[np.float64]:
@@ -125,8 +136,8 @@ class CuratedEpisodes(ChosenEpisodes):
             Shape (E,): (return - ref_min_score) / (ref_max_score - ref_min_score).
 
         Raises:
-            InvalidInputError: A benchmark has no such numbers and none are given, they are equal or
-                not finite, or as `returns`.
+            InvalidInputError: The benchmark of an episode has no such numbers and none are given,
+                they are equal or not finite, or as `returns`.
 
         Source: Fu et al., D4RL, arXiv:2004.07219, section 5.
         """
@@ -135,9 +146,11 @@ class CuratedEpisodes(ChosenEpisodes):
             for name, value in zip(REFERENCES, (ref_min_score, ref_max_score), strict=True)
             if value is not None
         }
+        played = {header.benchmark_id for header in self._headers}
         known = {
             benchmark.id: _references(benchmark.metadata.name, benchmark.metadata.extra | given)
             for benchmark in self.benchmarks
+            if benchmark.id in played
         }
         spans = np.array([known[header.benchmark_id] for header in self._headers]).reshape(-1, 2)
         found: NDArray[np.float64] = (self.returns() - spans[:, 0]) / (spans[:, 1] - spans[:, 0])
@@ -149,6 +162,8 @@ class CuratedEpisodes(ChosenEpisodes):
 
     def _check_alike(self, other: ChosenEpisodes) -> None:
         """Raise where what two datasets have cannot be one dataset's."""
+        if not isinstance(other, ChosenEpisodes):
+            raise InvalidInputError(f"a '{type(other).__name__}' is no dataset")
         if self._in_repository().root != other._in_repository().root:  # noqa: SLF001 - one of us
             raise InvalidInputError(
                 "datasets of different repositories cannot be combined",
@@ -190,6 +205,11 @@ class CuratedEpisodes(ChosenEpisodes):
             _episode_filter=None,
             _revision=None,
         )
+
+
+def _is_ratio(value: object) -> bool:
+    numbers = int | float | np.integer | np.floating
+    return isinstance(value, numbers) and isfinite(value) and bool(value > 0)
 
 
 def _references(name: str, extra: dict[str, Any]) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tupli_repo.codec.arrays import are_joinable
 from tupli_repo.errors import InvalidInputError
 from tupli_repo.repository.loading import LoadedEpisodes
+from tupli_repo.runs import are_last, with_cuts
 
 _D4RL = ("observations", "actions", "next_observations", "rewards", "terminals", "timeouts")
 _FLAGS = ("terminals", "timeouts")
@@ -41,9 +42,14 @@ def d4rl_arrays(episodes: LoadedEpisodes, kept: NDArray[np.bool_]) -> dict[str, 
     order = None if len(steps) == 1 else np.argsort(np.concatenate([s.numbers() for s in steps]))
     found: dict[str, NDArray[Any]] = {}
     for target in _D4RL:
-        parts = [of_span.taken(target) for of_span in steps]
-        found[target] = parts[0] if order is None else np.concatenate(parts)[order]
+        found[target] = _in_order([of_span.taken(target) for of_span in steps], order)
+    last = are_last(_in_order([of_span.numbers() for of_span in steps], order), episodes.n_steps)
+    found["timeouts"] = with_cuts(found["timeouts"], found["terminals"], last)
     return found
+
+
+def _in_order(parts: Sequence[NDArray[Any]], order: NDArray[np.int64] | None) -> NDArray[Any]:
+    return parts[0] if order is None else np.concatenate(parts)[order]
 
 
 class _Steps:

@@ -1,22 +1,19 @@
-"""Datasets: the episodes that pass some filters, as arrays and as tuples.
+"""Datasets: the episodes that pass some filters, as arrays, batches and samples.
 
 Invariant: the same repository, filters and seed give the same episodes, batches and samples in the
 same order.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from copy import deepcopy
-from functools import cached_property
 from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tupli_repo.codec.tuples import tuples_from_steps
-from tupli_repo.codec.views import View
 from tupli_repo.d4rl import d4rl_arrays, is_part
 from tupli_repo.errors import InvalidInputError, TupliError
-from tupli_repo.handover.methods import HandedOver
+from tupli_repo.in_memory import EpisodesInMemory
 from tupli_repo.optional import require
 from tupli_repo.parsers import (
     BaseTupleParser,
@@ -25,8 +22,7 @@ from tupli_repo.parsers import (
     TorchTupleParser,
 )
 from tupli_repo.repository import Repository
-from tupli_repo.repository.episodes import episode_item
-from tupli_repo.repository.loading import LoadedEpisodes, names_of
+from tupli_repo.repository.loading import names_of
 from tupli_repo.repository.transitions import Numbers, steps_of
 from tupli_repo.sampling import Sampler, Weights
 from tupli_repo.schema import EpisodeHeader, EpisodeItem, RLTuple
@@ -44,7 +40,7 @@ __all__ = [
 _Item = TypeVar("_Item")
 
 
-class TupliDataset(HandedOver):
+class TupliDataset(EpisodesInMemory):
     """The episodes of the benchmarks and episodes that pass the filters, in canonical order.
 
     Filters return a new dataset and add to those there are. Nothing is read before it is needed;
@@ -57,9 +53,7 @@ class TupliDataset(HandedOver):
 
     def __init__(self, storage: TupliStorage, info: dict[str, Any] | None = None) -> None:
         super().__init__(storage, info)
-        self._tuple_filters: tuple[Callable[[RLTuple], bool], ...] = ()
         self._generator = np.random.default_rng()
-        self._data: LoadedEpisodes | None = None
 
     def __repr__(self) -> str:
         if self._data is None:
@@ -95,12 +89,6 @@ class TupliDataset(HandedOver):
                 facts["returns"] = _spread([float(one.sum()) for one in rewards])
         return facts
 
-    def __getstate__(self) -> dict[str, Any]:
-        """What a copy, or another process, gets: the filters; it loads the episodes itself."""
-        read = {"_all_steps", "_kept_steps"}
-        state = {name: one for name, one in super().__getstate__().items() if name not in read}
-        return {**state, "_data": None}
-
     # ---- which episodes
 
     def pin(self, name: str, message: str = "") -> str:
@@ -117,10 +105,6 @@ class TupliDataset(HandedOver):
             )
         return super().pin(name, message)
 
-    def with_tuple_filter(self, filter_fcn: Callable[[RLTuple], bool]) -> Self:
-        """Return a dataset that has only the steps for which ``filter_fcn`` is true too."""
-        return self._narrowed(_tuple_filters=(*self._tuple_filters, filter_fcn))
-
     def preview(self) -> Sequence[EpisodeHeader]:
         """Return the headers of the episodes; once loaded, the episodes with their tuples.
 
@@ -128,63 +112,6 @@ class TupliDataset(HandedOver):
             CorruptObjectError: One is damaged.
         """
         return self.episodes if self._data is not None else self._headers
-
-    def load(self) -> None:
-        """Read every episode, once.
-
-        A large dataset is kept in the user's cache: the next time, in any process, it is mapped
-        from there. 'tupli cache' tells what is kept.
-
-        Raises:
-            CorruptObjectError: One is damaged.
-        """
-        _ = self._columns_loaded().described  # records too: nothing is read later
-
-    @property
-    def episodes(self) -> View[EpisodeItem]:
-        """The episodes with all their tuples, each made when it is asked for."""
-        data = self._loaded()
-        return View(lambda index: episode_item(*data[index]), len(data))
-
-    @property
-    def tuples(self) -> View[RLTuple]:
-        """The steps of all episodes that pass the step filters, each made when asked for."""
-        if not self._tuple_filters:
-            return self._all_steps
-        kept = np.flatnonzero(self._kept_steps).tolist()
-        return View(lambda index: self._all_steps[kept[index]], len(kept))
-
-    # ---- as lists
-
-    @property
-    def observations(self) -> list[Any]:
-        """The observation each action was taken in, one per step."""
-        return [step.state for step in self.tuples]
-
-    @property
-    def actions(self) -> list[Any]:
-        """The actions, one per step."""
-        return [step.action for step in self.tuples]
-
-    @property
-    def rewards(self) -> list[Any]:
-        """The rewards, one per step."""
-        return [step.reward for step in self.tuples]
-
-    @property
-    def terminals(self) -> list[bool]:
-        """Whether the step reached a terminal state, one per step."""
-        return [step.terminal for step in self.tuples]
-
-    @property
-    def timeouts(self) -> list[bool]:
-        """Whether the episode was cut off after the step, one per step."""
-        return [step.timeout for step in self.tuples]
-
-    @property
-    def infos(self) -> list[dict[str, Any]]:
-        """The info dictionaries, one per step."""
-        return [step.info for step in self.tuples]
 
     # ---- as arrays
 
@@ -261,17 +188,10 @@ class TupliDataset(HandedOver):
             return self.storage.read_steps(self._selection, steps, only=asked)
         return steps_of(self._columns_loaded(), steps, asked)
 
-    @property
-    def episode_lengths(self) -> NDArray[np.int64]:
-        """The number of steps of each episode, shape (E,)."""
-        if self._data is not None:
-            return self._data.n_steps.copy()
-        if "_selection" in vars(self):
-            return np.array(self._selection.n_tuples, dtype=np.int64)
-        return np.array([header.n_tuples for header in self._headers], dtype=np.int64)
-
     def convert_to_tensors(self, parser: type[BaseTupleParser] = NumpyTupleParser) -> Any:
         """Return observations, actions, rewards, terminals and timeouts of the N steps.
+
+        As in `timeouts`, a step is one before those that the step filters leave out, too.
 
         Args:
             parser: What makes them of the lists; by default, numpy arrays in float32 and bool.
@@ -286,14 +206,16 @@ class TupliDataset(HandedOver):
         Returns:
             ``observations`` (N, *obs), ``actions`` (N, *act), ``next_observations`` (N, *obs;
             within the episode, never the next episode's first), ``rewards`` (N,), ``terminals``
-            (N,) bool, ``timeouts`` (N,) bool. Where the observation after the last action was never
-            known, an episode that terminated repeats its last observation (nothing is bootstrapped
-            from it) and one that did not loses its last step.
+            (N,) bool, ``timeouts`` (N,) bool: whoever takes the next observation from the next row
+            has to stop at either. So ``timeouts`` is set besides before steps that are left out,
+            and where an episode ended without a flag. Where the observation after the last action
+            was never known, an episode that terminated repeats its last observation (nothing is
+            bootstrapped from it) and one that did not loses its last step.
 
         Raises:
             InvalidInputError: The spaces are composite, or the episodes have different shapes.
         """
-        return d4rl_arrays(self._columns_loaded(), self._kept_steps)
+        return d4rl_arrays(self._columns_loaded(), self.kept_steps)
 
     def convert_to_dataframe(self) -> Any:
         """Return a pandas DataFrame with a row per step and the columns of D4RL's format.
@@ -309,8 +231,12 @@ class TupliDataset(HandedOver):
     # ---- in batches and samples
 
     def set_seed(self, seed: int) -> None:
-        """Make the batches and samples that follow repeatable."""
-        self._generator = np.random.default_rng(seed)
+        """Make the batches and samples that follow repeatable.
+
+        Raises:
+            InvalidInputError: It is negative.
+        """
+        self._generator = _seeded(seed)
 
     def as_batch_generator(self, batch_size: int, shuffle: bool = False) -> Iterator[list[RLTuple]]:
         """Iterate over the steps in batches; the last one may be shorter.
@@ -345,9 +271,10 @@ class TupliDataset(HandedOver):
             only: The columns that are wanted; those of `to_torch` where None.
 
         Raises:
-            InvalidInputError: Weights do not fit, or the storage is not a repository.
+            InvalidInputError: Weights do not fit, the seed is negative, or the storage is not a
+                repository.
         """
-        rng = self._generator if seed is None else np.random.default_rng(seed)
+        rng = self._generator if seed is None else _seeded(seed)
         source = self._source(only)
         return Sampler(source, rng, weights=weights, episode_weights=episode_weights)
 
@@ -362,52 +289,14 @@ class TupliDataset(HandedOver):
             return _taken(self._headers, order)
         return _taken(self.episodes, order)
 
-    def _find_headers(self) -> list[EpisodeHeader]:
-        return super()._find_headers() if self._data is None else self._data.headers
-
     def _narrowed(self, **changes: Any) -> Self:
         return super()._narrowed(_generator=deepcopy(self._generator), **changes)
 
-    def _step_filters(self) -> Sequence[Callable[[RLTuple], bool]]:
-        return self._tuple_filters
 
-    def _steps_at_hand(self) -> tuple[LoadedEpisodes | None, NDArray[np.bool_] | None]:
-        kept = self._kept_steps if self._tuple_filters else None
-        return self._data, kept
-
-    def _columns_loaded(self) -> LoadedEpisodes:
-        """The episodes, of which records may not have been read yet."""
-        if self._data is None:
-            self._data = self._read()
-        return self._data
-
-    def _loaded(self) -> LoadedEpisodes:
-        self.load()
-        return self._columns_loaded()
-
-    @cached_property
-    def _all_steps(self) -> View[RLTuple]:
-        """The steps of all episodes; the episode that was asked for last is kept at hand."""
-        data = self._loaded()
-        ends = np.cumsum(self.episode_lengths)
-        last: tuple[int, Sequence[RLTuple]] = (-1, ())
-
-        def read(index: int) -> RLTuple:
-            nonlocal last
-            number = int(np.searchsorted(ends, index, side="right"))
-            if number != last[0]:
-                last = number, tuples_from_steps(data[number][1])
-            return last[1][index - int(ends[number])]
-
-        return View(read, int(ends[-1]) if len(ends) else 0)
-
-    @cached_property
-    def _kept_steps(self) -> NDArray[np.bool_]:
-        """Whether each step passes the step filters, shape (N,)."""
-        if not self._tuple_filters:
-            return np.ones(int(self._columns_loaded().n_steps.sum()), dtype=bool)
-        passes = (all(keep(step) for keep in self._tuple_filters) for step in self._all_steps)
-        return np.fromiter(passes, dtype=bool, count=len(self._all_steps))
+def _seeded(seed: int) -> np.random.Generator:
+    if seed < 0:
+        raise InvalidInputError(f"a seed is not negative, and this is {seed}")
+    return np.random.default_rng(seed)
 
 
 def _taken(items: Sequence[_Item], order: NDArray[np.int64]) -> list[_Item]:

@@ -44,9 +44,8 @@ class Sampler:
     ) -> None:
         self._source, self._rng = source, rng
         lengths, numbers = source.lengths, source.numbers()
-        ends = np.cumsum(lengths)
         self._numbers = numbers
-        self._episodes = np.searchsorted(ends, numbers, side="right")
+        self._episodes, _ = source.origin()
         self._of_episode = _checked(episode_weights, len(lengths), "episode_weights")
         of_step = _checked(weights, int(lengths.sum()), "weights")
         if of_step is not None:
@@ -86,6 +85,9 @@ class Sampler:
 
     def episodes(self, n: int) -> list[Columns]:
         """Return ``n`` episodes, each at most once, in random order: arrays of T_i rows.
+
+        Where the dataset has a step filter, they are those of an episode's steps that pass it:
+        between two rows there may be a gap, and ``next_observations`` tells what followed each.
 
         Raises:
             InvalidInputError: There are not so many that may be drawn.
@@ -143,6 +145,8 @@ class _Lot:
         if n < 0:
             raise InvalidInputError(f"{n} samples are not possible")
         if not self._places.size:
+            if self._length == 1:
+                raise InvalidInputError("there is no step that may be drawn")
             raise InvalidInputError(
                 f"no episode has {self._length} steps that may be drawn",
                 hint="ask for shorter ones, or give other weights",
@@ -159,7 +163,10 @@ class _Lot:
 def _checked(weights: Weights | None, n: int, name: str) -> NDArray[np.float64] | None:
     if weights is None:
         return None
-    found = np.asarray(weights, np.float64)
+    try:
+        found = np.asarray(weights, np.float64)
+    except (TypeError, ValueError):
+        raise InvalidInputError(f"'{name}' are no numbers") from None
     if found.shape != (n,):
         raise InvalidInputError(f"'{name}' have shape {found.shape}, and there are {n}")
     if not np.isfinite(found).all() or (found < 0).any():

@@ -8,8 +8,19 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from tests.handover.episodes import ARM, ENDINGS, LEVER, Ending, Truth, record
-from tupli_repo import FileStorage, Repository, TupliDataset
+from tests.handover.episodes import (
+    ARM,
+    ENDINGS,
+    LEVER,
+    Ending,
+    Truth,
+    benchmark,
+    only,
+    record,
+    runs_of,
+)
+from tests.handover.images import BESIDE, FIRST, LAST, channels_first, leaves, record_seen
+from tupli_repo import FileStorage, Repository, Steps, TupliDataset
 from tupli_repo.errors import InvalidInputError
 
 d3rlpy: Any = pytest.importorskip("d3rlpy", exc_type=ImportError)
@@ -96,12 +107,158 @@ def test_an_algorithm_learns_from_it(storage: Repository):
     assert learner.predict(np.zeros((1, 3), np.float32)).shape == (1,)
 
 
+@pytest.mark.parametrize("transposes", [True, False])
+def test_parts_of_observations_are_a_list_in_the_order_of_the_space(
+    storage: Repository, transposes: bool
+):
+    seen = record_seen(storage, BESIDE, ARM)
+    buffer = TupliDataset(storage).to_d3rlpy(transpose_images=transposes)
+    file = io.BytesIO()
+    buffer.dump(file)
+    read = d3rlpy.dataset.ReplayBuffer.load(file, d3rlpy.dataset.InfiniteBuffer())
+
+    def parts(sample: Any) -> list[Any]:
+        found = leaves(sample)  # arm, of which there are two, camera, gear, pose
+        assert found[2].shape == (36, 40, 3)
+        found[2] = channels_first(found[2]) if transposes else found[2]
+        return found
+
+    flat = [(one[i], one[i + 1]) for one in seen for i in range(len(one) - 1)]
+    for of in (buffer, read):
+        assert of.transition_count == len(flat)
+        for i, (sample, following) in enumerate(flat):
+            found = of.transition_picker(*of.buffer[i])
+            expected = parts(sample)
+            assert [x.dtype for x in found.observation] == [x.dtype for x in expected]
+            assert all(map(np.array_equal, found.observation, expected))
+            if not found.terminal:
+                assert all(map(np.array_equal, found.next_observation, parts(following)))
+    batch = buffer.sample_transition_batch(5)
+    assert [x.shape[1:] for x in batch.observations] == [x.shape for x in parts(seen[0][0])]
+    assert [len(x) for x in buffer.sample_trajectory(3).observations] == [3] * 5
+
+
+def test_an_episode_that_goes_on_after_its_end_is_two(storage: Repository):
+    walk = benchmark(storage)
+    steps = Steps(
+        observations=np.arange(6, dtype=np.float32)[:, None],
+        actions=np.zeros((5, 1), np.float32),
+        rewards=np.arange(5, dtype=float),
+        terminated=np.array([False, True, False, False, False]),
+        truncated=np.array([False, False, False, True, False]),
+        infos=[{}] * 5,
+    )
+    storage.record(steps, walk)
+    buffer = TupliDataset(storage).to_d3rlpy()
+    assert [one.observations.ravel().tolist() for one in buffer.episodes] == [
+        [0, 1],
+        [2, 3, 4],
+        [4, 5],
+    ]
+    assert [one.terminated for one in buffer.episodes] == [True, False, False]
+    assert buffer.transition_count == 5
+
+
+def test_rewards_of_several_numbers_are_refused(storage: Repository):
+    steps = Steps(
+        observations=np.zeros((3, 3), np.float32),
+        actions=np.zeros((2, 1)),
+        rewards=np.zeros((2, 2)),
+        terminated=np.array([False, True]),
+        truncated=np.zeros(2, bool),
+        infos=[{}, {}],
+    )
+    storage.record(steps, benchmark(storage))
+    with pytest.raises(InvalidInputError, match="single numbers"):
+        TupliDataset(storage).to_d3rlpy()
+
+
+def test_a_part_that_is_no_array_is_named(storage: Repository):
+    space = spaces.Dict({"pose": spaces.Box(-1, 1, (2,)), "word": spaces.Text(3)})
+    record_seen(storage, space, LEVER)
+    with pytest.raises(InvalidInputError, match="'observations/word' are not arrays of numbers"):
+        TupliDataset(storage).to_d3rlpy()
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_d3rlpys_own_dataset_stops_before_a_gap(storage: Repository, both: bool):
+    truth = record(storage)
+    kept = {i for i in range(len(truth)) if i % 7}
+    dataset = only(TupliDataset(storage), truth, kept)
+    data = dataset.convert_to_d4rl_format()
+    names = ["observations", "actions", "rewards", "terminals", "timeouts"]
+    given = {name: data[name] if both else np.array(getattr(dataset, name)) for name in names}
+    found = d3rlpy.dataset.MDPDataset(**given, action_space=d3rlpy.ActionSpace.CONTINUOUS)
+    runs = runs_of(truth, ENDINGS, kept)
+    n_lost = sum(not run[-1].terminated for run in runs)  # it has no next ones
+    assert found.transition_count == len(kept) - n_lost
+    following = {one.reward: one.next_state for one in truth}
+    for i in range(found.transition_count):
+        one = found.transition_picker(*found.buffer[i])
+        if not one.terminal:
+            reward = min(following, key=lambda known: abs(known - float(one.reward[0])))
+            assert np.array_equal(one.next_observation, following[reward])
+
+
+def test_a_single_part_is_an_array(storage: Repository):
+    space = spaces.Dict({"only": spaces.Discrete(7)})
+    seen = record_seen(storage, space, LEVER)
+    learner = d3rlpy.algos.DQNConfig(batch_size=4).create()
+    buffer = TupliDataset(storage).to_d3rlpy()
+    assert buffer.episodes[0].observations.tolist() == [[x["only"]] for x in seen[0][:-1]]
+    learner.build_with_dataset(buffer)
+    assert np.isfinite(learner.update(buffer.sample_transition_batch(4))["loss"])
+
+
+@pytest.mark.parametrize("space", [LAST, FIRST])
+def test_an_algorithm_for_images_learns_from_them(storage: Repository, space: Any):
+    seen = record_seen(storage, space, LEVER)
+    buffer = TupliDataset(storage).to_d3rlpy()
+    first = seen[0][0] if space is FIRST else channels_first(seen[0][0])
+    assert np.array_equal(buffer.episodes[0].observations[0], first)
+    assert buffer.episodes[0].observations.dtype == np.uint8
+    scaler = d3rlpy.preprocessing.PixelObservationScaler()
+    config = d3rlpy.algos.DiscreteCQLConfig(batch_size=4, observation_scaler=scaler)
+    learner = config.create()
+    learner.build_with_dataset(buffer)
+    assert np.isfinite(learner.update(buffer.sample_transition_batch(4))["loss"])
+
+
+def test_an_algorithm_with_an_encoder_of_its_own_learns_from_several_parts(storage: Repository):
+    torch: Any = pytest.importorskip("torch")
+    space = spaces.Tuple([spaces.Box(-1, 1, (3,), np.float32), spaces.Discrete(4)])
+    record_seen(storage, space, LEVER)
+
+    class Joined(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(4, 8)
+
+        def forward(self, x: Any) -> Any:
+            return self.layer(torch.cat([part.float() for part in x], dim=1))
+
+    class Factory(d3rlpy.models.EncoderFactory):  # type: ignore[misc]
+        def create(self, observation_shape: Any) -> Any:
+            assert observation_shape == [(3,), (1,)]
+            return Joined()
+
+        @staticmethod
+        def get_type() -> str:
+            return "joined"
+
+    buffer = TupliDataset(storage).to_d3rlpy()
+    learner = d3rlpy.algos.DQNConfig(batch_size=4, encoder_factory=Factory()).create()
+    shapes = buffer.sample_transition().observation_signature.shape  # as its fit() does
+    learner.create_impl(shapes, buffer.dataset_info.action_size)
+    assert np.isfinite(learner.update(buffer.sample_transition_batch(4))["loss"])
+
+
 def test_what_d3rlpy_cannot_have_is_said(storage: Repository, tmp_path: Path):
     with pytest.raises(InvalidInputError, match="nothing to hand over"):
         TupliDataset(storage).to_d3rlpy()
     record(storage)
-    with pytest.raises(InvalidInputError, match="step filter"):
-        TupliDataset(storage).with_tuple_filter(lambda step: step.reward > 0).to_d3rlpy()
+    with pytest.raises(InvalidInputError, match="of which it is known what followed"):
+        TupliDataset(storage).with_tuple_filter(lambda step: False).to_d3rlpy()
     for number, action_space in enumerate(
         [spaces.Discrete(3, start=-1), spaces.MultiDiscrete([2, 3]), spaces.Box(0, 1, (2, 2))]
     ):

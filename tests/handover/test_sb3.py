@@ -1,5 +1,6 @@
 """Stable-Baselines3 finds in its buffer what it would have put there itself."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from gymnasium import Env, spaces
 
 from tests.handover.episodes import ARM, BOX, LEVER, Ending, benchmark, record
+from tests.handover.images import FIRST, FLAT, LAST, Seen, channels_first, record_seen
 from tupli_repo import Repository, Steps, TupliDataset
 from tupli_repo.errors import InvalidInputError
 
@@ -81,6 +83,106 @@ def test_observations_of_several_parts_stay_apart(storage: Repository):
         assert found.next_observations["n"][i].tolist() == [i + 1]
 
 
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Discrete(5),
+        spaces.MultiDiscrete([3, 4]),
+        spaces.MultiBinary((2, 2)),
+        spaces.Box(-1, 1, ()),
+        spaces.Box(-1, 1, (2, 2)),
+    ],
+)
+def test_observations_of_any_shape_are_as_sb3_has_them(storage: Repository, space: Any):
+    seen = record_seen(storage, space, LEVER)
+    theirs = stable_baselines3.common.buffers.ReplayBuffer(8, space, LEVER, device="cpu")
+    for one in seen:
+        for now, following in pairwise(one):
+            zero = np.zeros(1)
+            theirs.add(np.array([now]), np.array([following]), zero, zero, zero, [{}])
+    ours = TupliDataset(storage).to_sb3_replay_buffer(device="cpu")
+    assert np.array_equal(ours.observations, theirs.observations)
+    assert np.array_equal(ours.next_observations, theirs.next_observations)
+    assert ours.observations.dtype == theirs.observations.dtype
+
+
+@pytest.mark.parametrize("space", [LAST, FIRST])
+def test_images_are_as_a_model_of_such_an_environment_has_them(storage: Repository, space: Any):
+    seen = record_seen(storage, space, LEVER)
+    dataset = TupliDataset(storage)
+    model = stable_baselines3.DQN("CnnPolicy", Seen(space, LEVER), device="cpu", buffer_size=9)
+    buffer = dataset.to_sb3_replay_buffer(device="cpu")
+    assert buffer.observation_space == model.replay_buffer.observation_space == FIRST
+    given = dataset.to_sb3_replay_buffer(observation_space=model.observation_space, device="cpu")
+    expected = [x if space is FIRST else channels_first(x) for one in seen for x in one[:-1]]
+    following = [x if space is FIRST else channels_first(x) for one in seen for x in one[1:]]
+    for one in (buffer, given):
+        found = one._get_samples(np.arange(len(expected)))
+        assert np.array_equal(found.observations, expected)
+        assert np.array_equal(found.next_observations, following)
+    model.replay_buffer = buffer
+    model._setup_learn(0)
+    model.train(gradient_steps=2, batch_size=4)
+
+
+def test_images_beside_other_parts_are_as_a_model_has_them(storage: Repository):
+    seen = record_seen(storage, FLAT, ARM)
+    env = Seen(FLAT, ARM)
+    model = stable_baselines3.SAC("MultiInputPolicy", env, device="cpu", buffer_size=9)
+    buffer = TupliDataset(storage).to_sb3_replay_buffer(device="cpu")
+    assert buffer.observation_space == model.observation_space
+    found = buffer._get_samples(np.arange(8))
+    samples = [x for one in seen for x in one[:-1]]
+    following = [x for one in seen for x in one[1:]]
+    for ours, theirs in [(found.observations, samples), (found.next_observations, following)]:
+        for i, sample in enumerate(theirs):
+            assert np.array_equal(ours["camera"][i], channels_first(sample["camera"]))
+            assert np.array_equal(ours["pose"][i], sample["pose"])
+            assert ours["gear"][i].tolist() == [sample["gear"]]
+    model.replay_buffer = buffer
+    model._setup_learn(0)
+    model.train(gradient_steps=2, batch_size=4)
+
+
+def test_images_may_stay_as_they_were_recorded(storage: Repository):
+    seen = record_seen(storage, LAST, LEVER)
+    dataset = TupliDataset(storage)
+    found = dataset.to_sb3_replay_buffer(transpose_images=False, device="cpu")
+    assert found.observation_space == LAST
+    assert np.array_equal(found.observations[0, 0], seen[0][0])
+    with pytest.raises(InvalidInputError, match=r"have shape \(36, 40, 3\), and the space has"):
+        dataset.to_sb3_replay_buffer(observation_space=FIRST, transpose_images=False)
+
+
+def test_images_of_both_kinds_are_refused_as_sb3_does(storage: Repository):
+    both = spaces.Dict({"a": FIRST, "b": LAST})
+    record_seen(storage, both, LEVER)
+    with pytest.raises(AssertionError, match="must follow the channel last"):
+        stable_baselines3.DQN("MultiInputPolicy", Seen(both, LEVER), device="cpu")
+    with pytest.raises(InvalidInputError, match="images of one kind"):
+        TupliDataset(storage).to_sb3_replay_buffer()
+    found = TupliDataset(storage).to_sb3_replay_buffer(transpose_images=False, device="cpu")
+    assert found.observation_space == both
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"n_envs": 2}, "of one environment each"),
+        ({"optimize_memory_usage": True}, "no place for the observation after"),
+        ({"optimize_memory_usage": True, "handle_timeout_termination": False}, "no place"),
+        ({"goal_selection_strategy": "future"}, "unexpected keyword"),
+        ({"observation_space": spaces.Box(-1, 1, (4,))}, r"have shape \(3,\)"),
+        ({"observation_space": spaces.Dict({"a": BOX})}, "no 'observations/a'"),
+        ({"n_steps": 2, "optimize_memory_usage": True}, "no place"),
+    ],
+)
+def test_settings_that_are_not_possible_are_said(storage: Repository, settings: Any, words: str):
+    record(storage, [Ending(3, terminated=True)])
+    with pytest.raises(InvalidInputError, match=words):
+        TupliDataset(storage).to_sb3_replay_buffer(**settings)
+
+
 def test_what_cannot_be_had_is_said(storage: Repository):
     with pytest.raises(InvalidInputError, match="nothing to hand over"):
         TupliDataset(storage).to_sb3_replay_buffer()
@@ -94,3 +196,24 @@ def test_what_cannot_be_had_is_said(storage: Repository):
     with pytest.raises(InvalidInputError, match="no buffer for it"):
         dataset.to_sb3_replay_buffer(action_space=spaces.Text(4))
     assert dataset.to_sb3_replay_buffer(scale_actions=False, device="cpu").full
+
+
+def test_what_sb3_has_no_room_for_is_said(storage: Repository):
+    grid = spaces.MultiDiscrete(np.array([[2, 3], [4, 5]]))
+    record(storage, [Ending(3, terminated=True)], action_space=grid)
+    with pytest.raises(InvalidInputError, match="no buffer for actions of"):
+        TupliDataset(storage).to_sb3_replay_buffer(device="cpu")
+
+
+def test_rewards_of_several_numbers_are_refused(storage: Repository):
+    steps = Steps(
+        observations=np.zeros((3, 3), np.float32),
+        actions=np.zeros(2, np.int64),
+        rewards=np.zeros((2, 2)),
+        terminated=np.array([False, True]),
+        truncated=np.zeros(2, bool),
+        infos=[{}, {}],
+    )
+    storage.record(steps, benchmark(storage), observation_space=BOX, action_space=LEVER)
+    with pytest.raises(InvalidInputError, match="single numbers"):
+        TupliDataset(storage).to_sb3_replay_buffer(device="cpu")

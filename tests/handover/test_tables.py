@@ -7,6 +7,7 @@ import pytest
 
 from tests.handover.episodes import ENDINGS, Truth, benchmark, record
 from tupli_repo import Repository, Steps, TupliDataset
+from tupli_repo.errors import InvalidInputError
 
 
 def check(found: list[dict[str, Any]], truth: list[Truth], ids: list[str]) -> None:
@@ -49,6 +50,11 @@ def test_a_step_filter_keeps_where_a_row_comes_from(storage: Repository):
 def test_an_empty_dataset_is_an_empty_frame(storage: Repository):
     pytest.importorskip("pandas")
     assert len(TupliDataset(storage).to_dataframe()) == 0
+    record(storage)
+    none = TupliDataset(storage).with_tuple_filter(lambda step: False).to_dataframe()
+    assert len(none) == 0
+    kinds = {name: str(none[name].dtype) for name in ("observations", "rewards", "terminated")}
+    assert kinds == {"observations": "object", "rewards": "float64", "terminated": "bool"}
 
 
 def test_an_arrow_table_has_every_step(storage: Repository, tmp_path: Any):
@@ -81,3 +87,39 @@ def test_arrays_of_several_axes_are_lists_of_lists(storage: Repository):
     table = TupliDataset(storage).to_arrow()
     assert table["observations"].to_pylist() == frames[:2].tolist()
     assert table["next_observations"].to_pylist() == frames[1:].tolist()
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "u8", ">i8", "f2", ">f4", "f8", "?"])
+def test_parquet_gives_back_what_it_got(storage: Repository, tmp_path: Any, dtype: str):
+    pytest.importorskip("pyarrow")
+    parquet: Any = pytest.importorskip("pyarrow.parquet")
+    column = np.random.default_rng(0).integers(0, 2, (4, 2, 3)).astype(dtype)
+    steps = Steps(
+        observations=column,
+        actions=column[:3, 0, 0],
+        rewards=np.zeros(3),
+        terminated=np.zeros(3, bool),
+        truncated=np.zeros(3, bool),
+        infos=[{}] * 3,
+    )
+    storage.record(steps, benchmark(storage))
+    parquet.write_table(TupliDataset(storage).to_arrow(), tmp_path / "steps.parquet")
+    found = parquet.read_table(tmp_path / "steps.parquet")
+    assert found["observations"].to_pylist() == column[:3].tolist()
+    assert found["next_observations"].to_pylist() == column[1:].tolist()
+    assert found["actions"].to_numpy().dtype == np.dtype(dtype).newbyteorder("=")
+
+
+def test_what_arrow_does_not_have_is_said(storage: Repository):
+    pytest.importorskip("pyarrow")
+    steps = Steps(
+        observations=np.zeros((2, 2), np.complex64),
+        actions=np.zeros(1),
+        rewards=np.zeros(1),
+        terminated=np.ones(1, bool),
+        truncated=np.zeros(1, bool),
+        infos=[{}],
+    )
+    storage.record(steps, benchmark(storage))
+    with pytest.raises(InvalidInputError, match="'observations' has dtype complex64"):
+        TupliDataset(storage).to_arrow()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from tests.handover.episodes import ENDINGS, LEVER, Ending, benchmark, record
+from tests.handover.episodes import ENDINGS, LEVER, benchmark, record
 from tupli_repo import Repository, Steps, TupliDataset
 from tupli_repo.errors import InvalidInputError
 
@@ -75,6 +75,15 @@ def test_parts_are_nested_and_an_abandoned_episode_is_done(storage: Repository):
 
 def test_what_cannot_be_had_is_said(storage: Repository):
     assert TupliDataset(storage).to_tensordict().batch_size == torch.Size([0])
-    record(storage, [Ending(3, terminated=True)])
-    with pytest.raises(InvalidInputError, match="step filter"):
-        TupliDataset(storage).with_tuple_filter(lambda step: step.reward > 0).to_tensordict()
+    space = spaces.Dict({"word": spaces.Text(4)})
+    steps = Steps(
+        observations=[{"word": "a"}, {"word": "bc"}],
+        actions=np.zeros(1),
+        rewards=np.zeros(1),
+        terminated=np.ones(1, bool),
+        truncated=np.zeros(1, bool),
+        infos=[{}],
+    )
+    storage.record(steps, benchmark(storage), observation_space=space)
+    with pytest.raises(InvalidInputError, match="observations/word"):
+        TupliDataset(storage).to_tensordict()

@@ -98,6 +98,17 @@ def test_workers_that_live_on_hear_of_the_next_epoch(storage: Repository):
     assert sorted(second) == sorted(first) == sorted(truth)
 
 
+def test_another_process_goes_on_with_the_epoch_it_is_told(storage: Repository):
+    many(storage)
+    old, new = (TupliDataset(storage).to_torch_stream(batch_size=30, seed=2) for _ in range(2))
+    seen = []
+    for epoch in range(3):
+        old.set_epoch(epoch)
+        seen.append(rows(old))
+    new.set_epoch(2)
+    assert rows(new) == seen[-1]
+
+
 @pytest.mark.parametrize("size", [13, 63, 64, 65, 10_000])
 def test_a_stream_in_order_is_what_was_recorded(storage: Repository, size: int):
     truth = [told(one) for one in many(storage)]

@@ -12,11 +12,10 @@ from gymnasium import Space
 from numpy.typing import NDArray
 
 from tupli_repo.curation import CuratedEpisodes
-from tupli_repo.errors import InvalidInputError
 from tupli_repo.handover import d3rlpy, sb3, tables, torch
 from tupli_repo.handover.steps import StepSource
 from tupli_repo.handover.tensordict import tensordict_of
-from tupli_repo.handover.whole import spaces_of
+from tupli_repo.handover.trajectories import spaces_of
 from tupli_repo.repository.loading import LoadedEpisodes
 
 Names = str | Collection[str]
@@ -33,7 +32,7 @@ class HandedOver(CuratedEpisodes, ABC):
     def _columns_loaded(self) -> LoadedEpisodes:
         """The episodes, loaded now if they were not."""
 
-    def to_d3rlpy(self, **settings: Any) -> Any:
+    def to_d3rlpy(self, *, transpose_images: bool = True, **settings: Any) -> Any:
         """Return a ``d3rlpy.dataset.ReplayBuffer`` (2.x) of the episodes.
 
         An episode that was cut off has a row more, of its final observation, an action of zeros and
@@ -41,22 +40,32 @@ class HandedOver(CuratedEpisodes, ABC):
         each the observation that followed. That row is never the end of a transition or trajectory
         it samples. It gives zeros in place of what followed a terminal step, and has no use for
         it. Where the observation after the last action of an episode that was cut off was never
-        known, d3rlpy leaves out that step, and the episode if it has no other.
+        known, the step is left out, and the episode if it has no other.
+
+        With a step filter, each run of steps that follow each other is an episode that was cut off
+        before the first step that is left out: nothing is bootstrapped, stacked or summed across a
+        gap, and the last step of a run keeps the observation that followed it.
 
         Args:
+            transpose_images: Whether images (uint8 of three axes, the last being the smallest) get
+                their channels first, as d3rlpy's encoders take them.
             **settings: What the constructor takes besides, such as ``transition_picker``.
 
         Returns:
             Observations and actions in the dtypes they were recorded in, (T, 1) for numbers;
-            rewards (T, 1) float32. ``action_size`` is that of the action space, not of the actions
-            that occur.
+            rewards (T, 1) float32. Observations of several parts (Dict, Tuple) are lists of arrays,
+            nested ones too, in the order of the space (a Dict of Gymnasium's sorts its keys); so
+            are those of each sample. ``fit`` takes them with an encoder factory for several arrays;
+            ``build_with_dataset`` of d3rlpy 2.8 sees the first one only.
+            ``action_size`` is that of the action space, not of the actions that occur.
 
         Raises:
             MissingDependencyError: d3rlpy is not installed.
-            InvalidInputError: A step filter is set, there are no episodes, observations or actions
-                are composite, or d3rlpy has nothing for the action space.
+            InvalidInputError: There are no steps, parts of observations are no arrays, rewards no
+                single numbers, actions are composite, or d3rlpy has nothing for the action space.
         """
-        return d3rlpy.replay_buffer(self._whole("to_d3rlpy"), **settings)
+        loaded, kept = self._columns_loaded(), self._steps_at_hand()[1]
+        return d3rlpy.replay_buffer(loaded, kept, transpose_images=transpose_images, **settings)
 
     def to_torch(self, only: Names | None = None) -> Any:
         """Return a map-style ``torch.utils.data.Dataset`` of transitions, for ``DataLoader``.
@@ -96,7 +105,8 @@ class HandedOver(CuratedEpisodes, ABC):
 
         Chunks of 64 steps come in random order; a buffer of them is read, mixed and handed out
         before the next is read. So a worker holds ``buffer_size`` steps at once and no more. Each
-        rank has as many steps as any other, or one more, and each of its workers likewise.
+        rank has as many steps as any other, or one more, and each of its workers likewise;
+        ``n_steps`` tells how many.
 
         Args:
             buffer_size: Steps that are mixed at once, at least 1.
@@ -104,7 +114,8 @@ class HandedOver(CuratedEpisodes, ABC):
                 fastest way: the last of a worker may be shorter. An item is one step where None.
             shuffle: Whether they come in random order; else in that of `columns`.
             seed: What the order depends on, with the epoch (``set_epoch``) and the numbers of
-                ranks and workers: the same again is the same order.
+                ranks and workers: the same again is the same order, so one can go on with any
+                epoch in another process.
             rank: This process's number among those that train together; torch.distributed's own
                 where None.
             world_size: How many they are; with ``rank``.
@@ -129,6 +140,7 @@ class HandedOver(CuratedEpisodes, ABC):
         *,
         buffer_size: int | None = None,
         scale_actions: bool = True,
+        transpose_images: bool = True,
         observation_space: Space[Any] | None = None,
         action_space: Space[Any] | None = None,
         **settings: Any,
@@ -136,15 +148,20 @@ class HandedOver(CuratedEpisodes, ABC):
         """Return a Stable-Baselines3 ``ReplayBuffer`` of the steps, for ``model.replay_buffer``.
 
         It is a ``DictReplayBuffer`` where observations are. Episodes that were cut off count as
-        timeouts, from which SB3 bootstraps. Images stay as they were recorded: channels last.
+        timeouts, from which SB3 bootstraps; so do the steps before those that a step filter leaves
+        out, and each keeps the observation that followed it.
 
         Args:
             buffer_size: How many steps it has room for, at least N; N where None.
             scale_actions: Whether actions of a ``Box`` are scaled from its bounds to [-1, 1], as
                 SB3's algorithms keep them in their buffers.
+            transpose_images: Whether images whose channels are last get them first, as SB3's
+                algorithms do with an environment of images; it is SB3 that says what is an image.
             observation_space: The space; that of the episodes where None.
             action_space: The space; that of the episodes where None.
-            **settings: What the constructor takes besides, such as ``device``.
+            **settings: What the constructor takes besides, such as ``device``; with ``n_steps``
+                (and ``gamma``) it is an ``NStepReplayBuffer``. A ``HerReplayBuffer`` is not made:
+                its goals come from the environment.
 
         Returns:
             The steps in the order of `columns`, in SB3's dtypes. Where the observation after the
@@ -153,7 +170,8 @@ class HandedOver(CuratedEpisodes, ABC):
         Raises:
             MissingDependencyError: stable_baselines3 is not installed.
             InvalidInputError: There are no episodes, spaces differ or are not known, the buffer is
-                too small, SB3 has none for the spaces, or actions to scale have no bounds.
+                too small, SB3 has none for the spaces or settings (``n_envs`` and
+                ``optimize_memory_usage`` are not possible), or actions to scale have no bounds.
         """
         known = spaces_of(self._columns_loaded())
         return sb3.replay_buffer(
@@ -162,6 +180,7 @@ class HandedOver(CuratedEpisodes, ABC):
             known[1] if action_space is None else action_space,
             buffer_size=buffer_size,
             scale_actions=scale_actions,
+            transpose_images=transpose_images,
             **settings,
         )
 
@@ -171,17 +190,20 @@ class HandedOver(CuratedEpisodes, ABC):
         Returns:
             Of batch size [N], with ``observation``, ``action``, ``episode`` (N,) int64, and under
             ``next``, of what followed: ``observation``, ``reward`` (N, 1), ``terminated``,
-            ``truncated`` and ``done`` (N, 1) bool. The last step of each episode is done. The flags
-            of the root are False: no step begins where an episode has ended. Parts of composite
-            spaces are nested. The dtypes are those of the recording. Where the observation after
-            the last action was never known, it is as in `to_torch`.
+            ``truncated`` and ``done`` (N, 1) bool. The flags of the root are False: no step begins
+            where an episode has ended. Parts of composite spaces are nested. The dtypes are those
+            of the recording. Where the observation after the last action was never known, it is as
+            in `to_torch`.
+
+            ``episode`` numbers the trajectories: episodes, or, with a step filter, runs of steps
+            that follow each other. The last step of each is done, and truncated where it did not
+            terminate.
 
         Raises:
             MissingDependencyError: tensordict is not installed.
-            InvalidInputError: A step filter is set, the storage is not a repository, the episodes
-                have different columns, or there are no tensors of a dtype.
+            InvalidInputError: The storage is not a repository, the episodes have different columns,
+                or there are no tensors of a dtype.
         """
-        self._whole("to_tensordict")
         return tensordict_of(self._source(None))
 
     def to_arrow(self, only: Names | None = None) -> Any:
@@ -197,7 +219,7 @@ class HandedOver(CuratedEpisodes, ABC):
 
         Raises:
             MissingDependencyError: pyarrow is not installed.
-            InvalidInputError: As `to_torch`.
+            InvalidInputError: As `to_torch`, Arrow's dtypes in place of tensors'.
         """
         return tables.arrow_table(self._source(only), self._selection.ids)
 
@@ -222,12 +244,3 @@ class HandedOver(CuratedEpisodes, ABC):
         return StepSource(
             self._in_repository(), self._selection, only=only, kept=kept, loaded=loaded
         )
-
-    def _whole(self, method: str) -> LoadedEpisodes:
-        """The episodes, for what has to have whole ones."""
-        if self._steps_at_hand()[1] is not None:
-            raise InvalidInputError(
-                f"{method}() gives whole episodes, and this dataset has a step filter",
-                hint="convert_to_d4rl_format() gives the steps that pass it",
-            )
-        return self._columns_loaded()

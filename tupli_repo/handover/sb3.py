@@ -1,9 +1,11 @@
 """Steps as Stable-Baselines3's replay buffers have them, for off-policy algorithms to begin with.
 
 Invariant: each slot of the buffer has what the algorithm itself would have put there, had it taken
-the step.
+the step, but for the end of a run of steps: what follows in the buffer is another trajectory, so it
+is done there, by a timeout, from which SB3 bootstraps.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,16 +29,17 @@ def replay_buffer(
     *,
     buffer_size: int | None,
     scale_actions: bool,
+    transpose_images: bool,
     **settings: Any,
 ) -> Any:
     """Return a ``ReplayBuffer`` or ``DictReplayBuffer``; see `TupliDataset.to_sb3_replay_buffer`.
 
     Raises:
         MissingDependencyError: stable_baselines3 is not installed.
-        InvalidInputError: A space is not known, the buffer is too small or has nothing for the
-            spaces, or actions without bounds are to be scaled.
+        InvalidInputError: A space is not known or does not fit, the buffer is too small or has
+            nothing for the spaces or settings, or actions without bounds are to be scaled.
     """
-    buffers = require("stable_baselines3", needed_for="to_sb3_replay_buffer").common.buffers
+    common = require("stable_baselines3", needed_for="to_sb3_replay_buffer").common
     if observation_space is None or action_space is None:
         raise InvalidInputError(
             "the spaces of the episodes are not known",
@@ -45,34 +48,110 @@ def replay_buffer(
     n = len(source)
     if buffer_size is not None and buffer_size < max(n, 1):
         raise InvalidInputError(f"a buffer of {buffer_size} has no room for {n} steps")
-    is_dict = isinstance(observation_space, spaces.Dict)
-    kind = buffers.DictReplayBuffer if is_dict else buffers.ReplayBuffer
+    if settings.get("n_envs", 1) != 1:
+        raise InvalidInputError("the episodes are of one environment each", hint="n_envs=1")
+    if settings.get("optimize_memory_usage"):
+        raise InvalidInputError(
+            "a buffer with 'optimize_memory_usage' has no place for the observation after an"
+            " episode that was cut off",
+            hint="leave it out",
+        )
+    if transpose_images:
+        observation_space = _channels_first(common, observation_space)
+    kind = _kind_of(common.buffers, observation_space, settings)
     try:
         buffer = kind(max(buffer_size or n, 1), observation_space, action_space, **settings)
-    except (NotImplementedError, AssertionError) as err:
+    except (NotImplementedError, AssertionError, TypeError, ValueError) as err:
         raise InvalidInputError(f"Stable-Baselines3 has no buffer for it: {err}") from None
-    if buffer.n_envs != 1:
-        raise InvalidInputError("the episodes are of one environment each", hint="n_envs=1")
+    transposed = common.vec_env.VecTransposeImage.transpose_image if transpose_images else None
+    last = source.are_last()
     for start in range(0, n, _BLOCK):
         rows = slice(start, min(n, start + _BLOCK))
         found = source.read(np.arange(rows.start, rows.stop))
         actions = _scaled(found["actions"], action_space) if scale_actions else found["actions"]
+        if actions.size != buffer.actions[rows, 0].size:
+            raise InvalidInputError(
+                f"Stable-Baselines3 has no buffer for actions of {action_space}"
+            )
         buffer.actions[rows, 0] = actions.reshape(len(actions), -1)
+        if found["rewards"].ndim > 1:
+            raise InvalidInputError("Stable-Baselines3 takes rewards that are single numbers")
         buffer.rewards[rows, 0] = found["rewards"]
-        buffer.dones[rows, 0] = found["terminated"] | found["truncated"]
+        ended = found["terminated"] | found["truncated"]
+        cut = last[rows] & ~ended  # the row that follows is of another trajectory
+        buffer.dones[rows, 0] = ended | cut
+        buffer.timeouts[rows, 0] = cut
         if buffer.handle_timeout_termination:
-            buffer.timeouts[rows, 0] = found["truncated"] & ~found["terminated"]
-        _fill(buffer.observations, rows, found, "observations")
-        _fill(buffer.next_observations, rows, found, NEXT)
+            buffer.timeouts[rows, 0] = cut | (found["truncated"] & ~found["terminated"])
+        _fill(buffer.observations, rows, found, "observations", transposed)
+        _fill(buffer.next_observations, rows, found, NEXT, transposed)
     buffer.pos, buffer.full = n % buffer.buffer_size, n == buffer.buffer_size
     return buffer
 
 
-def _fill(target: Any, rows: slice, found: Columns, name: str) -> None:
+def _kind_of(buffers: Any, observation_space: Space[Any], settings: dict[str, Any]) -> Any:
+    """The class of the buffer."""
+    if isinstance(observation_space, spaces.Dict):
+        return buffers.DictReplayBuffer
+    if "n_steps" not in settings:
+        return buffers.ReplayBuffer
+    try:
+        return buffers.NStepReplayBuffer
+    except AttributeError:
+        raise InvalidInputError(
+            "this Stable-Baselines3 has no buffer for several steps at once",
+            hint="pip install 'stable-baselines3>=2.7'",
+        ) from None
+
+
+def _channels_first(common: Any, space: Space[Any]) -> Space[Any]:
+    """The space as a model has it: SB3 wraps an environment of images in ``VecTransposeImage``.
+
+    Raises:
+        InvalidInputError: Some images of it have their channels first, and others last.
+    """
+    rules, wrapper = common.preprocessing, common.vec_env.VecTransposeImage
+    parts = dict(space.spaces) if isinstance(space, spaces.Dict) else {"": space}
+    images = {key: part for key, part in parts.items() if rules.is_image_space(part)}
+    if all(map(rules.is_image_space_channels_first, images.values())):
+        return space
+    try:
+        found = {key: wrapper.transpose_space(part, key) for key, part in images.items()}
+    except AssertionError as err:
+        raise InvalidInputError(
+            f"Stable-Baselines3 takes images of one kind: {err}", hint="transpose_images=False"
+        ) from None
+    return spaces.Dict(parts | found) if isinstance(space, spaces.Dict) else found[""]
+
+
+def _fill(
+    target: Any,
+    rows: slice,
+    found: Columns,
+    name: str,
+    transposed: Callable[[NDArray[Any]], NDArray[Any]] | None,
+) -> None:
+    """Copy observations into the arrays of a buffer, images as it has them.
+
+    Raises:
+        InvalidInputError: The space has another shape or other parts than they have.
+    """
     parts = target.items() if isinstance(target, dict) else [(None, target)]
     for key, array in parts:
-        column = found[name if key is None else f"{name}/{escape(key)}"]
-        array[rows, 0] = column.reshape(len(column), *array.shape[2:])
+        part = name if key is None else f"{name}/{escape(key)}"
+        if part not in found:
+            raise InvalidInputError(f"the episodes have no '{part}', and the space has it")
+        column, shape = found[part], array.shape[2:]
+        if column.ndim == 1 and shape == (1,):
+            column = column[:, None]
+        if column.shape[1:] != shape and column.ndim == 4 and transposed is not None:
+            column = transposed(column)
+        if column.shape[1:] != shape:
+            raise InvalidInputError(
+                f"'{part}' have shape {found[part].shape[1:]}, and the space has {shape}",
+                hint="leave the space out, or transpose_images=True",
+            )
+        array[rows, 0] = column
 
 
 def _scaled(actions: NDArray[Any], space: Space[Any]) -> NDArray[Any]:

@@ -16,6 +16,7 @@ from tupli_repo.catalog import Selection
 from tupli_repo.repository import Repository
 from tupli_repo.repository.loading import Columns, LoadedEpisodes, is_asked_for, names_of
 from tupli_repo.repository.transitions import steps_of
+from tupli_repo.runs import are_last, origin
 
 NEXT = "next_observations"
 STEP_COLUMNS = ("observations", "actions", "rewards", "terminated", "truncated", NEXT)
@@ -82,6 +83,14 @@ class StepSource:
     def numbers(self) -> NDArray[np.int64]:
         """Return the numbers its steps have among all steps of the episodes, ascending."""
         return np.arange(len(self)) if self._numbers is None else self._numbers
+
+    def origin(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the number of the episode of each step, and its place there."""
+        return origin(self.numbers(), self.lengths)
+
+    def are_last(self) -> NDArray[np.bool_]:
+        """Return whether what follows each step is not a step of the source in its episode."""
+        return are_last(self.numbers(), self.lengths)
 
     def load(self) -> None:
         """Have all wanted columns at hand from now on; large ones are mapped from the cache."""

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tupli_repo.errors import InvalidInputError
 from tupli_repo.handover.steps import StepSource
 from tupli_repo.optional import require
 
@@ -18,16 +18,23 @@ def arrow_table(source: StepSource, ids: Sequence[str]) -> Any:
 
     Raises:
         MissingDependencyError: pyarrow is not installed.
+        InvalidInputError: Arrow has nothing for a dtype.
     """
     pyarrow = require("pyarrow", needed_for="to_arrow")
-    episodes, places = _origin(source)
+    episodes, places = source.origin()
     named = pyarrow.DictionaryArray.from_arrays(
         pyarrow.array(episodes.astype(np.int32)), pyarrow.array(list(ids), pyarrow.string())
     )
     columns = {"episode": named, "step": pyarrow.array(places)}
     for name, column in source.read(np.arange(len(source))).items():
         native = column.astype(column.dtype.newbyteorder("="), copy=False)
-        found = pyarrow.array(native.reshape(-1))
+        try:
+            found = pyarrow.array(native.reshape(-1))
+        except pyarrow.ArrowNotImplementedError:
+            raise InvalidInputError(
+                f"'{name}' has dtype {column.dtype}, which Arrow does not have",
+                hint="name the columns you want: only=['observations', 'actions']",
+            ) from None
         for size in reversed(column.shape[1:]):
             found = pyarrow.FixedSizeListArray.from_arrays(found, size)
         columns[name] = found
@@ -41,18 +48,12 @@ def data_frame(source: StepSource, ids: Sequence[str]) -> Any:
         MissingDependencyError: pandas is not installed.
     """
     pandas = require("pandas", needed_for="to_dataframe")
-    episodes, places = _origin(source)
+    episodes, places = source.origin()
     columns: dict[str, Any] = {
         "episode": pandas.Categorical.from_codes(episodes, categories=list(ids)),
         "step": places,
     }
     for name, column in source.read(np.arange(len(source))).items():
-        columns[name] = column if column.ndim == 1 else list(column)
+        is_plain = column.ndim == 1
+        columns[name] = column if is_plain else pandas.Series(list(column), dtype=object)
     return pandas.DataFrame(columns)
-
-
-def _origin(source: StepSource) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Of each step, the number of its episode and its place there."""
-    numbers, ends = source.numbers(), np.cumsum(source.lengths)
-    episodes = np.searchsorted(ends, numbers, side="right")
-    return episodes, numbers - (ends - source.lengths)[episodes]

@@ -31,6 +31,7 @@ from tupli_repo.interop.importing import (
 )
 from tupli_repo.interop.placing import placed
 from tupli_repo.repository import Repository
+from tupli_repo.runs import are_last, with_cuts
 from tupli_repo.schema.interop import ExportReport, ImportReport
 
 _NEEDED = ("observations", "actions", "rewards", "terminals")
@@ -114,24 +115,32 @@ def export_d4rl(
 
     ``terminals`` and ``timeouts`` are what was recorded; an episode that ended without either has
     its last ``timeouts`` set unless it is the last, or the next one would run into it.
-    ``next_observations`` is written where every episode has its last observation.
+    ``next_observations`` is written where every episode has its last observation. Where a step
+    filter leaves out what follows a step, ``timeouts`` is set, too: no reader goes across a gap.
 
     Args:
-        dataset: The episodes; step filters do not count.
+        dataset: The episodes, or the steps of them that pass its filters.
         path: A file that is not there yet.
         on_progress: Told how many episodes are done, of how many.
 
     Raises:
-        InvalidInputError: There are no episodes, their spaces are composite, or they have different
+        InvalidInputError: There are no steps, their spaces are composite, or they have different
             shapes or dtypes; there is something at ``path``.
         MissingDependencyError: h5py is not installed.
         StorageIOError: The disk refused.
     """
     h5py = hdf5("exporting to D4RL")
     repository = dataset.storage
-    ids = [header.id for header in dataset.with_episode_filter(None).preview()]
-    if not isinstance(repository, Repository) or not ids:
-        raise InvalidInputError("there are no episodes to export")
+    chosen = dataset.with_episode_filter(None)
+    ids = [header.id for header in chosen.preview()]
+    kept = chosen.kept_steps
+    if not isinstance(repository, Repository):
+        raise InvalidInputError(
+            f"a '{type(repository).__name__}' is no repository, and this needs one",
+            hint="FileStorage(FOLDER) is one",
+        )
+    if not kept.any():
+        raise InvalidInputError("there are no steps to export", hint="preview() shows the episodes")
     described = [data for _, data in repository.read_episodes(ids, only="rewards")]
     n_lacking = sum(not data.record["final_observation"] for data in described)
     infos = set.intersection(*map(_info_names, described))
@@ -146,9 +155,12 @@ def export_d4rl(
         columns = _Columns(file)
         for i, (header, data) in enumerate(repository.read_episodes(ids)):
             rows = _rows(header.id, data, infos, with_next=not n_lacking)
-            if i < len(ids) - 1 and not (rows["terminals"][-1] or rows["timeouts"][-1]):
-                rows["timeouts"] = rows["timeouts"].copy()
-                rows["timeouts"][-1] = True
+            own, kept = np.flatnonzero(kept[: data.n_steps]), kept[data.n_steps :]
+            last = are_last(own, np.array([data.n_steps]))
+            if i == len(ids) - 1 and own.size and own[-1] == data.n_steps - 1:
+                last[-1] = False  # nothing follows
+            rows = {name: array[own] for name, array in rows.items()}
+            rows["timeouts"] = with_cuts(rows["timeouts"], rows["terminals"], last)
             columns.add(header.id, rows)
             if on_progress is not None and i % _TELL_EVERY == 0:
                 on_progress(i, len(ids))
