@@ -68,7 +68,8 @@ def test_what_is_there_comes_over_as_it_stands(folder: Path, tmp_path: Path):
     assert storage.load_benchmark(benchmark.id).serialized == '{"py/object": "x.Y"}'
     assert (benchmark.metadata.name, benchmark.metadata.version) == ("old", "2")
     assert benchmark.metadata.extra == {
-        "k": 1, "pytupli_id": "b" * 32, "pytupli_states": "late",
+        "k": 1, "pytupli_id": "b" * 32, "pytupli_created_by": "local_storage",
+        "pytupli_created_at": "2025-03-01T10:00:00", "pytupli_states": "late",
     }  # fmt: skip
     (artifact,) = storage.list_artifacts()
     assert (storage.load_artifact(artifact.id), artifact.extra["pytupli_id"]) == (
@@ -76,6 +77,7 @@ def test_what_is_there_comes_over_as_it_stands(folder: Path, tmp_path: Path):
     )  # fmt: skip
     (header, data), _ = storage.read_episodes(h.id for h in storage.episode_headers())
     assert (header.created_at, header.metadata) == ("2025-03-01T10:00:00.123000Z", {"who": 1})
+    assert header.created_by == "local_storage"
     np.testing.assert_array_equal(data.columns["observations"][:, 0], [1, 2, 3, 4])
     np.testing.assert_array_equal(data.columns["actions"], [0, 1, 2, 3])
     assert data.infos[2] == {"i": 2}
