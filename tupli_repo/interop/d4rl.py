@@ -30,7 +30,7 @@ from tupli_repo.interop.importing import (
     reference_scores,
     store_source,
 )
-from tupli_repo.interop.placing import placed
+from tupli_repo.placing import placed
 from tupli_repo.repository import Repository
 from tupli_repo.schema.interop import ExportReport, ImportReport
 
