@@ -93,7 +93,8 @@ def export_minari(
         writer: Writer
         writer = HDF5Writer(data) if data_format == "hdf5" else ArrowWriter(data, data_format)
         with closing(writer):
-            _write_all(repository, headers, first.layout, writer, lost, on_progress)
+            infos = None if data_format == "hdf5" else _common_infos(repository, headers)
+            _write_all(repository, headers, first.layout, infos, writer, lost, on_progress)
         size = sum(file.stat().st_size for file in data.rglob("*"))
         metadata |= {
             "total_episodes": len(headers),
@@ -115,11 +116,15 @@ def _write_all(
     repository: Repository,
     headers: list[EpisodeHeader],
     layout: Layout,
+    infos: set[str] | None,
     writer: Writer,
     lost: dict[str, int],
     on_progress: OnProgress | None,
 ) -> None:
-    """Write the episodes; ``lost`` takes what was not written, and of how many."""
+    """Write the episodes; ``lost`` takes what was not written, and of how many.
+
+    Of ``infos``, those of these names are written; all where None.
+    """
 
     def lose(what: str) -> None:
         lost[what] = lost.get(what, 0) + 1
@@ -131,14 +136,33 @@ def _write_all(
                 f"episode '{header.id[:12]}' has other spaces than the first",
                 hint="choose the episodes of one benchmark",
             )
-        writer.write(_outgoing(i, header, data, lose), lose)
+        writer.write(_outgoing(i, header, data, infos, lose), lose)
         if on_progress is not None and i % _TELL_EVERY == 0:
             on_progress(i, len(ids))
     if on_progress is not None:
         on_progress(len(ids), len(ids))
 
 
-def _outgoing(number: int, header: EpisodeHeader, data: EpisodeData, lose: Lose) -> Outgoing:
+def _common_infos(repository: Repository, headers: list[EpisodeHeader]) -> set[str]:
+    """The infos that all episodes have alike: in tables, Minari takes others for missing."""
+    ids = [header.id for header in headers]
+    found: set[tuple[str, object]] | None = None
+    for header, data in repository.read_episodes(ids, only="infos"):
+        infos = _infos(data, lambda _: None) | header.metadata.get(ODD, {})
+        kinds = {(path, _kind(values)) for path, values in infos.items()}
+        found = kinds if found is None else found & kinds
+    return {path for path, _ in found or ()}
+
+
+def _kind(values: Any) -> object:
+    """What two infos of a name have in common where Minari reads both."""
+    is_array = isinstance(values, np.ndarray)
+    return (values.dtype.str, values.shape[1:]) if is_array else type(values)
+
+
+def _outgoing(
+    number: int, header: EpisodeHeader, data: EpisodeData, kept: set[str] | None, lose: Lose
+) -> Outgoing:
     """An episode with all that Minari is told of it."""
     about = dict(header.metadata)
     odd = about.pop(ODD, {})
@@ -150,6 +174,9 @@ def _outgoing(number: int, header: EpisodeHeader, data: EpisodeData, lose: Lose)
     infos = _infos(data, lose) | odd
     for path in [path for path in infos if any(one.startswith(f"{path}/") for one in infos)]:
         lose(f"info '{path}', as there are infos below that name")
+        del infos[path]
+    for path in [path for path in infos if kept is not None and path not in kept]:
+        lose(f"info '{path}', which not all episodes have alike")
         del infos[path]
     return Outgoing(number=number, data=data, infos=infos, about=about)
 
