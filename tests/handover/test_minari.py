@@ -65,7 +65,7 @@ def test_it_stands_where_it_is_wanted_and_nothing_is_written_over(
     assert not own_folder.exists()
     dataset.to_minari(dataset_id="lab/walk-v1")
     assert list(minari.list_local_datasets()) == ["lab/walk-v1"]
-    with pytest.raises(InvalidInputError, match="something at .* already"):
+    with pytest.raises(InvalidInputError, match=r"something at .* already"):
         dataset.to_minari(dataset_id="lab/walk-v1")
     with pytest.raises(InvalidInputError, match="an id or a path"):
         dataset.to_minari()

@@ -50,7 +50,7 @@ def make(
     for i, n in enumerate(lengths):
         observation.seed(i)
         action.seed(i)
-        infos = {
+        infos: dict[str, Any] = {
             "speed": generator.normal(size=n + 1).astype(np.float32),
             "hit": generator.random(n + 1) < 0.5,
             "deep": {"er": {"count": np.arange(n + 1)}, "pose": generator.normal(size=(n + 1, 2))},

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from tests.interop.minari_files import SPACES, assert_same_dataset, make
+from tests.interop.minari_files import SPACES, assert_equal, assert_same_dataset, make
 from tupli_repo import FileStorage, TupliDataset, TupliEnvWrapper
 from tupli_repo.errors import InvalidInputError, UnsupportedFormatError
 from tupli_repo.interop import export_minari, import_minari
@@ -24,9 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 @pytest.mark.parametrize("data_format", FORMATS)
 @pytest.mark.parametrize("name", SPACES)
-def test_a_dataset_goes_out_as_it_came_in(
-    name: str, data_format: str, tmp_path: Path, monkeypatch
-):
+def test_a_dataset_goes_out_as_it_came_in(name: str, data_format: str, tmp_path: Path, monkeypatch):
     if data_format != "hdf5":
         pytest.importorskip("pyarrow")
     space = SPACES[name]
@@ -44,6 +42,30 @@ def test_a_dataset_goes_out_as_it_came_in(
     written = export_minari(TupliDataset(storage), tmp_path / "back", data_format=data_format)
     assert written.left_out == ()
     assert_same_dataset(made, minari.MinariDataset(tmp_path / "back" / "data"))
+
+
+@pytest.mark.parametrize("name", ["box", "dict", "tuple", "text", "discrete"])
+@pytest.mark.parametrize("data_format", FORMATS[1:])
+def test_a_dataset_in_hdf5_goes_out_in_tables(
+    name: str, data_format: str, tmp_path: Path, monkeypatch
+):
+    pytest.importorskip("pyarrow")
+    made = make("d-v0", SPACES[name], SPACES[name], (4, 1, 7), monkeypatch, tmp_path / "m")
+    storage = FileStorage(tmp_path / "ours")
+    import_minari(storage, tmp_path / "m" / "d-v0")
+    chosen = TupliDataset(storage).with_episode_filter(FilterEQ(key="metadata.score", value=0))
+    report = export_minari(chosen, tmp_path / "one", data_format=data_format)
+    assert report.left_out == (
+        "info 'odd', which has rows for something else than the steps, of 1 episodes",
+    )
+    first = minari.MinariDataset(tmp_path / "one" / "data")[0].infos
+    assert_equal(first["only_steps"], np.array([0, 0, 1, 2, 3], np.int16))
+    assert_equal(first["speed"], made[0].infos["speed"])
+    export_minari(TupliDataset(storage), tmp_path / "all", data_format=data_format)
+    found = minari.MinariDataset(tmp_path / "all" / "data")
+    for ours, theirs in zip(found, made, strict=True):
+        for part in ("observations", "actions", "rewards", "terminations", "truncations"):
+            assert_equal(getattr(ours, part), getattr(theirs, part), part)
 
 
 def test_what_was_imported_reads_as_what_was_recorded(tmp_path: Path, monkeypatch):
@@ -102,8 +124,14 @@ def test_the_specification_of_the_environment_is_kept(tmp_path: Path, monkeypatc
     assert_same_dataset(made, back)
 
 
-def test_images_that_are_kept_as_jpeg_are_decoded(tmp_path: Path, monkeypatch):
-    made = make("d-v0", SPACES["image"], SPACES["discrete"], (2,), monkeypatch, tmp_path / "m")
+@pytest.mark.parametrize("data_format", FORMATS)
+def test_images_that_are_kept_as_jpeg_are_decoded(data_format: str, tmp_path: Path, monkeypatch):
+    if data_format != "hdf5":
+        pytest.importorskip("pyarrow")
+    made = make(
+        "d-v0", SPACES["image"], SPACES["discrete"], (2,), monkeypatch, tmp_path / "m",
+        data_format=data_format,
+    )  # fmt: skip
     storage = FileStorage(tmp_path / "ours")
     import_minari(storage, tmp_path / "m" / "d-v0")
     ((_, data),) = storage.read_episodes(h.id for h in storage.episode_headers())

@@ -4,8 +4,8 @@ Nothing is decoded and nothing imported: the document's names become the specifi
 points, its arguments the keyword arguments.
 
 Invariant: ``gymnasium.make`` of a specification that `specification_of` returns makes the layers of
-the document, each with its arguments (as JSON has them: tuples are lists); what it would make
-otherwise is refused.
+the document, each with its arguments; what it would make otherwise is refused, as are arguments
+that are something else in JSON, such as tuples.
 """
 
 import json
@@ -91,8 +91,6 @@ def _json(value: Any, what: str) -> Any:
         return [_json(part, what) for part in value]
     if not isinstance(value, dict):
         return value
-    if value.keys() == {tags.TUPLE}:
-        return _json(value[tags.TUPLE], what)
     if any(key.startswith(("py/", tags.JSON_KEY)) for key in value):
         _refuse(f"{what} is nothing that JSON has")
     return {key: _json(part, what) for key, part in value.items()}
