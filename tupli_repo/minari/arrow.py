@@ -85,14 +85,20 @@ def read_arrow(
 
 
 def _table(pa: Any, place: Path, data_format: str) -> Any:
-    """The table in an episode's folder, each column in one piece."""
-    files = sorted(place.glob(f"*.{data_format}"))
-    if len(files) != 1:
-        raise KeyError(f"it has {len(files)} files of '{data_format}' where one is due")
+    """The table in an episode's folder, as one batch."""
+    names = [entry.name for entry in place.iterdir() if entry.suffix == f".{data_format}"]
+    if len(names) != 1:
+        raise KeyError(f"it has {len(names)} files of '{data_format}' where one is due")
+    content = pa.py_buffer((place / names[0]).read_bytes())
     if data_format == "parquet":
-        return pa.parquet.ParquetFile(files[0]).read().combine_chunks()
-    with pa.memory_map(str(files[0])) as source:
-        return pa.ipc.open_file(source).read_all().combine_chunks()
+        table = pa.parquet.ParquetFile(pa.BufferReader(content)).read()
+    else:
+        reader = pa.ipc.open_file(content)
+        if reader.num_record_batches == 1:
+            return reader.get_batch(0)
+        table = reader.read_all()
+    (batch,) = table.combine_chunks().to_batches()
+    return batch
 
 
 class _Reader:
@@ -115,12 +121,13 @@ class _Reader:
         Raises:
             KeyError: It lacks something.
         """
-        columns = {name: _whole(table.column(name)) for name in table.column_names}
-        has_last = _mark(table.schema.field("observations")) != _NO_LAST
+        schema = table.schema
+        columns = dict(zip(schema.names, table.columns, strict=True))
+        has_last = _mark(schema.field("observations")) != _NO_LAST
         seen = columns["observations"]
         infos = {}
         if "infos" in columns:
-            infos = self._infos(columns["infos"], table.schema.field("infos").type)
+            infos = self._infos(columns["infos"], schema.field("infos").type)
         return Incoming(
             observations=self._samples(
                 seen if has_last else seen[:-1], observation_space, "observations"
@@ -307,13 +314,6 @@ class ArrowWriter:
     def _lists(self, values: NDArray[Any]) -> Any:
         size = prod(values.shape[1:])
         return self._pa.FixedSizeListArray.from_arrays(self._array(values.reshape(-1)), size)
-
-
-def _whole(column: Any) -> Any:
-    """A column of a table as one array."""
-    if column.num_chunks != 1:
-        raise ValueError(f"a column of {column.num_chunks} pieces")
-    return column.chunk(0)
 
 
 def _mark(field: Any) -> bytes | None:
