@@ -208,7 +208,7 @@ class ArrowWriter:
         Raises:
             InvalidInputError: Minari would not read it whole, or Arrow has no such arrays.
         """
-        pa, data = self._pa, episode.data
+        data = episode.data
         n, layout = data.n_steps, data.layout
         if n >= _MOST_ROWS:
             raise InvalidInputError(
@@ -226,15 +226,17 @@ class ArrowWriter:
                 "actions": self._samples(layout.action, data.columns, "actions", n, n + 1),
                 **{name: self._array(_padded(data.columns[FLAGS[name]], n + 1)) for name in FLAGS},
             }
-            if episode.infos:
-                arrays["infos"] = self._infos(episode.infos, n, lose)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as err:
+            infos = self._infos(episode.infos, n, lose)
+            if infos:
+                arrays["infos"] = self._struct(nested(infos))
+        except (TypeError, ValueError, NotImplementedError) as err:
             raise InvalidInputError(
                 f"Arrow has no place for episode {episode.number}: {err}", hint=_HINT
             ) from None
         marks = {} if final else {"observations": {_MARK: _NO_LAST}}
-        fields = [pa.field(k, a.type, metadata=marks.get(k)) for k, a in arrays.items()]
-        table = pa.Table.from_arrays(list(arrays.values()), schema=pa.schema(fields))
+        field, schema = self._pa.field, self._pa.schema
+        fields = [field(k, a.type, metadata=marks.get(k)) for k, a in arrays.items()]
+        table = self._pa.Table.from_arrays(list(arrays.values()), schema=schema(fields))
         self._place(episode, table, lose)
 
     def close(self) -> None:
@@ -274,30 +276,36 @@ class ArrowWriter:
         values = _padded(columns[name], rows)
         return self._array(values) if tree["type"] == "Discrete" else self._lists(values)
 
-    def _infos(self, infos: Mapping[str, Any], n_steps: int, lose: Lose) -> Any:
+    def _infos(self, infos: Mapping[str, Any], n_steps: int, lose: Lose) -> dict[str, Any]:
+        """By path, what Arrow can hold: arrays and what their fields say."""
         arrays: dict[str, tuple[Any, dict[bytes, bytes]]] = {}
         for path, values in infos.items():
-            marks: dict[bytes, bytes] = {}
             if not isinstance(values, list | np.ndarray) or len(values) not in (
                 n_steps,
                 n_steps + 1,
             ):
                 lose(f"info '{path}', which has rows for something else than the steps")
                 continue
-            is_text = isinstance(values, list) and {*map(type, values)} == {str}
-            whole = values if isinstance(values, np.ndarray) or is_text else list(values)
-            if len(values) == n_steps:
-                marks[_MARK] = _NO_FIRST
-                if isinstance(whole, list):
-                    whole = ["" if is_text else None, *whole]
-                else:
-                    whole = np.concatenate([np.zeros_like(whole[:1]), whole])
-            if isinstance(whole, np.ndarray) and whole.ndim > 1:
-                marks[_SHAPE] = ",".join(map(str, whole.shape[1:])).encode()
-                arrays[path] = self._lists(whole), marks
+            try:
+                arrays[path] = self._info(values, n_steps)
+            except (TypeError, ValueError, NotImplementedError, OverflowError):
+                lose(f"info '{path}', which Arrow cannot hold")
+        return arrays
+
+    def _info(self, values: Any, n_steps: int) -> tuple[Any, dict[bytes, bytes]]:
+        """The values of one info as an array of T+1 rows, and what its field says."""
+        marks = {}
+        if len(values) == n_steps:
+            marks[_MARK] = _NO_FIRST
+            if isinstance(values, list):
+                is_text = {*map(type, values)} == {str}
+                values = ["" if is_text else None, *values]
             else:
-                arrays[path] = self._array(whole), marks
-        return self._struct(nested(arrays))
+                values = np.concatenate([np.zeros_like(values[:1]), values])
+        if isinstance(values, np.ndarray) and values.ndim > 1:
+            marks[_SHAPE] = ",".join(map(str, values.shape[1:])).encode()
+            return self._lists(values), marks
+        return self._array(values), marks
 
     def _struct(self, tree: Mapping[str, Any]) -> Any:
         """Arrays in dictionaries as structs in structs."""
@@ -323,7 +331,11 @@ def _mark(field: Any) -> bytes | None:
 
 def _rows(column: Any, shape: tuple[int, ...]) -> NDArray[Any]:
     """Lists of a fixed size as rows of an array."""
-    return _numbers(column.flatten()).reshape(len(column), *shape)
+    if column.null_count:
+        raise ValueError(f"{column.null_count} rows are missing")
+    size, start = column.type.list_size, column.offset
+    values = column.values[start * size : (start + len(column)) * size]
+    return _numbers(values).reshape(len(column), *shape)
 
 
 def _numbers(column: Any) -> NDArray[Any]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from tupli_repo.codec.arrays import Items
 from tupli_repo.codec.samples import Parted, escape, samples_from_columns
 from tupli_repo.codec.spaces import Tree
+from tupli_repo.errors import InvalidInputError
 from tupli_repo.minari.layout import (
     FLAGS,
     Incoming,
@@ -27,7 +28,9 @@ from tupli_repo.minari.layout import (
     Outgoing,
     decoded,
     flattened,
+    hidden,
     is_image,
+    is_name,
     malformed,
     nested,
 )
@@ -71,7 +74,7 @@ def read_hdf5(
             try:
                 group = reader.group(file.id, f"episode_{number}")
                 episode = reader.episode(group, observation_space, action_space)
-            except (KeyError, OSError) as err:
+            except (KeyError, OSError, AttributeError, TypeError, ValueError) as err:
                 raise malformed(folder / DATA, err) from None
             yield episode
 
@@ -207,14 +210,18 @@ class HDF5Writer:
         n, final = data.n_steps, data.record["final_observation"]
         if not final:
             lose("the last observation, which is not known")
-        parts = (
-            ("observations", data.layout.observation, n + final),
-            ("actions", data.layout.action, n),
-        )
-        for name, tree, length in parts:
-            _write_samples(group, name, tree, data.columns, name, length)
-        for name, column in FLAGS.items():
-            _write_array(group, name, data.columns[column])
+        try:
+            for name, tree, length in (
+                ("observations", data.layout.observation, n + final),
+                ("actions", data.layout.action, n),
+            ):
+                _write_samples(group, name, tree, data.columns, name, length)
+            for name, column in FLAGS.items():
+                _write_array(group, name, data.columns[column])
+        except (TypeError, ValueError) as err:
+            raise InvalidInputError(
+                f"HDF5 has no place for episode {episode.number}: {err}"
+            ) from None
         if episode.infos:
             into = group.create_group("infos", track_order=True)
             for key, values in episode.infos.items():
@@ -226,25 +233,29 @@ class HDF5Writer:
         self._file.close()
 
     def _write_about(self, group: Any, about: Mapping[str, Any], lose: Lose) -> None:
-        for key, value in flattened(about).items():
+        told = flattened(about)
+        under = hidden(told)
+        for key, value in told.items():
             is_long = key == "seed" and not -(2**63) <= value < 2**64
+            if key in under or not is_name(key):
+                lose(f"'{key}' of the metadata, which is no name in HDF5")
+                continue
             try:  # a seed that no integer of HDF5 holds is a text, which Minari reads
                 group.attrs[key] = str(value) if is_long else value
-            except (TypeError, ValueError, RuntimeError, OSError):  # None, objects, 64 KiB
-                lose(f"'{key}' of the metadata, which HDF5 cannot hold")
+            except (TypeError, ValueError, RuntimeError, OSError, OverflowError):
+                lose(f"'{key}' of the metadata, which HDF5 cannot hold")  # None, objects, 64 KiB
 
 
 def _write_info(group: Any, key: str, values: Any, lose: Lose) -> None:
-    if isinstance(values, list) and {*map(type, values)} == {str}:
-        _write_texts(group, key, values)
-        return
     try:
         column = np.asarray(values)
-        if column.ndim:
+        if isinstance(values, list) and {*map(type, values)} == {str}:
+            _write_texts(group, key, values)
+        elif column.ndim:
             _write_array(group, key, column)
         else:
             group.create_dataset(key, data=column)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         lose(f"info '{key}', which HDF5 cannot hold")
 
 
@@ -263,6 +274,9 @@ def _write_samples(
     """
     match tree["type"]:
         case "Dict":
+            for key, _ in tree["spaces"]:
+                if "/" in key or not is_name(key):
+                    raise ValueError(f"'{key}' cannot be a name")
             part = group.create_group(name, track_order=True)
             for key, sub in tree["spaces"]:
                 _write_samples(part, key, sub, columns, f"{column}/{escape(key)}", length)
@@ -291,5 +305,7 @@ def _write_texts(group: Any, name: str, texts: Sequence[str]) -> None:
 
 def _plain(value: Any) -> Any:
     """An attribute's value; Python's own where HDF5 made numpy's of it."""
+    if isinstance(value, np.ndarray) and value.dtype == object:  # texts
+        return value.tolist()
     is_own = isinstance(value, (np.bool_, np.float64, np.int64, np.uint64))
     return value.item() if is_own else value

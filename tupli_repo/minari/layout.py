@@ -12,6 +12,7 @@ Source: minari 0.5.4, ``serialization.py`` and ``dataset/_storages``.
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Protocol
@@ -102,10 +103,16 @@ def space_of_json(text: str) -> Space[Any]:
 def json_of_space(space: Space[Any]) -> str:
     """Return a space as Minari writes it.
 
+    The dtype of a Discrete space is told too, which Minari takes for int64 whatever stands there.
+
     Raises:
-        InvalidInputError: Minari has no such space.
+        InvalidInputError: Minari has no such space, or would not read it.
     """
-    return json.dumps(_described(space))
+    text = json.dumps(_described(space))
+    with suppress(InvalidInputError):
+        if space_of_json(text) == space:
+            return text
+    raise InvalidInputError(f"Minari would not read the space {space!r:.80} as it is")
 
 
 def is_image(space: Space[Any]) -> bool:
@@ -166,6 +173,27 @@ def flattened(tree: Mapping[str, Any], parent: str = "") -> dict[str, Any]:
     return found
 
 
+def is_name(path: str) -> bool:
+    """Return whether each part of a path can be a name in every storage.
+
+    >>> is_name("speed/x"), is_name("speed//x"), is_name(".")
+    (True, False, False)
+    """
+    parts = path.split("/")
+    is_unicode = not any("\ud800" <= char <= "\udfff" for char in path)
+    return is_unicode and "\0" not in path and not {"", "."} & {*parts}
+
+
+def hidden(paths: Collection[str]) -> list[str]:
+    """Return the paths that cannot be there, as others go on from them.
+
+    >>> hidden(["a", "a/b", "ab"])
+    ['a']
+    """
+    above = {path[:i] for path in paths for i, char in enumerate(path) if char == "/"}
+    return [path for path in paths if path in above]
+
+
 def without(mapping: Mapping[str, Any], keys: Collection[str]) -> dict[str, Any]:
     """Return a mapping but for some keys."""
     return {key: value for key, value in mapping.items() if key not in keys}
@@ -179,7 +207,9 @@ def _space(tree: Any) -> Space[Any]:
                 low, high = (np.array(tree[bound], dtype) for bound in ("low", "high"))
             return spaces.Box(low, high, tuple(tree["shape"]), dtype.type)
         case "Discrete":
-            return spaces.Discrete(tree["n"], start=tree["start"])
+            numbered = {"n": tree["n"], "start": tree["start"]}
+            dtype = np.dtype(tree.get("dtype", np.int64))
+            return spaces.Discrete(**numbered, **({} if dtype == np.int64 else {"dtype": dtype}))
         case "MultiDiscrete":
             dtype = np.dtype(tree["dtype"])
             start = np.array(tree["start"], dtype)
@@ -214,7 +244,7 @@ _DESCRIBE: dict[str, Callable[[Any], dict[str, Any]]] = {
         "low": s.low.tolist(),
         "high": s.high.tolist(),
     },
-    "Discrete": lambda s: {"dtype": "int64", "start": int(s.start), "n": int(s.n)},
+    "Discrete": lambda s: {"dtype": str(s.dtype), "start": int(s.start), "n": int(s.n)},
     "MultiDiscrete": lambda s: {
         "dtype": str(s.dtype),
         "nvec": s.nvec.tolist(),

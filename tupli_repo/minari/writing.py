@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tupli_repo.choosing import ChosenEpisodes
 from tupli_repo.codec.episode import EpisodeData, Layout
@@ -21,7 +22,17 @@ from tupli_repo.errors import InvalidInputError
 from tupli_repo.minari.about import metadata_of
 from tupli_repo.minari.arrow import ArrowWriter
 from tupli_repo.minari.hdf5 import HDF5Writer
-from tupli_repo.minari.layout import METADATA, ODD, Lose, Outgoing, Writer, flattened, without
+from tupli_repo.minari.layout import (
+    METADATA,
+    ODD,
+    Lose,
+    Outgoing,
+    Writer,
+    flattened,
+    hidden,
+    is_name,
+    without,
+)
 from tupli_repo.placing import placed
 from tupli_repo.repository import Repository
 from tupli_repo.schema import EpisodeHeader
@@ -148,7 +159,7 @@ def _common_infos(repository: Repository, headers: list[EpisodeHeader]) -> set[s
     ids = [header.id for header in headers]
     found: set[tuple[str, object]] | None = None
     for header, data in repository.read_episodes(ids, only="infos"):
-        infos = _infos(data, lambda _: None) | header.metadata.get(ODD, {})
+        infos = _infos(data, lambda _: None) | _odd(header.metadata.get(ODD))
         kinds = {(path, _kind(values)) for path, values in infos.items()}
         found = kinds if found is None else found & kinds
     return {path for path, _ in found or ()}
@@ -165,19 +176,22 @@ def _outgoing(
 ) -> Outgoing:
     """An episode with all that Minari is told of it."""
     about = dict(header.metadata)
-    odd = about.pop(ODD, {})
+    odd = _odd(about.pop(ODD, None))
     own = {"id": number, "total_steps": data.n_steps}
     own |= {key: data.record[key] for key in ("seed", "options") if data.record[key] is not None}
     for key in sorted(own.keys() & about.keys()):
         lose(f"'{key}' of the metadata, where Minari has its own")
     about |= own
     infos = _infos(data, lose) | odd
-    for path in [path for path in infos if any(one.startswith(f"{path}/") for one in infos)]:
-        lose(f"info '{path}', as there are infos below that name")
-        del infos[path]
-    for path in [path for path in infos if kept is not None and path not in kept]:
-        lose(f"info '{path}', which not all episodes have alike")
-        del infos[path]
+    odd_names = [path for path in infos if not is_name(path)]
+    faults = dict.fromkeys(odd_names, "which is no name in every storage")
+    if kept is not None:
+        others = [path for path in infos if path not in kept]
+        faults |= dict.fromkeys(others, "which not all episodes have alike")
+    faults |= dict.fromkeys(hidden(infos), "as there are infos below that name")
+    for path, why in faults.items():
+        lose(f"info '{path}', {why}")
+    infos = without(infos, faults)
     return Outgoing(number=number, data=data, infos=infos, about=about)
 
 
@@ -212,11 +226,27 @@ def _with_first(key: str, column: Any, reset_info: Mapping[str, Any], lose: Lose
         if isinstance(first, str):
             return [first, *column]
     else:
-        row = np.asarray(first)
-        if row.shape == column.shape[1:] and np.can_cast(row.dtype, column.dtype):
+        row = _array(first)
+        if (
+            row is not None
+            and row.shape == column.shape[1:]
+            and np.can_cast(row.dtype, column.dtype)
+        ):
             return np.concatenate([row[None].astype(column.dtype), column])
     lose(f"'{key}' of what reset returned, which is of another kind than later")
     return column
+
+
+def _array(value: Any) -> NDArray[Any] | None:
+    try:
+        return np.asarray(value)
+    except ValueError:  # rows of different lengths
+        return None
+
+
+def _odd(value: Any) -> dict[str, Any]:
+    """What an import kept of infos that are not of the steps; the name may be the user's own."""
+    return value if isinstance(value, dict) else {}
 
 
 def _are_same(one: Layout, other: Layout) -> bool:
