@@ -1,6 +1,7 @@
 """Datasets of Minari come in and go out whole; Minari itself makes and reads them."""
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,16 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
+from tests.handover.episodes import benchmark
 from tests.interop.minari_files import SPACES, assert_equal, assert_same_dataset, make
+from tests.strategies import episodes, same
 from tupli_repo import FileStorage, TupliDataset, TupliEnvWrapper
 from tupli_repo.errors import InvalidInputError, UnsupportedFormatError
 from tupli_repo.interop import export_minari, import_minari
-from tupli_repo.minari.layout import FORMATS
+from tupli_repo.minari.layout import FLAGS, FORMATS
 from tupli_repo.schema import FilterEQ
 
 h5py = pytest.importorskip("h5py")
@@ -180,3 +185,42 @@ def test_a_dataset_in_an_unknown_format_or_without_spaces_is_refused(tmp_path: P
         with pytest.raises(UnsupportedFormatError, match=fault):
             import_minari(FileStorage(tmp_path / "ours"), tmp_path / "d")
         metadata["data_format"] = "hdf5"
+
+
+def parts_of(space: Any, samples: Any) -> list[Any]:
+    """The arrays of samples, in the order of the space."""
+    if isinstance(space, spaces.Dict):
+        return [a for key, sub in space.spaces.items() for a in parts_of(sub, samples[key])]
+    if isinstance(space, spaces.Tuple):
+        pairs = zip(space.spaces, samples, strict=True)
+        return [array for sub, part in pairs for array in parts_of(sub, part)]
+    return [samples]
+
+
+@settings(
+    max_examples=25,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(generated=episodes(), data_format=st.sampled_from(FORMATS))
+def test_whatever_is_written_minari_reads(generated: Any, data_format: str, tmp_path: Path):
+    folder = Path(tempfile.mkdtemp(dir=tmp_path))
+    storage = FileStorage(folder / "ours")
+    observation, action = generated.observation_space, generated.action_space
+    oid = benchmark(storage)
+    storage.record(generated.steps, oid, observation_space=observation, action_space=action)
+    try:
+        export_minari(TupliDataset(storage), folder / "out", data_format=data_format)
+    except InvalidInputError:
+        return
+    found = minari.MinariDataset(folder / "out" / "data")[0]
+    columns = TupliDataset(storage).columns()
+    n = len(found)
+    for name, space in (("observations", observation), ("actions", action)):
+        arrays = parts_of(space, getattr(found, name))
+        expected = [c for key, c in columns.items() if key == name or key.startswith(f"{name}/")]
+        for array, column in zip(arrays, expected, strict=True):
+            assert same(array[: len(column)], column), name
+    for name, theirs in FLAGS.items():
+        assert same(getattr(found, name), columns[theirs]), name
+    assert n == len(columns["rewards"])

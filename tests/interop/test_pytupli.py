@@ -110,6 +110,18 @@ def test_importing_again_adds_nothing_and_both_ways_stand_side_by_side(
     assert len(storage.list_artifacts()) == 1
 
 
+def test_two_users_have_the_same_episodes_by_their_first_author(folder: Path, tmp_path: Path):
+    ids = []
+    for user in ("Ada", "Grace"):
+        with FileStorage(tmp_path / user) as storage:
+            storage.settings = storage.settings.model_copy(update={"user_name": user})
+            report = import_pytupli(storage, folder)
+            headers = storage.episode_headers()
+        assert {header.created_by for header in headers} == {"local_storage"}
+        ids.append((report.benchmarks, [header.id for header in headers]))
+    assert ids[0] == ids[1]
+
+
 def test_what_is_damaged_is_named(folder: Path, tmp_path: Path):
     storage = FileStorage(tmp_path / "ours")
     with pytest.raises(NotFoundError, match="no folder 'benchmarks'"):
