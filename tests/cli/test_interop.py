@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.calling import Tupli
+from tests.handover.episodes import ENDINGS, record
 from tests.interop.d4rl_files import assert_same_arrays, flat_file, read
 from tupli_repo import FileStorage
 
@@ -46,6 +47,23 @@ def test_what_is_left_out_is_told_and_is_in_the_document(
     assert written["left_out"] == ["next_observations, as 4 episodes lack their last observation"]
 
 
+def test_a_dataset_of_minaris_goes_out_and_comes_in(
+    tupli: Tupli, project: FileStorage, tmp_path: Path
+):
+    pytest.importorskip("pyarrow")
+    record(project, ENDINGS[:3])
+    done = tupli("export", "walk", "minari", "out", "--data-format", "arrow", "--json")
+    assert (done.status, done.json["n_steps"]) == (0, 10)
+    assert (Path("out") / "data" / "0" / "part-0.arrow").is_file()
+    done = tupli("export", "walk", "minari", "lab", "--dataset-id", "lab/walk-v0")
+    assert done.out == "exported 3 episodes, 10 steps to 'lab'\n"
+    for folder, name in (("out", "out"), ("lab", "lab/walk-v0")):
+        report = tupli("import", "minari", folder, "--json").json
+        assert (report["n_episodes"], report["n_new"]) == (3, 3)
+        (oid,) = report["benchmarks"]
+        assert project.benchmark(oid).metadata.name == name
+
+
 def test_what_goes_wrong_is_told_in_one_line(tupli: Tupli, project: FileStorage, tmp_path: Path):
     flat_file(tmp_path / "a.hdf5", with_next=False)
     faults: list[tuple[list[object], int, str]] = [
@@ -54,6 +72,7 @@ def test_what_goes_wrong_is_told_in_one_line(tupli: Tupli, project: FileStorage,
         (["import", "tapes", "x"], 2, "tapes"),
         (["import", "minari", tmp_path], 1, "nothing at"),
         (["import", "pytupli", tmp_path], 1, "no folder 'benchmarks'"),
+        (["export", "none", "d4rl", "x", "--data-format", "arrow"], 2, "'--data-format' does not"),
         (["export", "none", "d4rl", "x"], 1, "nothing here is called 'none'"),
     ]
     for arguments, status, message in faults:

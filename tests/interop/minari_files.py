@@ -50,7 +50,7 @@ def make(
     for i, n in enumerate(lengths):
         observation.seed(i)
         action.seed(i)
-        infos = {
+        infos: dict[str, Any] = {
             "speed": generator.normal(size=n + 1).astype(np.float32),
             "hit": generator.random(n + 1) < 0.5,
             "deep": {"er": {"count": np.arange(n + 1)}, "pose": generator.normal(size=(n + 1, 2))},
@@ -58,6 +58,12 @@ def make(
             "only_steps": np.arange(n, dtype=np.int16),
             "odd": np.arange(n + 3),
         }
+        if options.get("data_format", "hdf5") != "hdf5":  # of which Minari reads no more than this
+            infos = {
+                "speed": list(infos["speed"]), "hit": infos["hit"].tolist(), "word": infos["word"],
+                "pose": generator.normal(size=(n + 1, 2, 3)).astype(np.float32),
+                "deep": {"er": {"count": list(range(n + 1))}}, "pair": [[1, 2]] * (n + 1),
+            }  # fmt: skip
         flags = np.zeros(n, bool)
         flags[-1] = True
         buffers.append(
@@ -69,7 +75,7 @@ def make(
                 rewards=generator.normal(size=n).tolist(),
                 terminations=flags if i % 2 else np.zeros(n, bool),
                 truncations=np.zeros(n, bool) if i % 2 else flags,
-                infos=infos if i % 3 != 1 else None,
+                infos=None if i % 3 == 1 and "odd" in infos else infos,
             )
         )
     with warnings.catch_warnings():

@@ -1,5 +1,7 @@
 """D4RL's flat files come in and go out; boundaries are where the flags say."""
 
+import tempfile
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,8 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.interop.d4rl_files import assert_same_arrays, flat_file, read
 from tupli_repo import FileStorage, Steps, TupliDataset, TupliEnvWrapper
@@ -143,3 +147,71 @@ def test_what_is_there_already_is_left_alone(tmp_path: Path):
     import_d4rl(storage, tmp_path / "a.hdf5")
     with pytest.raises(InvalidInputError, match="already"):
         export_d4rl(TupliDataset(storage), tmp_path / "a.hdf5")
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_however_a_file_is_cut_into_pieces_its_episodes_are_the_same(data: Any, tmp_path: Path):
+    n = data.draw(st.integers(1, 9), "steps")
+    flags = st.lists(st.integers(0, 3), min_size=n, max_size=n)
+    ends = np.array(data.draw(flags, "flags"))
+    jumps = np.array(data.draw(flags, "jumps")) == 3
+    observations = np.arange(2.0 * n).reshape(n, 2)
+    folder = Path(tempfile.mkdtemp(dir=tmp_path))
+    with h5py.File(folder / "a.hdf5", "w") as file:
+        file["observations"], file["actions"] = observations, np.arange(n)
+        file["rewards"], file["infos/k"] = np.arange(n, dtype=np.float32)[:, None], np.arange(n)
+        file["terminals"], file["timeouts"] = ends & 1 == 1, (ends & 2 == 2)[:, None]
+        if data.draw(st.booleans(), "with_next"):
+            following = np.concatenate([observations[1:], [[-1.0, np.nan]]])
+            following[jumps] += 1
+            file["next_observations"] = following
+        else:
+            jumps[:] = False
+    found, ends_found = [], []
+    for i, piece_bytes in enumerate((1, data.draw(st.integers(1, 600), "bytes"), 1 << 30)):
+        storage = FileStorage(folder / str(i))
+        report = import_d4rl(storage, folder / "a.hdf5", piece_bytes=piece_bytes)
+        assert (report.n_steps, report.left_out) == (n, ())
+        found.append([header.id for header in storage.episode_headers()])
+        lengths = TupliDataset(storage).episode_lengths.tolist()
+        ends_found.append(np.cumsum(lengths).tolist())
+    last = (ends > 0) | jumps
+    last[-1] = True
+    assert found[0] == found[1] == found[2]
+    assert ends_found == [(np.flatnonzero(last) + 1).tolist()] * 3
+
+
+def test_no_more_is_read_at_once_than_was_asked_for(tmp_path: Path):
+    n = 40_000
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        file["observations"] = file["next_observations"] = np.zeros((n, 100))
+        file["actions"], file["rewards"] = np.zeros(n), np.zeros(n)
+        file["terminals"] = np.arange(n) % 50 == 49
+    storage = FileStorage(tmp_path / "ours")
+    with storage.batch():  # once before, so that only the import is measured
+        pass
+    tracemalloc.start()
+    try:
+        report = import_d4rl(storage, tmp_path / "a.hdf5", piece_bytes=1 << 20)
+        (_, most) = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert report.n_episodes == 800
+    assert most < n * 100 * 8 / 2
+
+
+def test_reference_scores_of_a_file_are_found_by_normalised_scores(tmp_path: Path):
+    flat_file(tmp_path / "a.hdf5", with_next=True)
+    with h5py.File(tmp_path / "a.hdf5", "a") as file:
+        file["metadata/ref_min_score"] = -20.5
+        file.attrs["ref_max_score"] = np.float32(3000)
+        file.attrs["note"] = "by hand"
+    storage = FileStorage(tmp_path / "ours")
+    (oid,) = import_d4rl(storage, tmp_path / "a.hdf5").benchmarks
+    extra = storage.benchmark(oid).metadata.extra
+    assert extra == {"source": "d4rl", "ref_min_score": -20.5, "ref_max_score": 3000.0}
+    dataset = TupliDataset(storage)
+    expected = (dataset.returns() + 20.5) / 3020.5
+    np.testing.assert_allclose(dataset.normalised_scores(), expected)
+    assert "by hand" in storage.load_benchmark(oid).serialized

@@ -1,6 +1,7 @@
 """Datasets of Minari come in and go out whole; Minari itself makes and reads them."""
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,16 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
-from tests.interop.minari_files import SPACES, assert_same_dataset, make
+from tests.handover.episodes import benchmark
+from tests.interop.minari_files import SPACES, assert_equal, assert_same_dataset, make
+from tests.strategies import episodes, same
 from tupli_repo import FileStorage, TupliDataset, TupliEnvWrapper
 from tupli_repo.errors import InvalidInputError, UnsupportedFormatError
 from tupli_repo.interop import export_minari, import_minari
+from tupli_repo.minari.layout import FLAGS, FORMATS
 from tupli_repo.schema import FilterEQ
 
 h5py = pytest.importorskip("h5py")
@@ -21,22 +27,50 @@ minari = pytest.importorskip("minari")
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 
+@pytest.mark.parametrize("data_format", FORMATS)
 @pytest.mark.parametrize("name", SPACES)
-def test_a_dataset_goes_out_as_it_came_in(name: str, tmp_path: Path, monkeypatch):
+def test_a_dataset_goes_out_as_it_came_in(name: str, data_format: str, tmp_path: Path, monkeypatch):
+    if data_format != "hdf5":
+        pytest.importorskip("pyarrow")
     space = SPACES[name]
     action = SPACES["discrete"] if name == "image" else space
     made = make(
         f"lab/{name}/random-v3", space, action, (4, 1, 7), monkeypatch, tmp_path / "minari",
         author={"A", "B"}, description="a test", algorithm_name="dice",
         code_permalink="https://example.org", requirements=["numpy>=1"], jpeg_encoding=False,
+        data_format=data_format,
     )  # fmt: skip
     storage = FileStorage(tmp_path / "ours")
     report = import_minari(storage, tmp_path / "minari" / "lab" / name / "random-v3")
     assert (report.n_episodes, report.n_steps, report.n_new) == (3, 12, 3)
     assert report.left_out == ()
-    written = export_minari(TupliDataset(storage), tmp_path / "back")
+    written = export_minari(TupliDataset(storage), tmp_path / "back", data_format=data_format)
     assert written.left_out == ()
     assert_same_dataset(made, minari.MinariDataset(tmp_path / "back" / "data"))
+
+
+@pytest.mark.parametrize("name", ["box", "dict", "tuple", "text", "discrete"])
+@pytest.mark.parametrize("data_format", FORMATS[1:])
+def test_a_dataset_in_hdf5_goes_out_in_tables(
+    name: str, data_format: str, tmp_path: Path, monkeypatch
+):
+    pytest.importorskip("pyarrow")
+    made = make("d-v0", SPACES[name], SPACES[name], (4, 1, 7), monkeypatch, tmp_path / "m")
+    storage = FileStorage(tmp_path / "ours")
+    import_minari(storage, tmp_path / "m" / "d-v0")
+    chosen = TupliDataset(storage).with_episode_filter(FilterEQ(key="metadata.score", value=0))
+    report = export_minari(chosen, tmp_path / "one", data_format=data_format)
+    assert report.left_out == (
+        "info 'odd', which has rows for something else than the steps, of 1 episodes",
+    )
+    first = minari.MinariDataset(tmp_path / "one" / "data")[0].infos
+    assert_equal(first["only_steps"], np.array([0, 0, 1, 2, 3], np.int16))
+    assert_equal(first["speed"], made[0].infos["speed"])
+    export_minari(TupliDataset(storage), tmp_path / "all", data_format=data_format)
+    found = minari.MinariDataset(tmp_path / "all" / "data")
+    for ours, theirs in zip(found, made, strict=True):
+        for part in ("observations", "actions", "rewards", "terminations", "truncations"):
+            assert_equal(getattr(ours, part), getattr(theirs, part), part)
 
 
 def test_what_was_imported_reads_as_what_was_recorded(tmp_path: Path, monkeypatch):
@@ -95,8 +129,14 @@ def test_the_specification_of_the_environment_is_kept(tmp_path: Path, monkeypatc
     assert_same_dataset(made, back)
 
 
-def test_images_that_are_kept_as_jpeg_are_decoded(tmp_path: Path, monkeypatch):
-    made = make("d-v0", SPACES["image"], SPACES["discrete"], (2,), monkeypatch, tmp_path / "m")
+@pytest.mark.parametrize("data_format", FORMATS)
+def test_images_that_are_kept_as_jpeg_are_decoded(data_format: str, tmp_path: Path, monkeypatch):
+    if data_format != "hdf5":
+        pytest.importorskip("pyarrow")
+    made = make(
+        "d-v0", SPACES["image"], SPACES["discrete"], (2,), monkeypatch, tmp_path / "m",
+        data_format=data_format,
+    )  # fmt: skip
     storage = FileStorage(tmp_path / "ours")
     import_minari(storage, tmp_path / "m" / "d-v0")
     ((_, data),) = storage.read_episodes(h.id for h in storage.episode_headers())
@@ -136,12 +176,51 @@ def test_what_minari_has_no_place_for_is_told(tmp_path: Path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_dataset_in_arrow_or_without_spaces_is_refused(tmp_path: Path):
+def test_a_dataset_in_an_unknown_format_or_without_spaces_is_refused(tmp_path: Path):
     folder = tmp_path / "d" / "data"
     folder.mkdir(parents=True)
-    metadata: dict[str, Any] = {"dataset_id": "d-v0", "data_format": "arrow"}
-    for fault in ("is in 'arrow'", "does not tell its spaces"):
+    metadata: dict[str, Any] = {"dataset_id": "d-v0", "data_format": "zarr"}
+    for fault in ("is in 'zarr'", "does not tell its spaces"):
         (folder / "metadata.json").write_text(json.dumps(metadata))
         with pytest.raises(UnsupportedFormatError, match=fault):
             import_minari(FileStorage(tmp_path / "ours"), tmp_path / "d")
         metadata["data_format"] = "hdf5"
+
+
+def parts_of(space: Any, samples: Any) -> list[Any]:
+    """The arrays of samples, in the order of the space."""
+    if isinstance(space, spaces.Dict):
+        return [a for key, sub in space.spaces.items() for a in parts_of(sub, samples[key])]
+    if isinstance(space, spaces.Tuple):
+        pairs = zip(space.spaces, samples, strict=True)
+        return [array for sub, part in pairs for array in parts_of(sub, part)]
+    return [samples]
+
+
+@settings(
+    max_examples=25,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(generated=episodes(), data_format=st.sampled_from(FORMATS))
+def test_whatever_is_written_minari_reads(generated: Any, data_format: str, tmp_path: Path):
+    folder = Path(tempfile.mkdtemp(dir=tmp_path))
+    storage = FileStorage(folder / "ours")
+    observation, action = generated.observation_space, generated.action_space
+    oid = benchmark(storage)
+    storage.record(generated.steps, oid, observation_space=observation, action_space=action)
+    try:
+        export_minari(TupliDataset(storage), folder / "out", data_format=data_format)
+    except InvalidInputError:
+        return
+    found = minari.MinariDataset(folder / "out" / "data")[0]
+    columns = TupliDataset(storage).columns()
+    n = len(found)
+    for name, space in (("observations", observation), ("actions", action)):
+        arrays = parts_of(space, getattr(found, name))
+        expected = [c for key, c in columns.items() if key == name or key.startswith(f"{name}/")]
+        for array, column in zip(arrays, expected, strict=True):
+            assert same(array[: len(column)], column), name
+    for name, theirs in FLAGS.items():
+        assert same(getattr(found, name), columns[theirs]), name
+    assert n == len(columns["rewards"])

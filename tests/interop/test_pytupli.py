@@ -68,7 +68,8 @@ def test_what_is_there_comes_over_as_it_stands(folder: Path, tmp_path: Path):
     assert storage.load_benchmark(benchmark.id).serialized == '{"py/object": "x.Y"}'
     assert (benchmark.metadata.name, benchmark.metadata.version) == ("old", "2")
     assert benchmark.metadata.extra == {
-        "k": 1, "pytupli_id": "b" * 32, "pytupli_states": "late",
+        "k": 1, "pytupli_id": "b" * 32, "pytupli_created_by": "local_storage",
+        "pytupli_created_at": "2025-03-01T10:00:00", "pytupli_states": "late",
     }  # fmt: skip
     (artifact,) = storage.list_artifacts()
     assert (storage.load_artifact(artifact.id), artifact.extra["pytupli_id"]) == (
@@ -76,6 +77,7 @@ def test_what_is_there_comes_over_as_it_stands(folder: Path, tmp_path: Path):
     )  # fmt: skip
     (header, data), _ = storage.read_episodes(h.id for h in storage.episode_headers())
     assert (header.created_at, header.metadata) == ("2025-03-01T10:00:00.123000Z", {"who": 1})
+    assert header.created_by == "local_storage"
     np.testing.assert_array_equal(data.columns["observations"][:, 0], [1, 2, 3, 4])
     np.testing.assert_array_equal(data.columns["actions"], [0, 1, 2, 3])
     assert data.infos[2] == {"i": 2}
@@ -106,6 +108,18 @@ def test_importing_again_adds_nothing_and_both_ways_stand_side_by_side(
     assert import_pytupli(storage, folder, shift=True).n_new == 1
     assert len(storage.list_benchmarks()) == 2
     assert len(storage.list_artifacts()) == 1
+
+
+def test_two_users_have_the_same_episodes_by_their_first_author(folder: Path, tmp_path: Path):
+    ids = []
+    for user in ("Ada", "Grace"):
+        with FileStorage(tmp_path / user) as storage:
+            storage.settings = storage.settings.model_copy(update={"user_name": user})
+            report = import_pytupli(storage, folder)
+            headers = storage.episode_headers()
+        assert {header.created_by for header in headers} == {"local_storage"}
+        ids.append((report.benchmarks, [header.id for header in headers]))
+    assert ids[0] == ids[1]
 
 
 def test_what_is_damaged_is_named(folder: Path, tmp_path: Path):

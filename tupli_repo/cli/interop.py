@@ -18,6 +18,7 @@ from tupli_repo.interop import (
     import_minari,
     import_pytupli,
 )
+from tupli_repo.minari.layout import FORMATS
 from tupli_repo.schema import EpisodeHeader
 from tupli_repo.schema.interop import ExportReport, ImportReport
 
@@ -31,6 +32,8 @@ _OPTIONS = {
     "name": {"d4rl", "minari"},
     "benchmark_id": {"d4rl", "minari"},
     "shift": {"pytupli"},
+    "data_format": {"minari"},
+    "dataset_id": {"minari"},
 }
 """Which formats an option goes with."""
 _SHOWN = 10
@@ -60,18 +63,12 @@ def import_command(app: App, /, source_format: str, path: Path, **options: Any) 
 
     \b
     d4rl      a flat HDF5 file
-    minari    the folder of a dataset in HDF5
+    minari    the folder of a dataset, in HDF5, Arrow or Parquet
     pytupli   a folder of PyTupli's FileStorage; its states are one step late and lack the first
 
     A benchmark is made that stands for the data. No code of an environment is run.
     """  # noqa: D301 - click wants the character
-    given = {key: value for key, value in options.items() if value}
-    for key in given:
-        if source_format not in _OPTIONS[key]:
-            option = "--" + key.removesuffix("_id")
-            raise InvalidInputError(
-                f"'{option}' does not go with '{source_format}'", hint="'tupli import --help'"
-            )
+    given = _given(source_format, options, "import")
     repository = open_repository(app)
     with Counting(app, "importing") as bar:
         report: ImportReport = _IMPORTS[source_format](
@@ -95,31 +92,60 @@ def import_command(app: App, /, source_format: str, path: Path, **options: Any) 
 @click.argument("name", metavar="NAME")
 @click.argument("target_format", metavar="FORMAT", type=click.Choice(sorted(_EXPORTS)))
 @click.argument("path", metavar="PATH", type=click.Path(path_type=Path))
+@click.option(
+    "--data-format",
+    type=click.Choice(FORMATS),
+    help="minari: how the dataset is stored; hdf5 where it is left out.",
+)
+@click.option(
+    "--dataset-id", metavar="ID", help="minari: what it is called there, as 'lab/poles-v0'."
+)
 @where_option
 @json_option
 @click.pass_obj
 def export_command(
-    app: App, name: str, target_format: str, path: Path, where: tuple[str, ...]
+    app: App,
+    /,
+    name: str,
+    target_format: str,
+    path: Path,
+    where: tuple[str, ...],
+    **options: Any,  # noqa: ANN401
 ) -> None:
     """Write the episodes of NAME, a benchmark, a pin or a revision, to PATH, in FORMAT.
 
     \b
     d4rl      a flat HDF5 file: observations and actions are arrays
-    minari    the folder of a dataset; its name is what Minari calls it
+    minari    the folder of a dataset; its name is what Minari calls it, unless --dataset-id does
 
     PATH must not be there yet. What the format has no place for is told.
     """  # noqa: D301 - click wants the character
+    given = _given(target_format, options, "export")
     repository = open_repository(app)
     chosen = parse_where(where, keys=_KEYS)
     dataset = dataset_of(repository, name).with_episode_filter(chosen)
     with Counting(app, "exporting") as bar:
-        report: ExportReport = _EXPORTS[target_format](dataset, path, on_progress=bar.progress)
+        report: ExportReport = _EXPORTS[target_format](
+            dataset, path, on_progress=bar.progress, **given
+        )
     _tell_left_out(app, report.left_out)
     app.emit(
         report,
         f"exported {count(report.n_episodes, 'episode')}, {count(report.n_steps, 'step')} "
         f"to '{report.path}'",
     )
+
+
+def _given(chosen_format: str, options: dict[str, Any], command: str) -> dict[str, Any]:
+    """The options that were given, each of which goes with the format."""
+    given = {key: value for key, value in options.items() if value}
+    for key in given:
+        if chosen_format not in _OPTIONS[key]:
+            option = {"benchmark_id": "benchmark"}.get(key, key).replace("_", "-")
+            raise InvalidInputError(
+                f"'--{option}' does not go with '{chosen_format}'", hint=f"'tupli {command} --help'"
+            )
+    return given
 
 
 def _tell_left_out(app: App, left_out: tuple[str, ...]) -> None:

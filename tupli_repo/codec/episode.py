@@ -65,6 +65,7 @@ class Steps:
         abandoned: Whether it was left in the middle: the last ``truncated`` is the recorder's word,
             not the environment's.
         created_at: When it ended, in UTC, as `tupli_repo.schema.utc_now` writes it; now if empty.
+        created_by: Who made it; the user of the repository it is recorded in, if empty.
         nonce: 16 hex digits that tell it from another episode that went the same way; random where
             empty. Recorded again with the same time and nonce, an episode is still one.
     """
@@ -82,6 +83,7 @@ class Steps:
     rng: Mapping[str, Any] | None = None
     abandoned: bool = False
     created_at: str = ""
+    created_by: str = ""
     nonce: str = ""
 
 

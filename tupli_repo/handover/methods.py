@@ -4,7 +4,8 @@ Invariant: none of them changes the dataset, nor reads what it does not hand ove
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from tupli_repo.curation import CuratedEpisodes
 from tupli_repo.handover import d3rlpy, sb3, tables, torch
+from tupli_repo.handover.minari import minari_dataset
 from tupli_repo.handover.steps import StepSource
 from tupli_repo.handover.tensordict import tensordict_of
 from tupli_repo.handover.trajectories import spaces_of
@@ -238,6 +240,43 @@ class HandedOver(CuratedEpisodes, ABC):
             InvalidInputError: As `to_torch`.
         """
         return tables.data_frame(self._source(only), self._selection.ids)
+
+    def to_minari(
+        self,
+        path: str | Path | None = None,
+        dataset_id: str | None = None,
+        *,
+        data_format: str = "hdf5",
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> Any:
+        """Return a ``minari.MinariDataset`` of the episodes, which stays on the disk.
+
+        Without ``path`` it is in Minari's own folder (``MINARI_DATASETS_PATH``), where
+        ``minari.load_dataset(dataset_id)`` finds it from then on. Observations, actions, rewards,
+        flags, seeds, options, infos and metadata go along, and the specification of the environment
+        for ``recover_environment()``, where the benchmark's text says it;
+        `tupli_repo.interop.export_minari` tells what did not.
+
+        Args:
+            path: A folder that is not there yet; that of ``dataset_id`` in Minari's where None.
+            dataset_id: What Minari shall call it, such as ``cartpole/expert-v0``; with ``path``,
+                what it was called when it was imported, or the last part of ``path``.
+            data_format: ``hdf5``, ``arrow`` or ``parquet``.
+            on_progress: Told how many episodes are done, of how many.
+
+        Raises:
+            MissingDependencyError: minari is not installed, or what it needs for the format.
+            InvalidInputError: A step filter is set, there are no episodes, their spaces differ, are
+                not known or none of Minari's, there is such a dataset already, or neither an id nor
+                a path is given.
+            StorageIOError: The disk refused.
+        """
+        if self._step_filters():
+            raise InvalidInputError(
+                "to_minari() gives whole episodes, and this dataset has a step filter",
+                hint="convert_to_d4rl_format() gives the steps that pass it",
+            )
+        return minari_dataset(self, path, dataset_id, data_format, on_progress)
 
     def _source(self, only: Names | None) -> StepSource:
         loaded, kept = self._steps_at_hand()

@@ -1,7 +1,6 @@
 """Data from elsewhere and for elsewhere: other projects' datasets, and plain arrays.
 
-- `minari` and `minari_out`: Minari's datasets in HDF5, in and out; `minari_layout`: how they lie
-  in the file.
+- `minari`: Minari's datasets, in; out is `tupli_repo.minari`.
 - `d4rl`: D4RL's flat HDF5 files, in and out.
 - `pytupli`: folders that PyTupli's FileStorage wrote, in.
 - `arrays`: arrays and data frames, in; `flat`: cutting them into episodes.
@@ -17,8 +16,8 @@ was left out.
 from tupli_repo.interop.arrays import import_arrays, import_dataframe
 from tupli_repo.interop.d4rl import export_d4rl, import_d4rl
 from tupli_repo.interop.minari import import_minari
-from tupli_repo.interop.minari_out import export_minari
 from tupli_repo.interop.pytupli import import_pytupli
+from tupli_repo.minari.writing import export_minari
 
 __all__ = [
     "export_d4rl",

@@ -7,7 +7,7 @@ Invariant: what `export_d4rl` wrote of an imported file has its arrays, equal in
 ``timeouts`` is set besides where an episode ended without a flag before the last row.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from tupli_repo.codec.episode import EpisodeData
 from tupli_repo.codec.samples import unescape
 from tupli_repo.dataset import TupliDataset
 from tupli_repo.errors import CorruptObjectError, InvalidInputError
-from tupli_repo.interop.flat import Flat, check_rows, ends_of, episodes_of
+from tupli_repo.interop.flat import Flat, episodes_of_pieces
 from tupli_repo.interop.importing import (
     OnProgress,
     Source,
@@ -27,14 +27,16 @@ from tupli_repo.interop.importing import (
     existing,
     hdf5,
     record_all,
+    reference_scores,
     store_source,
 )
-from tupli_repo.interop.placing import placed
+from tupli_repo.placing import placed
 from tupli_repo.repository import Repository
 from tupli_repo.runs import are_last, with_cuts
 from tupli_repo.schema.interop import ExportReport, ImportReport
 
 _NEEDED = ("observations", "actions", "rewards", "terminals")
+_FLAGS = ("terminals", "timeouts")
 _FIELDS = {*_NEEDED, "timeouts", "next_observations"}
 _INFOS, _METADATA = "infos/", "metadata/"
 _INFO_TEXT = "infos#json"
@@ -48,13 +50,15 @@ def import_d4rl(
     *,
     name: str | None = None,
     benchmark_id: str | None = None,
+    piece_bytes: int = 64 << 20,
     on_progress: OnProgress | None = None,
 ) -> ImportReport:
     """Record the episodes of a D4RL file; durable when this returns.
 
-    What lies below ``infos`` with a row per step becomes infos, ``metadata`` a part of the
-    benchmark's. An episode also ends where the next row does not go on from
-    ``next_observations``; what is left behind the last flag is an episode of its own, without one.
+    What lies below ``infos`` with a row per step becomes infos; ``metadata`` and the file's
+    attributes become the benchmark's text, and reference scores its ``extra``. An episode also ends
+    where the next row does not go on from ``next_observations``; what is left behind the last flag
+    is an episode of its own, without one.
 
     Args:
         repository: Where they go.
@@ -62,6 +66,7 @@ def import_d4rl(
         name: What the benchmark is called; the file's name where None.
         benchmark_id: A benchmark that is here already; none is made then, and the file's own
             metadata is not kept.
+        piece_bytes: About how much is read at once; no more is held than this and an episode.
         on_progress: Told how many episodes are done, of how many.
 
     Raises:
@@ -72,40 +77,116 @@ def import_d4rl(
         StorageIOError: The disk refused.
     """
     h5py = hdf5("importing from D4RL")
-    found = existing(path)
-    arrays: dict[str, Any] = {}
-
-    def take(key: str, node: Any) -> None:
-        if isinstance(node, h5py.Dataset):
-            arrays[key] = node[()]
-
     try:
-        with h5py.File(found, "r") as file:
-            file.visititems(take)
+        file = h5py.File(existing(path), "r")
     except OSError as err:
         raise CorruptObjectError(f"'{path}' is no HDF5 file: {err}") from None
-    missing = [field for field in _NEEDED if field not in arrays]
-    if missing:
-        raise CorruptObjectError(f"'{path}' is no file of D4RL's: it lacks '{missing[0]}'")
-    left_out: list[str] = []
-    flat = _flat(arrays, left_out)
-    check_rows(flat)
-    ends = ends_of(flat)
-    about = {k.removeprefix(_METADATA): _plain(v) for k, v in arrays.items() if _is_about(k)}
-    oid = benchmark_for(
-        repository,
-        benchmark_id,
-        lambda: store_source(
+    with file:
+        found = _Source(h5py, file, path)
+        oid = benchmark_for(
             repository,
-            checked_name(name or found.stem),
-            extra={"source": "d4rl"},
-            text={"format": "d4rl", "metadata": about},
-        ),
-    )
-    if benchmark_id is not None and about:
-        left_out.append("the file's metadata, as the episodes are of a benchmark of yours")
-    source = Source(format="d4rl", path=str(path), benchmark_id=oid, n_episodes=len(ends))
-    return record_all(repository, episodes_of(flat, ends), source, left_out, on_progress)
+            benchmark_id,
+            lambda: store_source(
+                repository,
+                checked_name(name or Path(path).stem),
+                extra={"source": "d4rl", **reference_scores(found.about)},
+                text={"format": "d4rl", "metadata": found.about},
+            ),
+        )
+        left_out = found.left_out
+        if benchmark_id is not None and found.about:
+            left_out.append("the file's metadata, as the episodes are of a benchmark of yours")
+        n_rows = max(1, piece_bytes // found.row_bytes)
+        source = Source(
+            format="d4rl", path=str(path), benchmark_id=oid, n_episodes=found.count(n_rows)
+        )
+        episodes = episodes_of_pieces(found.pieces(n_rows))
+        return record_all(repository, episodes, source, left_out, on_progress)
+
+
+class _Source:
+    """What a file holds: arrays with a row per step, read by pieces, and words about them."""
+
+    def __init__(self, h5py: Any, file: Any, path: str | Path) -> None:
+        arrays: dict[str, Any] = {}
+
+        def note(key: str, node: Any) -> None:
+            if isinstance(node, h5py.Dataset):
+                arrays[key] = node
+
+        file.visititems(note)
+        missing = [field for field in _NEEDED if field not in arrays]
+        if missing:
+            raise CorruptObjectError(f"'{path}' is no file of D4RL's: it lacks '{missing[0]}'")
+        self._path = path
+        self._n = arrays["rewards"].shape[0] if arrays["rewards"].ndim else 0
+        self._arrays = {key: node for key, node in arrays.items() if key in _FIELDS}
+        self.left_out: list[str] = []
+        for key, node in arrays.items():
+            is_row = node.ndim > 0 and node.shape[0] == self._n and node.dtype.kind in "biufc"
+            if key.startswith(_INFOS) and is_row:
+                self._arrays[key] = node
+            elif key not in _FIELDS and not key.startswith(_METADATA):
+                self.left_out.append(f"'{key}', which is none of D4RL's arrays of numbers")
+        self.about = {key: _plain(value) for key, value in file.attrs.items()} | {
+            key.removeprefix(_METADATA): _plain(node[()])
+            for key, node in arrays.items()
+            if key.startswith(_METADATA)
+        }
+        for key, node in self._arrays.items():
+            rows = node.shape[0] if node.ndim else "no"
+            if rows != self._n or (key in _FLAGS and node.size != self._n):
+                raise InvalidInputError(f"there are {self._n} rewards and {rows} rows of '{key}'")
+        if not self._n:
+            raise InvalidInputError("there are no steps")
+        self.row_bytes = sum(node.nbytes for node in self._arrays.values()) // self._n + 1
+
+    def count(self, n_rows: int) -> int:
+        """How many episodes there are at least, by the flags."""
+        n = 0
+        last = False
+        for rows in self._cuts(n_rows):
+            flags = self._flags("terminals", rows) | self._flags("timeouts", rows)
+            n += int(np.count_nonzero(flags))
+            last = bool(flags[-1])
+        return n + (not last)
+
+    def pieces(self, n_rows: int) -> Iterator[Flat]:
+        """Iterate over the steps, some at a time."""
+        for rows in self._cuts(n_rows):
+            rewards = self._read("rewards", rows)
+            yield Flat(
+                observations=self._read("observations", rows),
+                actions=self._read("actions", rows),
+                rewards=rewards.reshape(-1) if rewards.shape[1:] == (1,) else rewards,
+                terminals=self._flags("terminals", rows),
+                timeouts=self._flags("timeouts", rows),
+                next_observations=(
+                    self._read("next_observations", rows)
+                    if "next_observations" in self._arrays
+                    else None
+                ),
+                infos={
+                    key.removeprefix(_INFOS): self._read(key, rows)
+                    for key in self._arrays
+                    if key.startswith(_INFOS)
+                },
+            )
+
+    def _cuts(self, n_rows: int) -> Iterator[slice]:
+        return (slice(at, min(at + n_rows, self._n)) for at in range(0, self._n, n_rows))
+
+    def _flags(self, key: str, rows: slice) -> NDArray[np.bool_]:
+        if key not in self._arrays:
+            return np.zeros(rows.stop - rows.start, bool)
+        return self._read(key, rows).astype(bool).reshape(-1)
+
+    def _read(self, key: str, rows: slice) -> NDArray[Any]:
+        try:
+            found: NDArray[Any] = self._arrays[key][rows]
+        except OSError as err:
+            raise CorruptObjectError(f"'{key}' of '{self._path}' cannot be read: {err}") from None
+        return found
 
 
 def export_d4rl(
@@ -246,33 +327,6 @@ def _rows(
 
 def _info_names(data: EpisodeData) -> set[str]:
     return {c.name for c in data.layout.columns if c.name.startswith(_INFOS)}
-
-
-def _flat(arrays: Mapping[str, Any], left_out: list[str]) -> Flat:
-    """The arrays of a file, and what of it is no part of an episode."""
-    n = len(arrays["rewards"])
-    infos = {}
-    for key, values in arrays.items():
-        is_row = isinstance(values, np.ndarray) and values.ndim and len(values) == n
-        if key.startswith(_INFOS) and is_row and values.dtype.kind in "biufc":
-            infos[key.removeprefix(_INFOS)] = values
-        elif key not in _FIELDS and not _is_about(key):
-            left_out.append(f"'{key}', which is none of D4RL's arrays with a number per step")
-    rewards = arrays["rewards"]
-    timeouts = arrays.get("timeouts", np.zeros(n, bool))
-    return Flat(
-        observations=arrays["observations"],
-        actions=arrays["actions"],
-        rewards=rewards.reshape(n) if rewards.shape == (n, 1) else rewards,
-        terminals=np.asarray(arrays["terminals"]).astype(bool).reshape(-1),
-        timeouts=np.asarray(timeouts).astype(bool).reshape(-1),
-        next_observations=arrays.get("next_observations"),
-        infos=infos,
-    )
-
-
-def _is_about(key: str) -> bool:
-    return key.startswith(_METADATA)
 
 
 def _plain(value: Any) -> Any:

@@ -1,13 +1,15 @@
 """Flat arrays, with a row per step, cut into episodes.
 
 An episode ends where a flag is set, where the episode's number changes, and where
-``next_observations`` tells that the next row goes on from elsewhere.
+``next_observations`` tells that the next row goes on from elsewhere. What is too large for the
+memory comes in pieces: rows that follow each other, cut anywhere.
 
-Invariant: every row is a step of exactly one episode, with its values and dtype.
+Invariant: every row is a step of exactly one episode, with its values and dtype, however the rows
+were cut into pieces.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -53,6 +55,9 @@ class Flat:
         return len(self.rewards)
 
 
+_WITH_ROWS = [one.name for one in fields(Flat) if one.name != "metadata"]
+
+
 def check_rows(flat: Flat) -> None:
     """Check that all arrays have a row per step.
 
@@ -79,17 +84,11 @@ def ends_of(flat: Flat) -> NDArray[np.int64]:
     Raises:
         InvalidInputError: The rows of an episode do not stand together.
     """
-    last = flat.terminals | flat.timeouts
-    if flat.next_observations is not None:
-        last[:-1] |= _jumps(flat.observations, flat.next_observations)
     if flat.episode_ids is not None:
         changes = flat.episode_ids[1:] != flat.episode_ids[:-1]
-        n_ids = len(np.unique(flat.episode_ids))
-        if n_ids != np.count_nonzero(changes) + 1:
-            raise InvalidInputError(
-                "the rows of an episode do not stand together", hint="sort by the episode's number"
-            )
-        last[:-1] |= changes
+        if len(np.unique(flat.episode_ids)) != np.count_nonzero(changes) + 1:
+            raise _scattered()
+    last = _is_last(flat)
     last[-1] = True
     return np.flatnonzero(last) + 1
 
@@ -116,6 +115,107 @@ def episodes_of(flat: Flat, ends: NDArray[np.int64]) -> Iterator[Steps]:
             metadata=flat.metadata,
         )
         start = end
+
+
+def episodes_of_pieces(pieces: Iterable[Flat]) -> Iterator[Steps]:
+    """Iterate over the episodes of pieces; no more is kept than a piece and an episode.
+
+    Args:
+        pieces: Flat arrays, each of which goes on where the one before ended; see `check_rows`.
+
+    Raises:
+        InvalidInputError: The rows of an episode do not stand together, or as `episodes_of`.
+    """
+    begun: list[Flat] = []  # what is read of the episode that has not ended
+    over: set[Any] = set()  # the numbers of those that have
+    for piece in pieces:
+        if begun and _ends_between(begun[-1], piece):
+            yield _whole(begun, over)
+            begun = []
+        start = 0
+        for end in (np.flatnonzero(_is_last(piece)) + 1).tolist():
+            yield _whole([*begun, _rows(piece, slice(start, end))], over)
+            begun, start = [], end
+        if start < len(piece):
+            begun.append(_rows(piece, slice(start, None)))
+    if begun:
+        yield _whole(begun, over)
+
+
+def _whole(parts: list[Flat], over: set[Any]) -> Steps:
+    """The episode whose rows some pieces are."""
+    flat = parts[0] if len(parts) == 1 else _joined(parts)
+    if flat.episode_ids is not None:
+        (number,) = flat.episode_ids[:1].tolist()
+        if number in over:
+            raise _scattered()
+        over.add(number)
+    return next(episodes_of(flat, np.array([len(flat)])))
+
+
+def _is_last(flat: Flat) -> NDArray[np.bool_]:
+    """After which rows an episode ends, as far as the flags and the next row tell."""
+    last = flat.terminals | flat.timeouts
+    if flat.next_observations is not None:
+        after = _each(flat.observations, lambda leaf: leaf[1:])
+        led_to = _each(flat.next_observations, lambda leaf: leaf[:-1])
+        last[:-1] |= _jumps(after, led_to, len(flat) - 1)
+    if flat.episode_ids is not None:
+        last[:-1] |= flat.episode_ids[1:] != flat.episode_ids[:-1]
+    return last
+
+
+def _ends_between(one: Flat, other: Flat) -> bool:
+    """Whether an episode ends between two pieces, though no flag says so."""
+    ids = one.episode_ids, other.episode_ids
+    if ids[0] is not None and ids[1] is not None and ids[0][-1] != ids[1][0]:
+        return True
+    if one.next_observations is None:
+        return False
+    after = _each(other.observations, lambda leaf: leaf[:1])
+    led_to = _each(one.next_observations, lambda leaf: leaf[-1:])
+    return bool(_jumps(after, led_to, 1)[0])
+
+
+def _rows(flat: Flat, rows: slice) -> Flat:
+    """Some rows of flat arrays."""
+
+    def taken(array: Any) -> Any:
+        return None if array is None else _each(array, lambda leaf: leaf[rows])
+
+    return replace(flat, **{name: taken(getattr(flat, name)) for name in _WITH_ROWS})
+
+
+def _joined(parts: list[Flat]) -> Flat:
+    """Flat arrays end to end."""
+
+    def together(arrays: list[Any]) -> Any:
+        match arrays[0]:
+            case None:
+                return None
+            case Mapping() as first:
+                return {key: together([array[key] for array in arrays]) for key in first}
+            case tuple():
+                return tuple(map(together, map(list, zip(*arrays, strict=True))))
+        return np.concatenate(arrays)
+
+    columns = {name: [getattr(part, name) for part in parts] for name in _WITH_ROWS}
+    return replace(parts[0], **{name: together(arrays) for name, arrays in columns.items()})
+
+
+def _each(array: Any, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Any:
+    """An array, or the parts of it, changed."""
+    if isinstance(array, Mapping):
+        return {key: _each(part, change) for key, part in array.items()}
+    if isinstance(array, tuple):
+        return tuple(_each(part, change) for part in array)
+    return change(array)
+
+
+def _scattered() -> InvalidInputError:
+    return InvalidInputError(
+        "the rows of an episode do not stand together", hint="sort by the episode's number"
+    )
 
 
 def _cut(array: Any, rows: slice, following: Any = None) -> Items:
@@ -149,19 +249,18 @@ def _leaves(array: Any) -> list[NDArray[Any]]:
     return [array]
 
 
-def _jumps(observations: Any, following: Any) -> NDArray[np.bool_]:
-    """After which of the first N-1 rows the next one is not what followed."""
+def _jumps(observations: Any, following: Any, n: int) -> NDArray[np.bool_]:
+    """Which of n observations are not what the step before led to."""
     ours, theirs = _leaves(observations), _leaves(following)
     if [a.shape for a in ours] != [a.shape for a in theirs]:
         raise InvalidInputError(
             "observations and next observations differ in shape",
             hint="leave next observations out where they are something else",
         )
-    found = np.zeros(len(ours[0]) - 1, bool)
-    for one, other in zip(ours, theirs, strict=True):
-        after, told = one[1:], other[:-1]
+    found = np.zeros(n, bool)
+    for after, told in zip(ours, theirs, strict=True):
         differs = after != told
-        if one.dtype.kind == other.dtype.kind == "f":
+        if after.dtype.kind == told.dtype.kind == "f":
             differs &= ~(np.isnan(after) & np.isnan(told))
         found |= differs.any(axis=tuple(range(1, differs.ndim)))
     return found

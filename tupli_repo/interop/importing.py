@@ -1,10 +1,11 @@
 """What every import shares: a benchmark for data without an environment, and recording in one go.
 
 An episode that comes in is named by what it is and by its place in the source, so that importing
-the same source again finds the same episodes: where the source does not say when an episode ended,
-the clock counts microseconds from 1970, one for each episode, which keeps them in order.
+the same source again finds the same episodes, whoever does it: it is by the source's author, not by
+the user, and where the source does not say when an episode ended, the clock counts microseconds
+from 1970, one for each episode, which keeps them in order.
 
-Invariant: the same source imported twice by the same user adds nothing the second time.
+Invariant: the same source imported by anybody has the same ids, so that a second time adds nothing.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -15,10 +16,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 from gymnasium import Space
 
 from tupli_repo.codec.episode import Steps
 from tupli_repo.codec.values import dump_json
+from tupli_repo.curation import REFERENCES
 from tupli_repo.errors import InvalidInputError, NotFoundError
 from tupli_repo.optional import require
 from tupli_repo.repository import Repository
@@ -38,12 +41,13 @@ class Source:
     """Where episodes come from, and where they go.
 
     Args:
-        format: What it is, for the report.
+        format: What it is, for the report; the author too, where the source tells none.
         path: Where it is; empty for arrays.
         benchmark_id: The benchmark they shall be of.
         n_episodes: How many there are, to show how far the import has come.
         observation_space: The space of the observations, where it is known.
         action_space: The space of the actions, where it is known.
+        author: Who made the episodes that do not say so themselves.
     """
 
     format: str
@@ -52,6 +56,7 @@ class Source:
     n_episodes: int = 0
     observation_space: Space[Any] | None = None
     action_space: Space[Any] | None = None
+    author: str = ""
 
 
 def hdf5(needed_for: str) -> ModuleType:
@@ -130,11 +135,8 @@ def record_all(
     n_episodes = n_steps = 0
     with repository.batch():
         for n_episodes, steps in enumerate(episodes, start=1):
-            named = steps
-            if not steps.created_at:
-                named = replace(steps, created_at=_time_of(n_episodes - 1), nonce=_NONCE)
             recorded = repository.record(
-                named,
+                _named(steps, n_episodes - 1, source),
                 source.benchmark_id,
                 observation_space=source.observation_space,
                 action_space=source.action_space,
@@ -167,6 +169,16 @@ def benchmark_for(repository: Repository, benchmark_id: str | None, make: Callab
     return make() if benchmark_id is None else repository.benchmark(benchmark_id).id
 
 
+def reference_scores(told: Mapping[str, Any]) -> dict[str, float]:
+    """Return the returns of a random and of a good policy, where some metadata tell them."""
+    scores = {key: np.asarray(told[key]) for key in REFERENCES if key in told}
+    return {
+        key: score.item()
+        for key, score in scores.items()
+        if score.shape == () and score.dtype.kind in "iuf"
+    }
+
+
 def checked_name(name: str) -> str:
     """Return the name of a benchmark to be.
 
@@ -176,6 +188,14 @@ def checked_name(name: str) -> str:
     if not name.strip():
         raise InvalidInputError("a benchmark needs a name", hint="for example 'hopper-medium'")
     return name
+
+
+def _named(steps: Steps, place: int, source: Source) -> Steps:
+    """An episode with what its id depends on besides itself: nothing of this machine or user."""
+    author = steps.created_by or source.author or source.format
+    if steps.created_at:
+        return replace(steps, created_by=author)
+    return replace(steps, created_by=author, created_at=_time_of(place), nonce=_NONCE)
 
 
 def _time_of(place: int) -> str:

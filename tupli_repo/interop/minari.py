@@ -1,4 +1,4 @@
-"""Minari's datasets in HDF5, in.
+"""Minari's datasets in HDF5, Arrow or Parquet, in.
 
 Minari itself is not needed: it asks for versions of other packages. Its metadata is kept with the
 benchmark, so that a dataset goes back out as it came in.
@@ -7,7 +7,8 @@ Invariant: an episode has the values and dtypes that Minari reads of it.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,18 @@ from tupli_repo.interop.importing import (
     benchmark_for,
     checked_name,
     existing,
-    hdf5,
     record_all,
+    reference_scores,
     store_source,
 )
-from tupli_repo.interop.minari_layout import (
-    DATA,
+from tupli_repo.minari.arrow import read_arrow
+from tupli_repo.minari.hdf5 import read_hdf5
+from tupli_repo.minari.layout import (
+    FORMATS,
     METADATA,
     ODD,
-    Reader,
+    Incoming,
     malformed,
-    nested,
     space_of_json,
     without,
 )
@@ -42,7 +44,6 @@ from tupli_repo.schema.interop import ImportReport
 
 _COUNTS = {"total_episodes", "total_steps", "dataset_size"}
 _LARGE = {"observation_space", "action_space", "env_spec", "eval_env_spec", "description"}
-_TOLD = {"id", "total_steps"}
 
 
 def import_minari(
@@ -57,7 +58,8 @@ def import_minari(
 
     The metadata of the dataset and the specification of its environment become the text of a
     benchmark; no environment is made. Infos with T+1 rows are what ``reset`` returned and the T
-    infos; infos of infos have keys like ``a/b``. Images that Minari keeps as JPEG are decoded.
+    infos; infos of infos have keys like ``a/b``. Images that Minari keeps as JPEG are decoded. The
+    episodes are by the dataset's authors; reference scores are in the benchmark's ``extra``.
 
     Args:
         repository: Where they go.
@@ -69,12 +71,12 @@ def import_minari(
 
     Raises:
         NotFoundError: There is nothing at ``path``, or ``benchmark_id`` is not here.
-        UnsupportedFormatError: It is in Arrow, or does not tell its spaces.
+        UnsupportedFormatError: It is in another format, or does not tell its spaces.
         CorruptObjectError: It is no such dataset.
-        MissingDependencyError: h5py is not installed; Pillow, where there are images as JPEG.
+        MissingDependencyError: h5py or pyarrow, which its format takes, is not installed; Pillow,
+            where there are images as JPEG.
         StorageIOError: The disk refused.
     """
-    h5py = hdf5("importing from Minari")
     folder = existing(path)
     folder = folder if (folder / METADATA).exists() else existing(folder / "data")
     raw = _read_metadata(folder)
@@ -88,7 +90,11 @@ def import_minari(
             repository,
             checked_name(name or raw["dataset_id"]),
             description=str(raw.get("description", "")),
-            extra={"source": "minari", "minari": without(kept, _LARGE)},
+            extra={
+                "source": "minari",
+                "minari": without(kept, _LARGE),
+                **reference_scores(kept),
+            },
             text={"format": "minari", "metadata": kept},
         ),
     )
@@ -99,59 +105,48 @@ def import_minari(
         n_episodes=int(raw["total_episodes"]),
         observation_space=observation_space,
         action_space=action_space,
+        author=_author(kept),
     )
     left_out: list[str] = []
     if benchmark_id is not None:
         left_out.append("the dataset's metadata, as the episodes are of a benchmark of yours")
-    reader = Reader(h5py, jpeg=bool(raw.get("jpeg_encoding", True)))
-    episodes = _Episodes(reader, source, left_out)
-    try:
-        with h5py.File(folder / DATA, "r") as file:
-            return record_all(repository, episodes.read(file.id), source, left_out, on_progress)
-    except (KeyError, OSError) as err:
-        raise malformed(folder / DATA, err) from err
+    options: dict[str, Any] = {"jpeg": bool(raw.get("jpeg_encoding", True))}
+    read = read_hdf5
+    if raw["data_format"] != "hdf5":
+        read, options["data_format"] = read_arrow, raw["data_format"]
+    with closing(
+        read(folder, source.n_episodes, observation_space, action_space, **options)
+    ) as found:
+        return record_all(repository, _episodes(found, left_out), source, left_out, on_progress)
 
 
-class _Episodes:
-    """The episodes of a file that have steps, one after the other."""
-
-    def __init__(self, reader: Reader, source: Source, left_out: list[str]) -> None:
-        self._reader = reader
-        self._source = source
-        self._left_out = left_out
-
-    def read(self, file: Any) -> Iterator[Steps]:
-        """Iterate over them."""
-        for i in range(self._source.n_episodes):
-            group = self._reader.group(file, f"episode_{i}")
-            rewards = self._reader.array(group, "rewards")
-            if len(rewards):
-                yield self._episode(group, rewards)
-            else:
-                self._left_out.append(f"episode {i}, which has no steps")
-
-    def _episode(self, group: Any, rewards: NDArray[Any]) -> Steps:
-        reader, source = self._reader, self._source
-        assert source.observation_space is not None
-        assert source.action_space is not None
-        attributes = reader.attributes(group, _TOLD)
-        seed = attributes.pop("seed", None)
-        told = nested({key: _plain(value) for key, value in attributes.items()})
-        options = told.pop("options", None)
-        flat = reader.infos(reader.group(group, "infos")) if reader.has(group, "infos") else {}
-        infos, reset_info, odd = _infos(flat, len(rewards))
-        return Steps(
-            observations=reader.samples(group, "observations", source.observation_space),
-            actions=reader.samples(group, "actions", source.action_space),
-            rewards=rewards,
-            terminated=reader.array(group, "terminations"),
-            truncated=reader.array(group, "truncations"),
+def _episodes(found: Iterable[Incoming], left_out: list[str]) -> Iterator[Steps]:
+    """The episodes that have steps, one after the other."""
+    for number, episode in enumerate(found):
+        if not len(episode.flags["rewards"]):
+            left_out.append(f"episode {number}, which has no steps")
+            continue
+        about = dict(episode.about)
+        seed, options = about.pop("seed", None), about.pop("options", None)
+        infos, reset_info, odd = _infos(episode.infos, len(episode.flags["rewards"]))
+        yield Steps(
+            observations=episode.observations,
+            actions=episode.actions,
+            rewards=episode.flags["rewards"],
+            terminated=episode.flags["terminations"],
+            truncated=episode.flags["truncations"],
             infos=infos,
             reset_info=reset_info,
-            metadata=told | ({ODD: odd} if odd else {}),
+            metadata=about | ({ODD: odd} if odd else {}),
             seed=None if seed is None else int(seed),
             options=options,
         )
+
+
+def _author(metadata: Mapping[str, Any]) -> str:
+    """The dataset's authors in one line, in an order that does not depend on how they were kept."""
+    author = metadata.get("author") or ()
+    return ", ".join(sorted({author} if isinstance(author, str) else map(str, author)))
 
 
 def _read_metadata(folder: Path) -> dict[str, Any]:
@@ -160,9 +155,9 @@ def _read_metadata(folder: Path) -> dict[str, Any]:
         dataset_id, data_format = raw["dataset_id"], raw.get("data_format", "hdf5")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
         raise malformed(folder, err) from None
-    if data_format != "hdf5":
+    if data_format not in FORMATS:
         raise UnsupportedFormatError(
-            f"dataset '{dataset_id}' is in '{data_format}', and only 'hdf5' is read",
+            f"dataset '{dataset_id}' is in '{data_format}', which is not known here",
             hint="write it anew with Minari, with data_format='hdf5'",
         )
     if not {"observation_space", "action_space", "total_episodes"} <= raw.keys():
@@ -170,8 +165,7 @@ def _read_metadata(folder: Path) -> dict[str, Any]:
             f"dataset '{dataset_id}' does not tell its spaces",
             hint="write it anew with Minari 0.5",
         )
-    found: dict[str, Any] = raw
-    return found
+    return {**raw, "data_format": data_format}
 
 
 def _infos(
@@ -200,9 +194,3 @@ def _infos(
     keys = list(texts)
     rows = [dict(zip(keys, row, strict=True)) for row in zip(*texts.values(), strict=True)]
     return InfoColumns(typed, rows or [{}] * n_steps), reset_info, odd
-
-
-def _plain(value: Any) -> Any:
-    """An attribute's value; Python's own where HDF5 made numpy's of it."""
-    is_own = isinstance(value, (np.bool_, np.float64, np.int64, np.uint64))
-    return value.item() if is_own else value

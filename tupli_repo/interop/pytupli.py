@@ -39,10 +39,12 @@ def import_pytupli(
 ) -> ImportReport:
     """Take over what is in a folder of PyTupli's FileStorage; durable when this returns.
 
-    Benchmarks keep their text, which is never decoded here, and their words; that and their
-    artifacts' ``extra`` tell the ids they had as ``pytupli_id``. Episodes keep their time and
-    metadata; how their states stand is ``extra.pytupli_states`` of their benchmark: ``late`` or
-    ``shifted``. Both ways may be imported, side by side.
+    Benchmarks keep their text, which is never decoded here, and their words. Their ``extra`` and
+    that of artifacts tell the ids they had as ``pytupli_id``, and by whom and when they were made
+    as ``pytupli_created_by`` and ``pytupli_created_at``: here it is the user who stored them, now.
+    Episodes keep their time, author and metadata; how their states stand is
+    ``extra.pytupli_states`` of their benchmark: ``late`` or ``shifted``. Both ways may be imported,
+    side by side.
 
     Args:
         repository: Where it goes.
@@ -136,6 +138,7 @@ def _episodes(files: list[Path], left_out: list[str], *, shift: bool) -> Iterato
                 infos=[step.get("info") or {} for step in moved],
                 metadata=found["metadata"],
                 created_at=_time(found["created_at"]),
+                created_by=str(found.get("created_by") or ""),
                 nonce=found["id"][:16].ljust(16, "0"),
             )
         except (KeyError, TypeError, AttributeError) as err:
@@ -150,7 +153,7 @@ def _time(text: str) -> str:
 
 def _store_benchmark(repository: Repository, found: dict[str, Any], states: str) -> str:
     words = found["metadata"]
-    extra = {**(words.get("extra") or {}), "pytupli_id": found["id"], _STATES: states}
+    extra = {**(words.get("extra") or {}), **_origin(found), _STATES: states}
     given = {key: words[key] for key in _WORDS if words.get(key) is not None}
     query = BenchmarkQuery(
         hash=found["hash"] if states == "late" else f"{found['hash']}+{states}",
@@ -167,9 +170,15 @@ def _store_artifact(repository: Repository, folder: Path, found: dict[str, Any])
     metadata = ArtifactMetadata(
         name=found["name"],
         description=found.get("description") or "",
-        extra={**(found.get("extra") or {}), "pytupli_id": found["id"]},
+        extra={**(found.get("extra") or {}), **_origin(found)},
     )
     return repository.store_artifact(file, metadata).id
+
+
+def _origin(found: Mapping[str, Any]) -> dict[str, str]:
+    """What PyTupli said of a thing that it says by itself here."""
+    told = {f"pytupli_{key}": found.get(key) for key in ("id", "created_by", "created_at")}
+    return {key: str(value) for key, value in told.items() if value is not None}
 
 
 def _read_all(

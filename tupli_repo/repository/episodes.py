@@ -100,7 +100,7 @@ class Episodes(ListedEpisodes):
         fields = {
             **encoded.record,
             "created_at": steps.created_at or utc_now(),
-            "created_by": user,
+            "created_by": steps.created_by or user,
             "nonce": steps.nonce or token_hex(8),
         }
         links = (benchmark_id, *(blob.id for blob in blobs))

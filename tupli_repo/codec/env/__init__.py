@@ -29,6 +29,7 @@ The map, from the bottom::
     guards       arguments that would make a trusted class dangerous
     unpickler    trees to values, every other way closed
     decode       the verb that reads
+    specification  what of it gymnasium can be told
     comparing    what differs between two documents
     verify       the closing check: what was written loads, says and runs the same
 
@@ -44,6 +45,7 @@ from tupli_repo.codec.env.decode import decode
 from tupli_repo.codec.env.document import EnvDocument, is_document
 from tupli_repo.codec.env.encode import Prepare, encode
 from tupli_repo.codec.env.sources import Sources, differences, sources_of
+from tupli_repo.codec.env.specification import specification_of
 from tupli_repo.codec.env.spill import join, spill
 from tupli_repo.codec.env.verify import check_round_trip
 
@@ -61,6 +63,7 @@ __all__ = [
     "join",
     "parse",
     "sources_of",
+    "specification_of",
     "spill",
     "untrusted_names",
 ]

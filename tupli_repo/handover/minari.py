@@ -1,0 +1,36 @@
+"""Datasets as Minari's: written once, and opened by Minari itself.
+
+Invariant: what Minari opens was written whole.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from tupli_repo.choosing import ChosenEpisodes
+from tupli_repo.errors import InvalidInputError
+from tupli_repo.minari.about import dataset_id_of
+from tupli_repo.minari.writing import OnProgress, export_minari
+from tupli_repo.optional import require
+
+
+def minari_dataset(
+    chosen: ChosenEpisodes,
+    path: str | Path | None,
+    dataset_id: str | None,
+    data_format: str,
+    on_progress: OnProgress | None,
+) -> Any:
+    """Return a ``minari.MinariDataset``; see `HandedOver.to_minari`."""
+    minari = require("minari", needed_for="to_minari()")
+    if path is None:
+        if dataset_id is None:
+            raise InvalidInputError(
+                "to_minari() needs an id or a path",
+                hint="for example to_minari(dataset_id='cartpole/expert-v0')",
+            )
+        roots = require("minari.storage.datasets_root_dir", needed_for="to_minari()")
+        path = roots.get_dataset_path(dataset_id_of(dataset_id))
+    export_minari(
+        chosen, path, dataset_id=dataset_id, data_format=data_format, on_progress=on_progress
+    )
+    return minari.MinariDataset(Path(path) / "data")

@@ -1,0 +1,8 @@
+"""Minari's datasets, by their files alone: Minari itself asks for versions of other packages.
+
+- `layout`: what its storages share. `hdf5` and `arrow`: the storages, in and out.
+- `about`: what is told of a dataset, and the specification of its environment.
+- `writing`: datasets out. (In is `tupli_repo.interop`.)
+
+Invariant: Minari reads of what was written what Minari wrote of it before, or what was recorded.
+"""
