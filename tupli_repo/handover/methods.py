@@ -13,6 +13,7 @@ from gymnasium import Space
 from numpy.typing import NDArray
 
 from tupli_repo.curation import CuratedEpisodes
+from tupli_repo.errors import InvalidInputError
 from tupli_repo.handover import d3rlpy, sb3, tables, torch
 from tupli_repo.handover.minari import minari_dataset
 from tupli_repo.handover.steps import StepSource
