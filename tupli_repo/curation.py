@@ -156,6 +156,11 @@ class CuratedEpisodes(ChosenEpisodes):
         found: NDArray[np.float64] = (self.returns() - spans[:, 0]) / (spans[:, 1] - spans[:, 0])
         return found
 
+    @property
+    def kept_steps(self) -> NDArray[np.bool_]:
+        """Whether each step of the episodes passes the step filters, shape (N,)."""
+        return np.ones(sum(self._selection.n_tuples), bool)
+
     def _step_filters(self) -> Sequence[Any]:
         """What chooses among the steps of the episodes."""
         return ()

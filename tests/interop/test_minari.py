@@ -18,7 +18,7 @@ from tests.strategies import episodes, same
 from tupli_repo import FileStorage, TupliDataset, TupliEnvWrapper
 from tupli_repo.errors import InvalidInputError, UnsupportedFormatError
 from tupli_repo.interop import export_minari, import_minari
-from tupli_repo.minari.layout import FLAGS, FORMATS
+from tupli_repo.interop.minari.layout import FLAGS, FORMATS
 from tupli_repo.schema import FilterEQ
 
 h5py = pytest.importorskip("h5py")

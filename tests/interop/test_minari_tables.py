@@ -16,7 +16,7 @@ from tests.strategies import Generated, episodes, same
 from tupli_repo import FileStorage, Repository, Steps, TupliDataset
 from tupli_repo.errors import CorruptObjectError, InvalidInputError
 from tupli_repo.interop import export_minari, import_minari
-from tupli_repo.minari.layout import FORMATS
+from tupli_repo.interop.minari.layout import FORMATS
 
 pa = pytest.importorskip("pyarrow")
 pytest.importorskip("pyarrow.parquet")

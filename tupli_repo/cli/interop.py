@@ -18,7 +18,7 @@ from tupli_repo.interop import (
     import_minari,
     import_pytupli,
 )
-from tupli_repo.minari.layout import FORMATS
+from tupli_repo.interop.minari.layout import FORMATS
 from tupli_repo.schema import EpisodeHeader
 from tupli_repo.schema.interop import ExportReport, ImportReport
 

@@ -13,7 +13,6 @@ from gymnasium import Space
 from numpy.typing import NDArray
 
 from tupli_repo.curation import CuratedEpisodes
-from tupli_repo.errors import InvalidInputError
 from tupli_repo.handover import d3rlpy, sb3, tables, torch
 from tupli_repo.handover.minari import minari_dataset
 from tupli_repo.handover.steps import StepSource
@@ -272,11 +271,6 @@ class HandedOver(CuratedEpisodes, ABC):
                 a path is given.
             StorageIOError: The disk refused.
         """
-        if self._step_filters():
-            raise InvalidInputError(
-                "to_minari() gives whole episodes, and this dataset has a step filter",
-                hint="convert_to_d4rl_format() gives the steps that pass it",
-            )
         return minari_dataset(self, path, dataset_id, data_format, on_progress)
 
     def _source(self, only: Names | None) -> StepSource:

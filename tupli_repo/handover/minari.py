@@ -6,15 +6,16 @@ Invariant: what Minari opens was written whole.
 from pathlib import Path
 from typing import Any
 
-from tupli_repo.choosing import ChosenEpisodes
+from tupli_repo.curation import CuratedEpisodes
 from tupli_repo.errors import InvalidInputError
-from tupli_repo.minari.about import dataset_id_of
-from tupli_repo.minari.writing import OnProgress, export_minari
+from tupli_repo.interop.exporting import OnProgress
+from tupli_repo.interop.minari.about import dataset_id_of
+from tupli_repo.interop.minari.writing import export_minari
 from tupli_repo.optional import require
 
 
 def minari_dataset(
-    chosen: ChosenEpisodes,
+    chosen: CuratedEpisodes,
     path: str | Path | None,
     dataset_id: str | None,
     data_format: str,

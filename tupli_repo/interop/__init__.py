@@ -1,10 +1,11 @@
 """Data from elsewhere and for elsewhere: other projects' datasets, and plain arrays.
 
-- `minari`: Minari's datasets, in; out is `tupli_repo.minari`.
+- `minari`: Minari's datasets, in and out.
 - `d4rl`: D4RL's flat HDF5 files, in and out.
 - `pytupli`: folders that PyTupli's FileStorage wrote, in.
 - `arrays`: arrays and data frames, in; `flat`: cutting them into episodes.
-- `importing`: what every import shares. `placing`: writing whole files or none.
+- `importing`, `exporting`: what every import, and every export, shares. `placing`: writing whole
+  files or none.
 
 Another project's package is never imported: its files are read and written as it documents them.
 No code that a file names is run. Importing the same thing again adds nothing.
@@ -15,9 +16,9 @@ was left out.
 
 from tupli_repo.interop.arrays import import_arrays, import_dataframe
 from tupli_repo.interop.d4rl import export_d4rl, import_d4rl
-from tupli_repo.interop.minari import import_minari
+from tupli_repo.interop.minari.reading import import_minari
+from tupli_repo.interop.minari.writing import export_minari
 from tupli_repo.interop.pytupli import import_pytupli
-from tupli_repo.minari.writing import export_minari
 
 __all__ = [
     "export_d4rl",

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from tupli_repo.codec.episode import EpisodeData
 from tupli_repo.codec.samples import unescape
-from tupli_repo.dataset import TupliDataset
+from tupli_repo.curation import CuratedEpisodes
 from tupli_repo.errors import CorruptObjectError, InvalidInputError
+from tupli_repo.interop.exporting import TELL_EVERY, outgoing
 from tupli_repo.interop.flat import Flat, episodes_of_pieces
 from tupli_repo.interop.importing import (
     OnProgress,
@@ -30,7 +31,7 @@ from tupli_repo.interop.importing import (
     reference_scores,
     store_source,
 )
-from tupli_repo.placing import placed
+from tupli_repo.interop.placing import placed
 from tupli_repo.repository import Repository
 from tupli_repo.runs import are_last, with_cuts
 from tupli_repo.schema.interop import ExportReport, ImportReport
@@ -40,7 +41,6 @@ _FLAGS = ("terminals", "timeouts")
 _FIELDS = {*_NEEDED, "timeouts", "next_observations"}
 _INFOS, _METADATA = "infos/", "metadata/"
 _INFO_TEXT = "infos#json"
-_TELL_EVERY = 64
 _BUFFERED_ROWS = 1 << 15
 
 
@@ -190,7 +190,7 @@ class _Source:
 
 
 def export_d4rl(
-    dataset: TupliDataset, path: str | Path, *, on_progress: OnProgress | None = None
+    dataset: CuratedEpisodes, path: str | Path, *, on_progress: OnProgress | None = None
 ) -> ExportReport:
     """Write the steps of a dataset as a D4RL file, in canonical order, whole or not at all.
 
@@ -211,15 +211,9 @@ def export_d4rl(
         StorageIOError: The disk refused.
     """
     h5py = hdf5("exporting to D4RL")
-    repository = dataset.storage
-    chosen = dataset.with_episode_filter(None)
-    ids = [header.id for header in chosen.preview()]
-    kept = chosen.kept_steps
-    if not isinstance(repository, Repository):
-        raise InvalidInputError(
-            f"a '{type(repository).__name__}' is no repository, and this needs one",
-            hint="FileStorage(FOLDER) is one",
-        )
+    repository, headers = outgoing(dataset, in_steps=True)
+    ids = [header.id for header in headers]
+    kept = dataset.kept_steps
     if not kept.any():
         raise InvalidInputError("there are no steps to export", hint="preview() shows the episodes")
     described = [data for _, data in repository.read_episodes(ids, only="rewards")]
@@ -243,7 +237,7 @@ def export_d4rl(
             rows = {name: array[own] for name, array in rows.items()}
             rows["timeouts"] = with_cuts(rows["timeouts"], rows["terminals"], last)
             columns.add(header.id, rows)
-            if on_progress is not None and i % _TELL_EVERY == 0:
+            if on_progress is not None and i % TELL_EVERY == 0:
                 on_progress(i, len(ids))
         n_steps = columns.close()
     if on_progress is not None:

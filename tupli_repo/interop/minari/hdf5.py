@@ -21,7 +21,7 @@ from tupli_repo.codec.arrays import Items
 from tupli_repo.codec.samples import Parted, escape, samples_from_columns
 from tupli_repo.codec.spaces import Tree
 from tupli_repo.errors import InvalidInputError
-from tupli_repo.minari.layout import (
+from tupli_repo.interop.minari.layout import (
     FLAGS,
     Incoming,
     Lose,

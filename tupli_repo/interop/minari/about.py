@@ -18,7 +18,7 @@ from tupli_repo.codec.env import specification_of
 from tupli_repo.codec.values import load_json
 from tupli_repo.curation import REFERENCES
 from tupli_repo.errors import CorruptObjectError, InvalidInputError
-from tupli_repo.minari.layout import FORMATS, has_images, json_of_space, space_of_json
+from tupli_repo.interop.minari.layout import FORMATS, has_images, json_of_space, space_of_json
 from tupli_repo.schema import Benchmark
 
 _VERSION = "0.5.4"

@@ -28,9 +28,9 @@ from tupli_repo.interop.importing import (
     reference_scores,
     store_source,
 )
-from tupli_repo.minari.arrow import read_arrow
-from tupli_repo.minari.hdf5 import read_hdf5
-from tupli_repo.minari.layout import (
+from tupli_repo.interop.minari.arrow import read_arrow
+from tupli_repo.interop.minari.hdf5 import read_hdf5
+from tupli_repo.interop.minari.layout import (
     FORMATS,
     METADATA,
     ODD,

@@ -7,7 +7,7 @@ options, infos and metadata that were in the original, equal in values and dtype
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tupli_repo.choosing import ChosenEpisodes
 from tupli_repo.codec.episode import EpisodeData, Layout
 from tupli_repo.codec.samples import unescape
+from tupli_repo.curation import CuratedEpisodes
 from tupli_repo.errors import InvalidInputError
-from tupli_repo.minari.about import metadata_of
-from tupli_repo.minari.arrow import ArrowWriter
-from tupli_repo.minari.hdf5 import HDF5Writer
-from tupli_repo.minari.layout import (
+from tupli_repo.interop.exporting import TELL_EVERY, OnProgress, outgoing
+from tupli_repo.interop.minari.about import metadata_of
+from tupli_repo.interop.minari.arrow import ArrowWriter
+from tupli_repo.interop.minari.hdf5 import HDF5Writer
+from tupli_repo.interop.minari.layout import (
     METADATA,
     ODD,
     Lose,
@@ -33,20 +34,16 @@ from tupli_repo.minari.layout import (
     is_name,
     without,
 )
-from tupli_repo.placing import placed
+from tupli_repo.interop.placing import placed
 from tupli_repo.repository import Repository
 from tupli_repo.schema import EpisodeHeader
 from tupli_repo.schema.interop import ExportReport
 
-OnProgress = Callable[[int, int], None]
-"""Called with how many episodes are done, and of how many."""
-
 _INFO_COLUMN = "infos/"
-_TELL_EVERY = 64
 
 
 def export_minari(
-    dataset: ChosenEpisodes,
+    dataset: CuratedEpisodes,
     path: str | Path,
     *,
     dataset_id: str | None = None,
@@ -61,7 +58,7 @@ def export_minari(
     benchmark's text says it; no code that it names is run.
 
     Args:
-        dataset: The episodes, all of the same known spaces; step filters do not count.
+        dataset: The episodes, all of the same known spaces.
         path: A folder that is not there yet.
         dataset_id: What Minari shall call it; what it was called when it was imported, else the
             last part of ``path``.
@@ -69,16 +66,13 @@ def export_minari(
         on_progress: Told how many episodes are done, of how many.
 
     Raises:
-        InvalidInputError: There are no episodes, their spaces differ, are not known, or are such
-            that Minari has none; there is something at ``path``, or the id or format is none of
-            Minari's.
+        InvalidInputError: There are no episodes, a step filter is set, their spaces differ, are not
+            known, or are such that Minari has none; there is something at ``path``, or the id or
+            format is none of Minari's.
         MissingDependencyError: h5py is not installed; or pyarrow, for ``arrow`` and ``parquet``.
         StorageIOError: The disk refused.
     """
-    repository = dataset.storage
-    headers = dataset.with_episode_filter(None)._headers  # noqa: SLF001 - one of us
-    if not isinstance(repository, Repository) or not headers:
-        raise InvalidInputError("there are no episodes to export")
+    repository, headers = outgoing(dataset)
     (_, first) = repository.read_episode(headers[0].id)
     observation_space, action_space = first.layout.observation_space, first.layout.action_space
     if observation_space is None or action_space is None:
@@ -148,7 +142,7 @@ def _write_all(
                 hint="choose the episodes of one benchmark",
             )
         writer.write(_outgoing(i, header, data, infos, lose), lose)
-        if on_progress is not None and i % _TELL_EVERY == 0:
+        if on_progress is not None and i % TELL_EVERY == 0:
             on_progress(i, len(ids))
     if on_progress is not None:
         on_progress(len(ids), len(ids))
