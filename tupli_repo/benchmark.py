@@ -26,9 +26,10 @@ from tupli_repo.schema import (
     RLTuple,
 )
 from tupli_repo.storage import TupliStorage
+from tupli_repo.wrappers import EnvironmentStore
 
 
-class TupliEnvWrapper(RecordingWrapper):
+class TupliEnvWrapper(EnvironmentStore, RecordingWrapper):
     """Stores an environment as a benchmark and records what happens in it.
 
     ``reset`` and ``step`` return what the environment returns, unchanged. Recording is on from the
@@ -55,56 +56,15 @@ class TupliEnvWrapper(RecordingWrapper):
 
     # ---- storing and loading
 
-    def store(
+    def _store_benchmark(
         self,
-        name: str,
-        description: str = "",
-        difficulty: str | None = None,
-        version: str | None = None,
-        metadata: dict[str, Any] | None = None,
+        words: BenchmarkMetadata,
         *,
-        eval_env: Env[Any, Any] | None = None,
-        exclude: Sequence[str] = (),
-        volatile: Sequence[str] = (),
-        probe: bool = True,
+        eval_env: Env[Any, Any] | None,
+        exclude: Sequence[str],
+        volatile: Sequence[str],
+        probe: bool,
     ) -> str:
-        """Store the environment as a benchmark and return its id.
-
-        The same environment with the same metadata has the same id, whoever stores it. Only
-        private copies are looked at, reset and stepped. What was stored is loaded once and run
-        beside a copy, so that a benchmark that would not behave alike is refused. From then on the
-        environment is trusted for this user in this repository.
-
-        Args:
-            name: The benchmark's name.
-            description: What it is about.
-            difficulty: How hard it is.
-            version: Its version.
-            metadata: Anything else, as ``metadata.extra``. ``ref_min_score`` and ``ref_max_score``,
-                the mean returns of a random and of a good policy, are what
-                `TupliDataset.normalised_scores` needs.
-            eval_env: An environment to evaluate policies in: other wind, the reward that counts.
-                It is stored beside this one, by the same hooks and settings, goes wherever the
-                benchmark goes, and is had by ``load(storage, id, eval_env=True)``. With another
-                one, or none, it is another benchmark.
-            exclude: Attributes to leave out: globs over names (``'cache_*'``) or paths.
-            volatile: Attributes that each reset sets anew, as globs; found by running where
-                ``probe``.
-            probe: Whether copies may be run (some 200 steps); without it nothing is run, and what
-                is stored is not checked by running it.
-
-        Raises:
-            EncodingError: The environment or its metadata holds something that cannot be stored, or
-                what was stored would not behave alike; the message names where, the hint says what
-                to do.
-        """
-        words = BenchmarkMetadata(
-            name=name,
-            description=description,
-            difficulty=difficulty,
-            version=version,
-            extra=metadata or {},
-        )
         told: dict[str, Any] = {"exclude": exclude, "volatile": volatile, "probe": probe}
         digest, serialized = self._prepare_storage(words, **told)
         hooks = _hooks_of(type(self))
@@ -112,7 +72,7 @@ class TupliEnvWrapper(RecordingWrapper):
             warnings.warn(
                 f"'{type(self).__name__}' is defined in the script that runs: only this script can"
                 " load the benchmark; define the class in a module",
-                stacklevel=2,
+                stacklevel=3,
             )
         envs, beside = [(serialized, self.env)], ""
         if eval_env is not None:
@@ -130,7 +90,7 @@ class TupliEnvWrapper(RecordingWrapper):
                 documents.append(env_codec.parse(text))
                 packages |= env_codec.sources_of(text).packages
                 sources |= env_codec.sources_of(text).modules
-        evaluation = store_evaluation(self.storage, beside, name=name) if beside else ""
+        evaluation = store_evaluation(self.storage, beside, name=words.name) if beside else ""
         header = self.storage.store_benchmark(
             BenchmarkQuery(
                 hash=digest,
@@ -146,7 +106,6 @@ class TupliEnvWrapper(RecordingWrapper):
             self.storage.trust_document(document.sha256)
             if hooks:
                 self.storage.trust_document(hooks_token(hooks, document.sha256))
-        self.id = header.id
         return header.id
 
     def publish(self, publish_in: str = "global") -> None:

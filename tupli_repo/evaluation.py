@@ -62,5 +62,5 @@ def warn_unlike(env: Env[Any, Any], eval_env: Env[Any, Any]) -> None:
             warnings.warn(
                 f"the evaluation environment has another {name}: {one_line(theirs)}, where the"
                 f" environment has {one_line(ours)}",
-                stacklevel=3,
+                stacklevel=4,
             )

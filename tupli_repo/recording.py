@@ -3,7 +3,6 @@
 Invariant: what acts in the environment gets what the environment returned, unchanged.
 """
 
-import warnings
 from collections.abc import Mapping
 from typing import Any, SupportsFloat
 
@@ -13,17 +12,14 @@ from gymnasium import Env, Wrapper
 from tupli_repo.callbacks import EpisodeSummary, ObservedStep, StepCallback
 from tupli_repo.codec.buffer import snapshot
 from tupli_repo.errors import InvalidInputError
-from tupli_repo.recorder import EpisodeBuffer, EpisodeRecorder, OnAbandoned
+from tupli_repo.recorder import EpisodeBuffer, OnAbandoned
 from tupli_repo.schema import EpisodeMetadataCallback, RLTuple
 from tupli_repo.storage import TupliStorage
+from tupli_repo.wrappers import EpisodeWrapper
 
 
-class RecordingWrapper(Wrapper[Any, Any, Any, Any]):
-    """Records what happens in an environment; see `tupli_repo.TupliEnvWrapper`, which stores it.
-
-    Attributes:
-        id: The id of the benchmark that episodes are of; None until it is stored.
-    """
+class RecordingWrapper(EpisodeWrapper, Wrapper[Any, Any, Any, Any]):
+    """Records what happens in an environment; see `tupli_repo.TupliEnvWrapper`, which stores it."""
 
     def __init__(
         self,
@@ -38,21 +34,11 @@ class RecordingWrapper(Wrapper[Any, Any, Any, Any]):
         seed_episodes: bool = False,
     ) -> None:
         super().__init__(env)
-        self.storage = storage
-        self.id = benchmark_id
         self.metadata_callback = metadata_callback
         self.rl_tuple_cls = rl_tuple_cls
         self.step_callback = step_callback
-        self._record_episodes = True
-        self._has_warned = False
         self._seeds = np.random.SeedSequence() if seed_episodes else None
-        settings = getattr(storage, "settings", None)
-        self._recorder = EpisodeRecorder(
-            env,
-            storage,
-            on_abandoned=on_abandoned,
-            sync_interval_s=getattr(settings, "sync_interval_s", 1.0),
-        )
+        self._record_in(storage, benchmark_id, env, on_abandoned=on_abandoned)
 
     @property
     def tuple_buffer(self) -> tuple[RLTuple, ...]:
@@ -71,20 +57,11 @@ class RecordingWrapper(Wrapper[Any, Any, Any, Any]):
 
     # ---- recording
 
-    def activate_recording(self) -> None:
-        """Record from the next ``reset`` on."""
-        self._record_episodes = True
-
-    def deactivate_recording(self) -> None:
-        """Stop recording; the part of the episode that was seen is recorded as truncated."""
-        self._close_episode()
-        self._record_episodes = False
-
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Reset the environment; an episode in the middle is closed first."""
-        self._close_episode()
+        self._close_episodes()
         if seed is None and self._seeds is not None:
             seed = int(self._seeds.spawn(1)[0].generate_state(1)[0])
         rng = generator_state(self.env) if self._record_episodes and seed is None else None
@@ -128,32 +105,6 @@ class RecordingWrapper(Wrapper[Any, Any, Any, Any]):
                     recorder.end(self.id, self.rl_tuple_cls)
         return observation, reward, terminated, truncated, info
 
-    def flush(self) -> None:
-        """Return when every episode that has ended is on the disk itself.
-
-        Raises:
-            StorageIOError: One may not be.
-        """
-        self._recorder.flush()
-
-    def close(self) -> None:
-        """Record what there is of the episode, make everything durable, close the environment."""
-        try:
-            try:
-                self._close_episode()
-            finally:
-                self.flush()
-        finally:
-            super().close()
-
-    def _warn_unrecorded(self) -> None:
-        if self._record_episodes and not self._has_warned:
-            self._has_warned = True
-            warnings.warn(
-                "steps are not recorded before the next reset: no episode was begun",
-                stacklevel=3,
-            )
-
     def _append_seen(self, step: ObservedStep, buffer: EpisodeBuffer) -> None:
         """Add what the step callback makes of a step; where it fails, the step is left out."""
         assert self.step_callback is not None
@@ -181,9 +132,6 @@ class RecordingWrapper(Wrapper[Any, Any, Any, Any]):
             own = len(buffer.tuples) == len(buffer)
             seen = buffer.tuples[-1] if own else buffer.last_tuple(RLTuple)
             buffer.metadata = snapshot(callback(seen))
-
-    def _close_episode(self) -> None:
-        self._recorder.abandon(self.id, self.rl_tuple_cls)
 
 
 def _checked(seen: object) -> ObservedStep | None:

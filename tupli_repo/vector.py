@@ -22,10 +22,11 @@ from tupli_repo.callbacks import EpisodeSummary
 from tupli_repo.codec.buffer import snapshot
 from tupli_repo.codec.episode import Steps
 from tupli_repo.errors import InvalidInputError
-from tupli_repo.recorder import EpisodeRecorder, OnAbandoned
+from tupli_repo.recorder import OnAbandoned
 from tupli_repo.recording import generator_state
-from tupli_repo.schema import EpisodeMetadataCallback, RLTuple, utc_now
+from tupli_repo.schema import BenchmarkMetadata, EpisodeMetadataCallback, RLTuple, utc_now
 from tupli_repo.storage import TupliStorage
+from tupli_repo.wrappers import EnvironmentStore, EpisodeWrapper
 
 _AT_END = ("final_obs", "final_info")
 
@@ -55,7 +56,7 @@ class _Spaces(NamedTuple):
     action_space: Any
 
 
-class TupliVectorEnvWrapper(VectorWrapper):
+class TupliVectorEnvWrapper(EnvironmentStore, EpisodeWrapper, VectorWrapper):
     """Records what happens in each sub-environment of a vector environment.
 
     ``reset`` and ``step`` return what the vector environment returns, unchanged. What is recorded
@@ -112,8 +113,6 @@ class TupliVectorEnvWrapper(VectorWrapper):
         seed_episodes: bool = False,
     ) -> None:
         super().__init__(env)
-        self.storage = storage
-        self.id = benchmark_id
         self.metadata_callback = metadata_callback
         self._mode = autoreset_mode(env)
         base = env.unwrapped
@@ -126,31 +125,14 @@ class TupliVectorEnvWrapper(VectorWrapper):
             )
         self._seeds = np.random.SeedSequence() if seed_episodes else None
         self._drops_abandoned = on_abandoned == "drop"
-        self._record_episodes = True
-        self._has_warned = False
         self._is_torn = False  # a step began and did not come to its end
         self._buffer: BatchBuffer | None = None
         self._begun: list[_Begun | None] = [None] * env.num_envs
         self._ended: list[int] = []  # who ended in the last step
-        settings = getattr(storage, "settings", None)
         self._spaces = _Spaces(env.single_observation_space, env.single_action_space)
-        self._recorder = EpisodeRecorder(
-            self._spaces,
-            storage,
-            on_abandoned=on_abandoned,
-            sync_interval_s=getattr(settings, "sync_interval_s", 1.0),
-        )
+        self._record_in(storage, benchmark_id, self._spaces, on_abandoned=on_abandoned)
 
     # ---- recording
-
-    def activate_recording(self) -> None:
-        """Record each sub-environment from its next reset on."""
-        self._record_episodes = True
-
-    def deactivate_recording(self) -> None:
-        """Stop recording; what was seen of the episodes going on is recorded as truncated."""
-        self._abandon(range(self.num_envs))
-        self._record_episodes = False
 
     def reset(
         self,
@@ -171,7 +153,7 @@ class TupliVectorEnvWrapper(VectorWrapper):
         options_before = None if options is None else dict(options)
         mask = None if options_before is None else options_before.pop("reset_mask", None)
         chosen = range(self.num_envs) if mask is None else np.flatnonzero(mask).tolist()
-        self._abandon(chosen)
+        self._close_episodes(chosen)
         if seed is None and self._seeds is not None:
             seed = [int(s.generate_state(1)[0]) for s in self._seeds.spawn(self.num_envs)]
         begun = [
@@ -217,7 +199,7 @@ class TupliVectorEnvWrapper(VectorWrapper):
             buffer.add(taken, observations, rewards, told)
         elif self._record_episodes and (resetting or (ended and self._mode == "SameStep")):
             self._row_of_reset(observations, None)
-        elif self._record_episodes:
+        else:
             self._warn_unrecorded()
         episodes: Sequence[_Ended] = ()
         if ended or resetting:
@@ -230,61 +212,19 @@ class TupliVectorEnvWrapper(VectorWrapper):
             self._record(episodes)
         return result
 
-    def flush(self) -> None:
-        """Return when every episode that has ended is on the disk itself.
-
-        Raises:
-            StorageIOError: One may not be.
-        """
-        self._recorder.flush()
-
-    def close(self, **kwargs: Any) -> None:
-        """Record what there is of the episodes, make everything durable, close the environment."""
-        try:
-            try:
-                self._abandon(range(self.num_envs))
-            finally:
-                self.flush()
-        finally:
-            super().close(**kwargs)
-
     # ---- storing
 
-    def store(
-        self,
-        name: str,
-        description: str = "",
-        difficulty: str | None = None,
-        version: str | None = None,
-        metadata: dict[str, Any] | None = None,
-        *,
-        eval_env: Env[Any, Any] | None = None,
-        exclude: Sequence[str] = (),
-        volatile: Sequence[str] = (),
-        probe: bool = True,
+    def _store_benchmark(
+        self, words: BenchmarkMetadata, *, eval_env: Env[Any, Any] | None, **how: Any
     ) -> str:
-        """Store a sub-environment as a benchmark and return its id.
-
-        It is the id that `TupliEnvWrapper.store` gives the single environment. See there for the
-        arguments; ``eval_env`` is a single environment too.
-
-        Raises:
-            InvalidInputError: No sub-environment can be had, they are not alike, or a wrapper
-                around all of them changes what is recorded.
-            EncodingError: The environment or its metadata holds something that cannot be stored.
-        """
-        told: dict[str, Any] = {"exclude": exclude, "volatile": volatile, "probe": probe}
         with sub_environments(self.env) as envs:
             single = TupliEnvWrapper(envs[0], self.storage)
-            if len({single.serialize_env(env, **told) for env in envs}) > 1:
+            if len({single.serialize_env(env, **how) for env in envs}) > 1:
                 raise InvalidInputError(
                     "the sub-environments are not alike, so that they are no one benchmark",
                     hint="record each kind in a vector environment of its own",
                 )
-            self.id = single.store(
-                name, description, difficulty, version, metadata, eval_env=eval_env, **told
-            )
-        return self.id
+            return single._store_benchmark(words, eval_env=eval_env, **how)  # noqa: SLF001 - our own
 
     # ---- episodes
 
@@ -347,9 +287,10 @@ class TupliVectorEnvWrapper(VectorWrapper):
         for i in in_this_step:
             self._begun[i] = _Begun(row, None, None, None, told.of(i), self._summary())
 
-    def _abandon(self, chosen: Sequence[int]) -> None:
-        """Close episodes going on, which did not end by themselves."""
+    def _close_episodes(self, chosen: Sequence[int] | None = None) -> None:
+        """Close what goes on in some sub-environments, or in all, and did not end by itself."""
         buffer, episodes = self._buffer, []
+        chosen = range(self.num_envs) if chosen is None else chosen
         for i in chosen:
             begun = self._begun[i]
             if begun is None or buffer is None:
@@ -376,7 +317,7 @@ class TupliVectorEnvWrapper(VectorWrapper):
         """Close what goes on: what the last call did to each sub-environment is not known."""
         self._is_torn = False
         self._ended = []
-        self._abandon(range(self.num_envs))
+        self._close_episodes()
 
     def _record(self, episodes: Sequence[_Ended]) -> None:
         described = [one.steps for one in episodes]
@@ -409,14 +350,6 @@ class TupliVectorEnvWrapper(VectorWrapper):
             self._buffer = None
         elif self._buffer is not None:
             self._buffer.forget(min(rows))
-
-    def _warn_unrecorded(self) -> None:
-        if not self._has_warned:
-            self._has_warned = True
-            warnings.warn(
-                "steps are not recorded before the next reset: no episode was begun",
-                stacklevel=3,
-            )
 
 
 def _at_reset(infos: Mapping[Any, Any]) -> dict[Any, Any]:

@@ -3,19 +3,17 @@
 import random
 import shutil
 import time
-import tracemalloc
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import pytest
 
-from tests.test_storage import episode, query
+from tests.growth import add_pack, peak_bytes
+from tests.test_storage import query
 from tupli_repo.catalog import catalog_path
-from tupli_repo.codec.episode_record import decode_record, encode_record
-from tupli_repo.odb.objects import Kind, Object, encode, object_id
-from tupli_repo.odb.pack import PackWriter
 from tupli_repo.repository import Repository
 from tupli_repo.schema import FilterEQ, FilterGEQ
 from tupli_repo.storage import FileStorage
@@ -24,45 +22,32 @@ PER_PACK = 50_000
 
 
 def grown(folder: Path, n: int) -> Repository:
-    """A repository of ``n`` episodes whose records differ and whose data are one's."""
-    with FileStorage(folder) as storage:
-        header = storage.record_episode(episode(storage.store_benchmark(query()).id, 3))
-        _, first = storage.read_object(header.id)
-        blobs = [storage.read_object(link)[1] for link in first.links[1:]]
-    fields = decode_record(first.body)
+    """A repository of ``n`` episodes and one more for each pack; their records differ."""
     generator = random.Random(n)
-    for start in range(0, n, PER_PACK):
-        with PackWriter(storage._files) as writer:
-            for blob in blobs:
-                writer.add(object_id(encode(blob)), Kind.BLOB, encode(blob))
-            for number in range(start, min(n, start + PER_PACK)):
-                fields["seed"] = number
-                fields["created_at"] = f"2026-01-01T{number:015d}Z"
-                fields["metadata"] = {
-                    "number": number,
-                    "policy": generator.choice(["random", "medium", "expert"]),
-                    "return": generator.random(),
-                }
-                body = encode_record(fields)
-                encoded = encode(Object(kind=Kind.EPISODE, links=first.links, body=body))
-                writer.add(object_id(encoded), Kind.EPISODE, encoded)
-            writer.commit()
+    with FileStorage(folder) as storage:
+        benchmark = storage.store_benchmark(query()).id
+        for start in range(0, n, PER_PACK):
+            numbers = range(start, min(n, start + PER_PACK))
+            add_pack(storage, benchmark, (record(number, generator) for number in numbers))
     return Repository(folder)
+
+
+def record(number: int, generator: random.Random) -> dict[str, Any]:
+    return {
+        "seed": number,
+        "created_at": f"2026-01-01T{number:015d}Z",
+        "metadata": {
+            "number": number,
+            "policy": generator.choice(["random", "medium", "expert"]),
+            "return": generator.random(),
+        },
+    }
 
 
 def cost(work: Callable[[], object]) -> float:
     start = time.process_time()
     work()
     return time.process_time() - start
-
-
-def peak_bytes(work: Callable[[], object]) -> int:
-    tracemalloc.start()
-    try:
-        work()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
 
 
 def forgotten(repository: Repository) -> Repository:

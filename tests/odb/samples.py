@@ -11,7 +11,7 @@ from tests.faults import HastyFileSystem
 from tupli_repo.errors import CorruptObjectError
 from tupli_repo.odb.block_file import BlockFile
 from tupli_repo.odb.files import FileSystem, RepositoryFiles
-from tupli_repo.odb.objects import Kind, Object, ObjectId, encode, object_id
+from tupli_repo.odb.objects import Encoded, Kind, Object, ObjectId, encode, named, object_id
 from tupli_repo.odb.pack import PackFile, PackWriter
 from tupli_repo.odb.store import ObjectStore
 
@@ -39,10 +39,9 @@ def id_of(obj: Object) -> ObjectId:
     return object_id(encode(obj))
 
 
-def encoded(obj: Object) -> tuple[ObjectId, Kind, bytes]:
+def encoded(obj: Object) -> Encoded:
     """Return an object as packs and journals take it."""
-    data = encode(obj)
-    return object_id(data), obj.kind, data
+    return named(obj)
 
 
 def by_id(objects: list[Object]) -> dict[ObjectId, Object]:

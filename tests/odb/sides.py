@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.odb.samples import blob, id_of, new_files, record, reopen
+from tupli_repo.odb.closure import closure_of
 from tupli_repo.odb.files import FileSystem, RepositoryFiles
 from tupli_repo.odb.objects import Kind, Object, ObjectId
 from tupli_repo.odb.remote import RemoteObjects
@@ -90,7 +91,7 @@ def send(
 ) -> CopyReport:
     """Copy a closure, as push and pull do, and let go of both sides' folders."""
     try:
-        closure = source.closure(roots, known=target.held)
+        closure = closure_of(source, roots, known=target.held)
         wanted = [*closure.ids, *closure.missing]
         return copy(source, target, wanted, on_progress=on_progress, is_own=is_own)
     finally:

@@ -51,6 +51,7 @@ from tupli_repo.errors import (
     TupliError,
 )
 from tupli_repo.odb import block, frames
+from tupli_repo.odb.closure import closure_of
 from tupli_repo.odb.files import RepositoryFiles
 from tupli_repo.odb.objects import Kind, Object, ObjectId, encode
 from tupli_repo.odb.remote import RemoteObjects
@@ -372,7 +373,7 @@ def test_names_that_a_server_makes_up_reach_no_path(
     lying.extra = [Entry(name, 100), Entry(name, 100, is_folder=True)]
     cache = tmp_path / "cache"
     source = RemoteObjects(lying, cache)
-    copy(source, side(b), source.closure([MADE.root]).ids)
+    copy(source, side(b), closure_of(source, [MADE.root]).ids)
     assert held(b) == MADE.objects
     assert name not in lying.asked
     lying.close()
@@ -387,7 +388,7 @@ def test_sizes_that_a_server_makes_up_are_an_error(a: Path, b: Path, size: int) 
     source = RemoteObjects(lying)
     tracemalloc.start()
     with pytest.raises((CorruptObjectError, NotFoundError)):
-        copy(source, side(b), source.closure([MADE.root]).ids)
+        copy(source, side(b), closure_of(source, [MADE.root]).ids)
     assert tracemalloc.get_traced_memory()[1] < 64 << 20
     tracemalloc.stop()
     lying.close()
@@ -419,7 +420,7 @@ def test_a_server_that_changes_its_answers_between_two_reads_is_found_out(
     store.close()
     lying = Lying(a)
     source = RemoteObjects(lying)
-    ids = source.closure([made.root]).ids
+    ids = closure_of(source, [made.root]).ids
     lying.answer = lambda data: data[:-1] + b"?" if len(data) > 1 << 20 else data
     with pytest.raises(CorruptObjectError):
         copy(source, side(b), ids)
@@ -479,7 +480,7 @@ def test_links_that_go_round_or_too_deep_end(tmp_path: Path) -> None:
         top = store.write(record(n, top, kind=Kind.RELEASE))
     store.close()
     with pytest.raises(CorruptObjectError, match="deeper"):
-        side(a).closure([top])
+        closure_of(side(a), [top])
 
 
 def test_a_release_that_links_a_tombstone_is_refused(a: Path, b: Path) -> None:
@@ -530,7 +531,7 @@ def test_an_unsealed_journal_with_a_damaged_block_is_named(tmp_path: Path, b: Pa
 
 def test_a_remote_that_vanishes_is_an_error(a: Path, b: Path) -> None:
     source = side(a)
-    ids = source.closure([MADE.root]).ids
+    ids = closure_of(source, [MADE.root]).ids
     shutil.rmtree(a / ".tupli")
     with pytest.raises((NotFoundError, StorageIOError)):
         copy(source, side(b), ids)

@@ -43,6 +43,7 @@ from tests.odb.sides import (
     tree,
 )
 from tupli_repo.errors import InvalidInputError, NotFoundError
+from tupli_repo.odb.closure import closure_of
 from tupli_repo.odb.files import FileSystem, RepositoryFiles
 from tupli_repo.odb.journal import seal
 from tupli_repo.odb.objects import Kind, Object, ObjectId
@@ -52,18 +53,6 @@ from tupli_repo.odb.transport import DirectoryTransport
 from tupli_repo.odb.trash import move_to_trash
 
 PROJECT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def a(tmp_path: Path) -> Path:
-    new_side(tmp_path / "a").close()
-    return tmp_path / "a"
-
-
-@pytest.fixture
-def b(tmp_path: Path) -> Path:
-    new_side(tmp_path / "b").close()
-    return tmp_path / "b"
 
 
 def fill(root: Path, made: Release, *, seal: bool = True) -> None:
@@ -189,7 +178,7 @@ def test_a_cache_that_is_damaged_or_cannot_be_written_costs_time_only(
     blocked = tmp_path / "blocked"
     blocked.write_bytes(b"")
     source = side(a, cache=blocked / "x")
-    assert set(source.closure([made.root]).ids) == set(made.objects)
+    assert set(closure_of(source, [made.root]).ids) == set(made.objects)
     assert dict(source.read_many(made.objects)) == made.objects
 
 
@@ -358,7 +347,7 @@ def test_fresh_packs_end_before_64_mib_and_buffers_stay_below_a_hundred(a: Path,
     store.close()
     seen: list[Progress] = []
     source, target = side(a, HastyFileSystem()), side(b, HastyFileSystem())
-    closure = source.closure([made.root])
+    closure = closure_of(source, [made.root])
     tracemalloc.start()
     report = copy(source, target, closure.ids, on_progress=seen.append)
     peak = tracemalloc.get_traced_memory()[1]
@@ -369,7 +358,7 @@ def test_fresh_packs_end_before_64_mib_and_buffers_stay_below_a_hundred(a: Path,
     assert max(sizes) <= 64 << 20
     assert len(seen) >= 70
     found = side(b)
-    assert set(found.closure([made.root]).ids) == made.objects.keys()
+    assert set(closure_of(found, [made.root]).ids) == made.objects.keys()
     assert sum(1 for _ in found.read_encoded(made.objects)) == len(made.objects)
     assert not found.contains(id_of(rollout(1, 1_000_000)[1]))
 
@@ -462,13 +451,13 @@ def test_a_closure_names_what_is_missing_and_passes_over_what_is_known(a: Path) 
     store = reopen(a)
     keep(store, Release(made.root, {o: x for o, x in made.objects.items() if o != gone}))
     store.close()
-    closure = side(a).closure([made.root])
+    closure = closure_of(side(a), [made.root])
     assert closure.missing == {gone}
     order = {oid: at for at, oid in enumerate(closure.ids)}
     assert set(order) == made.objects.keys() - {gone, id_of(rollout(1)[1])}
     for oid in order:
         assert all(order[link] < order[oid] for link in made.objects[oid].links if link in order)
-    assert side(a).closure([made.root], known={gone}.intersection).missing == frozenset()
+    assert closure_of(side(a), [made.root], known={gone}.intersection).missing == frozenset()
     with pytest.raises(NotFoundError, match=gone[:12]):
         copy(side(a), side(a), [gone])
 
@@ -562,7 +551,7 @@ def test_a_change_of_the_disk_happens_on_the_target_alone(a: Path, b: Path) -> N
     fill(a, made)
     fs = RecordingFileSystem()
     source = side(a, fs)
-    copy(source, side(b), source.closure([made.root]).ids)
+    copy(source, side(b), closure_of(source, [made.root]).ids)
     changes: list[Call] = [call for call in fs.calls if call.changes]
     assert changes == []
     assert DirectoryTransport(RepositoryFiles(a / ".tupli")).list("packs")

@@ -7,7 +7,7 @@ import pytest
 
 from tests.faults import HastyFileSystem
 from tests.odb.samples import names, reopen, write_pack
-from tests.odb.sides import LAYOUT, held, keep, keep_loose, new_side, release, rollout, send, side
+from tests.odb.sides import LAYOUT, held, keep, keep_loose, release, rollout, send, side
 from tupli_repo.odb.files import FileSystem, RepositoryFiles
 
 
@@ -26,18 +26,6 @@ class CountingFileSystem(FileSystem):
     def times(self, path: Path) -> float:
         """How often all of a file was read, on average."""
         return self.bytes_read.get(path.stat().st_ino, 0) / path.stat().st_size
-
-
-@pytest.fixture
-def a(tmp_path: Path) -> Path:
-    new_side(tmp_path / "a").close()
-    return tmp_path / "a"
-
-
-@pytest.fixture
-def b(tmp_path: Path) -> Path:
-    new_side(tmp_path / "b").close()
-    return tmp_path / "b"
 
 
 @pytest.mark.parametrize("is_own", [False, True], ids=["theirs", "own"])

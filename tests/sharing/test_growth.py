@@ -1,18 +1,15 @@
 """What is new costs what it is, however much is there already: in bytes read, sent and kept."""
 
 import random
-import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.faults import HastyFileSystem
+from tests.growth import add_pack, peak_bytes
 from tests.test_storage import episode, query
-from tupli_repo.codec.episode_record import decode_record, encode_record
 from tupli_repo.errors import CorruptObjectError
-from tupli_repo.odb.objects import Kind, Object, encode, object_id
-from tupli_repo.odb.pack import PackWriter
 from tupli_repo.repository import Repository
 from tupli_repo.schema.transfers import TransferReport
 from tupli_repo.storage import FileStorage
@@ -58,19 +55,8 @@ class World:
 
     def add_packed(self, n: int) -> None:
         """Add episodes that differ in their seeds, in one pack."""
-        header = self.lab.record_episode(episode(self.benchmark, 3))
-        self.lab.close()
-        _, first = self.lab.read_object(header.id)
-        blobs = [self.lab.read_object(link)[1] for link in first.links[1:]]
-        fields = decode_record(first.body)
-        with PackWriter(self.lab._files) as writer:
-            for blob in blobs:
-                writer.add(object_id(encode(blob)), Kind.BLOB, encode(blob))
-            for seed in range(n):
-                body = encode_record({**fields, "seed": seed, "nonce": f"{random.random()}"[:16]})
-                encoded = encode(Object(kind=Kind.EPISODE, links=first.links, body=body))
-                writer.add(object_id(encoded), Kind.EPISODE, encoded)
-            writer.commit()
+        differ = ({"seed": seed, "nonce": f"{random.random()}"[:16]} for seed in range(n))
+        add_pack(self.lab, self.benchmark, differ)
 
     def add(self) -> str:
         found = self.lab.record_episode(episode(self.benchmark, 3)).id
@@ -97,15 +83,6 @@ class World:
 def worlds(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, World]:
     folder = tmp_path_factory.mktemp("growth")
     return World(folder / "few", FEW), World(folder / "many", MANY)
-
-
-def peak_bytes(work: Callable[[], object]) -> int:
-    tracemalloc.start()
-    try:
-        work()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
 
 
 def test_a_push_reads_nothing_of_what_is_there(worlds: tuple[World, World]):

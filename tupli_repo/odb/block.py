@@ -20,6 +20,7 @@ from tupli_repo.odb import frames
 from tupli_repo.odb.objects import (
     KINDS_BY_CODE,
     MAX_OBJECT_BYTES,
+    Encoded,
     Kind,
     ObjectId,
     decode_header,
@@ -224,7 +225,7 @@ def split(raw: bytes, *, records: bool) -> Iterator[tuple[ObjectId, Kind, int, i
         at = end
 
 
-def pack(objects: Iterable[tuple[ObjectId, Kind, bytes]]) -> "list[FullBlock]":
+def pack(objects: Iterable[Encoded]) -> "list[FullBlock]":
     """Return encoded objects in blocks for a journal, those of data first.
 
     What will be compressed anew when the journal is sealed is compressed fast: somebody waits.
@@ -248,7 +249,7 @@ class Packer:
     def __init__(self, *, records: bool, has_drafts: bool = False) -> None:
         self._records = records
         self._has_drafts = has_drafts
-        self._pending: list[tuple[ObjectId, Kind, bytes]] = []
+        self._pending: list[Encoded] = []
         self._size = 0
 
     def add(self, oid: ObjectId, kind: Kind, encoded: bytes) -> "FullBlock | None":

@@ -21,6 +21,7 @@ from tupli_repo.odb.block import Asked, Directory
 from tupli_repo.odb.files import RepositoryFiles, disk_errors
 from tupli_repo.odb.objects import (
     KINDS_BY_CODE,
+    Encoded,
     Kind,
     Object,
     ObjectHeader,
@@ -104,7 +105,7 @@ class BlockFile(ABC):
         for oid, _, encoded in self.read_encoded(ids):
             yield oid, self._decode(encoded)
 
-    def read_encoded(self, ids: Iterable[ObjectId]) -> Iterator[tuple[ObjectId, Kind, bytes]]:
+    def read_encoded(self, ids: Iterable[ObjectId]) -> Iterator[Encoded]:
         """Read objects as `read_many` does, but leave them encoded.
 
         Raises:

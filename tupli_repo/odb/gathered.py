@@ -13,9 +13,7 @@ from threading import Thread
 from tupli_repo.odb import block
 from tupli_repo.odb.block import FullBlock
 from tupli_repo.odb.journal import JournalWriter
-from tupli_repo.odb.objects import Kind, ObjectId
-
-_Encoded = tuple[ObjectId, Kind, bytes]
+from tupli_repo.odb.objects import Encoded
 
 
 class Group:
@@ -26,7 +24,7 @@ class Group:
         journal: The journal they are meant for; None where it is not known yet.
     """
 
-    def __init__(self, objects: Sequence[_Encoded], journal: JournalWriter | None) -> None:
+    def __init__(self, objects: Sequence[Encoded], journal: JournalWriter | None) -> None:
         self.objects = objects
         self.size_bytes = size_of(objects)
         self._journal = journal
@@ -54,6 +52,6 @@ class Group:
             self._blocks = block.pack(self._new)
 
 
-def size_of(objects: Sequence[_Encoded]) -> int:
+def size_of(objects: Sequence[Encoded]) -> int:
     """Return the size of some encoded objects together, in bytes."""
     return sum(len(encoded) for _, _, encoded in objects)

@@ -33,7 +33,7 @@ from tupli_repo.odb.block import (
 )
 from tupli_repo.odb.block_file import BlockFile
 from tupli_repo.odb.files import RepositoryFiles, disk_errors
-from tupli_repo.odb.objects import Kind, ObjectId
+from tupli_repo.odb.objects import Encoded, Kind, ObjectId
 from tupli_repo.odb.pack import FILE_MAGIC, PackWriter, check_file_magic
 from tupli_repo.odb.trash import move_to_trash
 
@@ -217,7 +217,7 @@ class Rescued(NamedTuple):
         lost: The ids of what was appended and is damaged.
     """
 
-    objects: list[tuple[ObjectId, Kind, bytes]]
+    objects: list[Encoded]
     lost: frozenset[ObjectId]
 
 
@@ -265,7 +265,7 @@ class JournalWriter:
         """What was appended; it grows."""
         return self._directory
 
-    def append(self, objects: Sequence[tuple[ObjectId, Kind, bytes]]) -> None:
+    def append(self, objects: Sequence[Encoded]) -> None:
         """Add encoded objects in one write; one that is in this journal already is left out.
 
         Raises:
@@ -273,9 +273,7 @@ class JournalWriter:
         """
         self.write(block.pack(self.new(objects)))
 
-    def new(
-        self, objects: Iterable[tuple[ObjectId, Kind, bytes]]
-    ) -> list[tuple[ObjectId, Kind, bytes]]:
+    def new(self, objects: Iterable[Encoded]) -> list[Encoded]:
         """Return those of some encoded objects that are not in this journal, each once."""
         found = {one[0]: one for one in objects}
         return [one for oid, one in found.items() if oid not in self._directory]
@@ -328,7 +326,7 @@ class JournalWriter:
         Raises:
             StorageIOError: The disk refused.
         """
-        found: list[tuple[ObjectId, Kind, bytes]] = []
+        found: list[Encoded] = []
         lost: set[ObjectId] = set()
         own = _OwnJournal(self._files, self.path, self._descriptor, self._directory)
         for ids in self._by_block(but):

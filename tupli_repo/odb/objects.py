@@ -91,6 +91,10 @@ class ObjectHeader:
         return self.body_start + self.body_size
 
 
+Encoded = tuple[ObjectId, Kind, bytes]
+"""An object's id, its kind, and all of it encoded; `Named` is one."""
+
+
 class Named(NamedTuple):
     """An encoded object and its name."""
 

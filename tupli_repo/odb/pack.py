@@ -20,7 +20,7 @@ from tupli_repo.odb import block, frames
 from tupli_repo.odb.block import MAX_STORED_BYTES, Block, Directory, FullBlock, Packer
 from tupli_repo.odb.block_file import BlockFile
 from tupli_repo.odb.files import FileStatus, RepositoryFiles, Scratch, disk_errors
-from tupli_repo.odb.objects import KINDS_BY_CODE, Kind, ObjectId
+from tupli_repo.odb.objects import KINDS_BY_CODE, Encoded, Kind, ObjectId
 
 FORMAT_VERSION = 1
 FILE_MAGIC = b"TUPLIPK" + bytes([FORMAT_VERSION])
@@ -62,7 +62,7 @@ class PackBuilder:
         self._directory = Directory()
         self._seen: set[ObjectId] = set()
         self._data = Packer(records=False)
-        self._records: list[tuple[ObjectId, Kind, bytes]] = []
+        self._records: list[Encoded] = []
         self._record_blocks: list[FullBlock] = []
         self._waiting = self._position = 0
         self._write(FILE_MAGIC)

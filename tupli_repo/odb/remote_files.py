@@ -18,7 +18,7 @@ from tupli_repo.odb import block
 from tupli_repo.odb.block import Block, Directory, FullBlock
 from tupli_repo.odb.files import FileStatus, FileSystem, RepositoryFiles, replace_file
 from tupli_repo.odb.journal import JournalFile
-from tupli_repo.odb.objects import Kind, ObjectId
+from tupli_repo.odb.objects import Encoded, ObjectId
 from tupli_repo.odb.pack import PACK_SUFFIX, TRAILER_BYTES, PackBuilder, parse_tail, tail_start
 from tupli_repo.odb.pack_ids import DirectoryIds, PackIds, dump_ids
 from tupli_repo.odb.transport import Entry, Transport
@@ -148,7 +148,7 @@ class RemoteFile:
             start = blocks[run[0]].offset
             yield run, self.read(start, blocks[run[-1]].end - start)
 
-    def read_encoded(self, ids: Iterable[ObjectId]) -> Iterator[tuple[ObjectId, Kind, bytes]]:
+    def read_encoded(self, ids: Iterable[ObjectId]) -> Iterator[Encoded]:
         """Read objects that are in the directory, verified, in file order.
 
         Raises:
@@ -159,9 +159,7 @@ class RemoteFile:
         for read in self.read_blocks(wanted):
             yield from self.cut(read, wanted[read.number])
 
-    def cut(
-        self, read: "ReadBlock", ids: Iterable[ObjectId]
-    ) -> Iterator[tuple[ObjectId, Kind, bytes]]:
+    def cut(self, read: "ReadBlock", ids: Iterable[ObjectId]) -> Iterator[Encoded]:
         """Take objects out of a block.
 
         Raises:

@@ -15,9 +15,10 @@ from typing import NamedTuple
 
 from tupli_repo.errors import CorruptObjectError, InvalidInputError
 from tupli_repo.odb import block, frames
+from tupli_repo.odb.closure import rank
 from tupli_repo.odb.objects import Kind, Object, ObjectId, decode, encode, object_id
 from tupli_repo.odb.pack import FILE_MAGIC, TARGET_BYTES, Finished, PackBuilder
-from tupli_repo.odb.remote import Found, RemoteObjects, rank
+from tupli_repo.odb.remote import Found, RemoteObjects
 from tupli_repo.odb.remote_files import ReadBlock, RemoteFile, among, loose_name
 from tupli_repo.odb.transport import Entry
 

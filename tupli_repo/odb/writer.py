@@ -25,7 +25,7 @@ from tupli_repo.odb.files import RepositoryFiles
 from tupli_repo.odb.gathered import Group, size_of
 from tupli_repo.odb.journal import JournalWriter, Rescued, seal
 from tupli_repo.odb.locks import ThreadLock
-from tupli_repo.odb.objects import Kind, ObjectId, decode
+from tupli_repo.odb.objects import Encoded, decode
 from tupli_repo.odb.pack import TARGET_BYTES, packed_ids
 
 GROUP_BYTES = 1 << 20
@@ -58,13 +58,13 @@ class Writer:
         self._is_doubtful = False  # an fsync failed, or a journal is closed and not sealed
         self._damage: list[CorruptObjectError] = []  # not told yet
         self.sealed: list[str] = []
-        self._gathered: list[tuple[ObjectId, Kind, bytes]] = []
+        self._gathered: list[Encoded] = []
         self._gathered_bytes = 0
         self._groups: deque[Group] = deque()  # of what was gathered before
         self._written_at = 0.0
         self._pid = os.getpid()
 
-    def append(self, objects: Sequence[tuple[ObjectId, Kind, bytes]]) -> None:
+    def append(self, objects: Sequence[Encoded]) -> None:
         """Add encoded objects at once: readers see all of them or none of the records.
 
         Raises:
@@ -77,7 +77,7 @@ class Writer:
             self._write(objects)
             self._seal_if_due()
 
-    def gather(self, objects: Sequence[tuple[ObjectId, Kind, bytes]]) -> None:
+    def gather(self, objects: Sequence[Encoded]) -> None:
         """Add encoded objects, as `append` does, at the latest when `sync` or `seal` is called.
 
         Until then whoever asks this writer for its `journal` finds them, but nobody else may.
@@ -187,7 +187,7 @@ class Writer:
             self._write(self._groups[0])
             del self._groups[0]
 
-    def _write(self, objects: Group | Sequence[tuple[ObjectId, Kind, bytes]]) -> None:
+    def _write(self, objects: Group | Sequence[Encoded]) -> None:
         if self._current is None:
             self._current = JournalWriter(self._files)
         try:

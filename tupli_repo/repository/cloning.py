@@ -26,8 +26,9 @@ from tupli_repo.repository.published.releases import Releases
 from tupli_repo.repository.published.sets import digest_of
 from tupli_repo.repository.sharing.joined import JoinedObjects, JoinedRefs
 from tupli_repo.repository.sharing.known import Side
+from tupli_repo.repository.sharing.parcels import OnProgress
 from tupli_repo.repository.sharing.remotes import DEFAULT, local_path, open_remote
-from tupli_repo.repository.sharing.transfers import OnProgress, Push
+from tupli_repo.repository.sharing.transfers import Push
 from tupli_repo.schema.transfers import RemoteItem, TransferReport
 
 _MIN_DIGITS = 7

@@ -21,13 +21,14 @@ from tupli_repo.odb.refs import LOCAL, RefName
 from tupli_repo.odb.remote import RemoteObjects
 from tupli_repo.odb.transport import DirectoryTransport
 from tupli_repo.repository.naming import NamedRepository
-from tupli_repo.repository.published.releases import ReleaseRefs
+from tupli_repo.repository.published.places import ReleaseRefs
 from tupli_repo.repository.published.revisions import parse_revision
 from tupli_repo.repository.sharing.incoming import Incoming
 from tupli_repo.repository.sharing.joined import JoinedRefs
 from tupli_repo.repository.sharing.known import Side
+from tupli_repo.repository.sharing.parcels import OnProgress
 from tupli_repo.repository.sharing.remotes import OpenRemote, Remotes, open_remote
-from tupli_repo.repository.sharing.transfers import IsWanted, OnProgress, Pull, Push
+from tupli_repo.repository.sharing.transfers import IsWanted, Pull, Push
 from tupli_repo.repository.sharing.transfers import prune as prune_there
 from tupli_repo.schema.reports import StatusReport
 from tupli_repo.schema.transfers import RemoteItem, RemoteStatus, TransferReport

@@ -12,27 +12,17 @@ from gymnasium import Space
 
 from tupli_repo.codec.env import compare, compare_values, differences
 from tupli_repo.codec.episode import EpisodeData, Steps
-from tupli_repo.codec.records import ArtifactBody, ProvenanceBody
+from tupli_repo.codec.records import ProvenanceBody
 from tupli_repo.codec.tuples import steps_from_tuples
 from tupli_repo.errors import CorruptObjectError, InvalidInputError, TupliError
-from tupli_repo.odb.objects import (
-    Kind,
-    ObjectId,
-    parse_object_id,
-)
+from tupli_repo.odb.objects import Kind, ObjectId, parse_object_id
 from tupli_repo.odb.pack import PACK_SUFFIX
-from tupli_repo.repository.annotating import AnnotatingRepository
-from tupli_repo.repository.artifacts import Content, read_pieces, store_pieces
 from tupli_repo.repository.episodes import Recorded, episode_item
+from tupli_repo.repository.filing import FilingRepository
 from tupli_repo.repository.headers import listed
 from tupli_repo.repository.loading import LoadedEpisodes, names_of
-from tupli_repo.repository.shelf import (
-    artifact_item,
-    matching,
-)
+from tupli_repo.repository.shelf import matching
 from tupli_repo.schema import (
-    ArtifactMetadata,
-    ArtifactMetadataItem,
     BaseFilter,
     Benchmark,
     BenchmarkHeader,
@@ -45,7 +35,7 @@ from tupli_repo.schema.display import grid, short_id, trouble
 from tupli_repo.schema.reports import BenchmarkDiff
 
 
-class Repository(AnnotatingRepository):
+class Repository(FilingRepository):
     """A content-addressed repository of benchmarks, episodes and artifacts.
 
     Safe to use from several threads, and on one folder from any number of processes. Closing it
@@ -143,7 +133,8 @@ class Repository(AnnotatingRepository):
     def list_benchmarks(self, filter: BaseFilter | None = None) -> list[BenchmarkHeader]:
         """Return the benchmarks that match, by name and id."""
         self._releases.refresh()
-        found = [header for header in self._shelf.benchmark_headers() if _matches(filter, header)]
+        headers = self._shelf.benchmark_headers()
+        found = [one for one in headers if filter is None or filter.matches(one.model_dump())]
         return sorted(found, key=lambda header: (header.metadata.name, header.id))
 
     def delete_benchmark(self, uri: str) -> None:
@@ -174,80 +165,6 @@ class Repository(AnnotatingRepository):
             ),
             environment=compare(ours.serialized, theirs.serialized),
         )
-
-    # ---- artifacts
-
-    def store_artifact(self, artifact: Content, metadata: ArtifactMetadata) -> ArtifactMetadataItem:
-        """Store a file; durable when this returns.
-
-        The same bytes with the same metadata are the artifact that is here already.
-
-        Args:
-            artifact: Bytes, a path, or a file opened for reading bytes; files are streamed.
-            metadata: What is said of it.
-
-        Raises:
-            EncodingError: Its metadata cannot be stored.
-            StorageIOError: The file cannot be read, or the disk refused.
-        """
-        words = {name: getattr(metadata, name) for name in ArtifactMetadata.model_fields}
-        ArtifactBody(**words, hash="0" * 64, size=0).dump()  # tell first what cannot be stored
-        pieces = store_pieces(self._store, artifact)
-        body = ArtifactBody(**words, hash=pieces.hash, size=pieces.size)
-        oid = self._shelf.artifacts.add(body, links=pieces.ids)
-        self._releases.refresh()
-        self._shelf.tombstones.reveal([oid], user=self.settings.user_name)
-        self._store.hold([*pieces.ids, oid])
-        first = self._shelf.provenance.note(oid, user=self.settings.user_name)
-        return artifact_item(oid, body, {oid: first}, self._shelf.groups())
-
-    def load_artifact(self, uri: str, **kwargs: Any) -> bytes:
-        """Return an artifact's bytes, verified.
-
-        Args:
-            uri: Its id or a unique prefix.
-            **kwargs: Not used; PyTupli's callers may pass some.
-
-        Raises:
-            NotFoundError: It is not here.
-            CorruptObjectError: It is damaged.
-        """
-        return b"".join(self.read_artifact(uri))
-
-    def read_artifact(self, uri: str) -> Iterator[bytes]:
-        """Iterate over an artifact's bytes, piece by piece, verified.
-
-        Raises:
-            NotFoundError: It is not here.
-            CorruptObjectError: It is damaged; told at the end at the latest.
-        """
-        oid = self._shelf.resolve(uri, Kind.ARTIFACT)
-        return read_pieces(self._store, oid, *self._shelf.artifacts.all()[oid])
-
-    def artifact(self, uri: str) -> ArtifactMetadataItem:
-        """Return the header of one artifact, by id or unique prefix.
-
-        Raises:
-            NotFoundError: It is not here.
-            AmbiguousNameError: Several begin with that prefix.
-        """
-        oid = self._shelf.resolve(uri, Kind.ARTIFACT)
-        return self._shelf.artifact_item(oid)
-
-    def list_artifacts(self, filter: BaseFilter | None = None) -> list[ArtifactMetadataItem]:
-        """Return the artifacts that match, by name and id."""
-        self._releases.refresh()
-        found = [item for item in self._shelf.artifact_items() if _matches(filter, item)]
-        return sorted(found, key=lambda item: (item.name, item.id))
-
-    def delete_artifact(self, uri: str) -> None:
-        """Hide an artifact here; one that a benchmark needs stays until that is deleted too.
-
-        Raises:
-            NotFoundError: It is not here.
-        """
-        oid = self._shelf.resolve(uri, Kind.ARTIFACT)
-        self._shelf.tombstones.hide([oid], user=self.settings.user_name)
 
     # ---- episodes
 
@@ -460,10 +377,3 @@ class Repository(AnnotatingRepository):
         oids = matching(uris, self._shelf.visible(Kind.EPISODE), Kind.EPISODE)
         if oids:
             self._shelf.tombstones.hide(oids, user=self.settings.user_name)
-
-
-def _matches(
-    filter: BaseFilter | None,
-    header: BenchmarkHeader | ArtifactMetadataItem | EpisodeHeader,
-) -> bool:
-    return filter is None or filter.matches(header.model_dump())

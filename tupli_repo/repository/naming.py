@@ -12,13 +12,11 @@ from typing import NamedTuple
 from tupli_repo.errors import AmbiguousNameError, InvalidInputError, NotFoundError
 from tupli_repo.odb.objects import Kind, ObjectId, parse_object_id, shown
 from tupli_repo.odb.refs import LOCAL, RefName, parse_ref_name
-from tupli_repo.repository.opening import OpenRepository
+from tupli_repo.repository.citing import CitedRepository
 from tupli_repo.repository.published.publishing import Committed, Offer
-from tupli_repo.repository.published.revisions import parse_revision
-from tupli_repo.repository.published.views import ReleaseView
 from tupli_repo.repository.subjects import EpisodeChoice
-from tupli_repo.schema import BaseFilter, BenchmarkHeader, EpisodeHeader
-from tupli_repo.schema.reports import NameItem, PublishReport, ReleaseItem
+from tupli_repo.schema import BaseFilter
+from tupli_repo.schema.reports import PublishReport, ReleaseItem
 
 GLOBAL = "global"
 """The group in which things are published where none is named."""
@@ -32,7 +30,7 @@ class Deferred(NamedTuple):
     as_next: bool
 
 
-class NamedRepository(OpenRepository):
+class NamedRepository(CitedRepository):
     """A repository whose benchmarks, episodes and artifacts are published under names."""
 
     # ---- publishing
@@ -237,108 +235,6 @@ class NamedRepository(OpenRepository):
         self._publisher.yank(view, user=self.settings.user_name, why=why)
         return self._releases.item(view)
 
-    # ---- looking
-
-    def release(self, revision: str) -> ReleaseItem:
-        """Return what there is to tell of a revision.
-
-        Args:
-            revision: ``[GROUP/]NAME``, ``NAME@3``, ``NAME@v1.2``, ``NAME@3f2a91c``, or its hash.
-
-        Raises:
-            NotFoundError: There is none.
-            AmbiguousNameError: There are several; the message lists them.
-        """
-        return self._releases.item(self._find(revision))
-
-    def log(self, name: str | None = None) -> list[ReleaseItem]:
-        """Return the revisions of a name, of all names where None, the newest first.
-
-        Of a revision, ``NAME@3``, it and those it follows.
-
-        Raises:
-            NotFoundError: There is no such name.
-        """
-        self._releases.refresh()
-        if name is not None and parse_revision(name).at is not None:
-            view = self._revisions.find(name)
-            known = self._releases.views(view.record.name)
-            below = self._releases.history(view.record.name).below(view.hash)
-            views = [view, *(known[one] for one in below)]
-        else:
-            names = self._releases.names() if name is None else self._revisions.names(name)
-            if name is not None and not names:
-                raise NotFoundError(
-                    f"nothing is published as '{shown(name)}'", hint="'tupli log' lists all names"
-                )
-            views = [view for one in names for view in self._releases.views(one).values()]
-        views.sort(key=lambda v: (v.body.created_at, v.record.generation, v.hash), reverse=True)
-        return self._releases.items(views)
-
-    def names(self) -> list[NameItem]:
-        """Return the names under which something is or was published, sorted."""
-        self._releases.refresh()
-        return [
-            NameItem(
-                **name._asdict(),
-                n_revisions=len(self._releases.views(name)),
-                current=tuple(map(self._releases.item, self._releases.current(name))),
-                diverged=len({head.subject for head in self._releases.heads(name)}) > 1,
-            )
-            for name in self._releases.names()
-        ]
-
-    def find(self, name_or_id: str) -> tuple[Kind, ObjectId]:
-        """Return kind and id of the benchmark, artifact or episode of a name, id or unique prefix.
-
-        A name is what is published, or the title that something here was stored with.
-
-        Raises:
-            NotFoundError: Nothing here has it.
-            AmbiguousNameError: Several things have it; the message lists them.
-        """
-        self._releases.refresh()
-        subject = self._subjects.find(name_or_id)
-        if subject.episode:
-            return Kind.EPISODE, subject.episode
-        return Kind(subject.kind), subject.id
-
-    def find_benchmark(self, name_or_id: str) -> BenchmarkHeader:
-        """Return the header of the benchmark of a name, id or unique prefix.
-
-        Raises:
-            NotFoundError: Nothing here has it.
-            AmbiguousNameError: Several things have it.
-            InvalidInputError: It is no benchmark.
-        """
-        self._releases.refresh()
-        subject = self._subjects.find(name_or_id)
-        if subject.kind != "benchmark" or subject.episode:
-            what = "episode" if subject.episode else subject.kind
-            raise InvalidInputError(
-                f"'{shown(name_or_id)}' is no benchmark, but the {what} '{subject.title}'",
-                hint="'tupli list' shows the benchmarks",
-            )
-        return self._shelf.benchmark_header(subject.id)
-
-    def benchmarks_of(self, revision: str) -> list[BenchmarkHeader]:
-        """Return the benchmarks of a revision, hidden ones too, by name and id.
-
-        Raises:
-            NotFoundError: There is no such revision, or one of them is not here.
-        """
-        found = [self._shelf.benchmark_header(oid) for oid in self._find(revision).benchmarks]
-        return sorted(found, key=lambda header: (header.metadata.name, header.id))
-
-    def episodes_of(self, revision: str) -> list[EpisodeHeader]:
-        """Return the episodes of a revision, hidden ones too, by time and id.
-
-        Raises:
-            NotFoundError: There is no such revision, or one of them is not here.
-        """
-        ids = self._releases.episode_ids(self._find(revision))
-        return self._episodes.headers(ids)
-
     def _deferred(self) -> list[Deferred]:
         """What this thread's batch is to publish."""
         return self._batches.deferred
@@ -382,10 +278,6 @@ class NamedRepository(OpenRepository):
             n_withdrawn=sum(item.n_withdrawn for item in new),
             benchmarks=tuple(sorted(along)),
         )
-
-    def _find(self, revision: str) -> ReleaseView:
-        self._releases.refresh()
-        return self._revisions.find(revision)
 
     def _names_holding(
         self, uri: str, group: str | None

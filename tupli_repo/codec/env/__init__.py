@@ -9,7 +9,8 @@ The map, from the bottom::
     values       the types of values it may hold: each as named fields, and back
     attributes   an object's attributes, without running its code
     names        dotted names: from an object, and back through the policy
-    canonical    the pickler: values to trees; and the comparing one
+    canonical    the pickler: values to trees
+    flattened    the comparing pickler: values to leaves
     snapshot     copies of a layer that is told by its attributes
     recipe       the layers of an environment, and how each is made again
     leaves       what a layer holds, leaf by leaf

@@ -9,8 +9,8 @@ from contextlib import suppress
 from typing import Any
 
 from tupli_repo.codec.env.attributes import is_cached_property, is_excluded, raw_attributes
-from tupli_repo.codec.env.canonical import ComparingPickler
 from tupli_repo.codec.env.episodes import play_an_episode, reset
+from tupli_repo.codec.env.flattened import ComparingPickler
 from tupli_repo.codec.env.leaves import held_by_layer
 from tupli_repo.codec.env.recipe import AnyEnv, Plan, layers_of, path_of
 from tupli_repo.errors import EncodingError

@@ -14,7 +14,7 @@ from tupli_repo.codec.env.attributes import (
     stored_attributes,
     stored_state,
 )
-from tupli_repo.codec.env.canonical import ComparingPickler
+from tupli_repo.codec.env.flattened import ComparingPickler
 from tupli_repo.codec.env.recipe import AnyEnv, Plan, path_of
 from tupli_repo.codec.env.values.handlers import VALUE_TYPES
 

@@ -22,8 +22,8 @@ from tupli_repo.codec.env.attributes import (
     usually_volatile,
 )
 from tupli_repo.codec.env.cached import refuse_set_in_parts, set_by_hand
-from tupli_repo.codec.env.canonical import ComparingPickler
 from tupli_repo.codec.env.episodes import LONG_RUN, EndsOnCue, play_an_episode, reset, run
+from tupli_repo.codec.env.flattened import ComparingPickler
 from tupli_repo.codec.env.lasting import kind_of_number, lasting_notes
 from tupli_repo.codec.env.leaves import (
     Leaves,

@@ -28,8 +28,9 @@ from tupli_repo.codec.env.attributes import (
     set_raw_attribute,
     stored_attributes,
 )
-from tupli_repo.codec.env.canonical import CanonicalPickler, ComparingPickler
+from tupli_repo.codec.env.canonical import CanonicalPickler
 from tupli_repo.codec.env.document import dump_json
+from tupli_repo.codec.env.flattened import ComparingPickler
 from tupli_repo.codec.env.snapshot import copied, copy_layer
 from tupli_repo.codec.trust import NameKind, is_default
 from tupli_repo.errors import EncodingError

@@ -20,7 +20,8 @@ from tupli_repo.codec.env.attributes import (
     raw_attributes,
     set_raw_attribute,
 )
-from tupli_repo.codec.env.canonical import CanonicalPickler, ComparingPickler
+from tupli_repo.codec.env.canonical import CanonicalPickler
+from tupli_repo.codec.env.flattened import ComparingPickler
 from tupli_repo.codec.env.values.value_type import ValueType
 from tupli_repo.errors import EncodingError
 

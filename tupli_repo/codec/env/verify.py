@@ -17,10 +17,10 @@ from typing import Any
 import gymnasium
 from jsonpickle import tags  # type: ignore[import-untyped]
 
-from tupli_repo.codec.env.canonical import ComparingPickler
 from tupli_repo.codec.env.decode import decode
 from tupli_repo.codec.env.document import EnvDocument, load_json
 from tupli_repo.codec.env.encode import Prepare, describe, text_of_decoded
+from tupli_repo.codec.env.flattened import ComparingPickler
 from tupli_repo.codec.env.lasting import as_glob
 from tupli_repo.codec.env.leaves import differing, leaves_of
 from tupli_repo.codec.env.probing import Configuration, configuration_of, untouched_randomness

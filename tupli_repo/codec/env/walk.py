@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jsonpickle import tags  # type: ignore[import-untyped]
 
-from tupli_repo.codec.env.canonical import ComparingPickler
+from tupli_repo.codec.env.flattened import ComparingPickler
 from tupli_repo.codec.env.values.value_type import ValueType
 
 

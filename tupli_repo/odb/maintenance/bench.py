@@ -16,8 +16,7 @@ from tupli_repo.odb.files import RepositoryFiles, Scratch, disk_errors
 from tupli_repo.odb.maintenance.check import loose_path, read_loose
 from tupli_repo.odb.maintenance.names import relative
 from tupli_repo.odb.maintenance.salvage import scan
-from tupli_repo.odb.maintenance.sources import Encoded
-from tupli_repo.odb.objects import ObjectId
+from tupli_repo.odb.objects import Encoded, ObjectId
 from tupli_repo.odb.pack import TARGET_BYTES, PackWriter
 
 _PART_BYTES = 4 << 20

@@ -21,7 +21,7 @@ from tupli_repo.odb.journal import JournalFile
 from tupli_repo.odb.maintenance.check_refs import KnownRefs, check_generations, check_refs
 from tupli_repo.odb.maintenance.names import Damage, Told, look
 from tupli_repo.odb.maintenance.salvage import Scan, check_blocks, is_blank_from, scan
-from tupli_repo.odb.objects import Kind, Object, ObjectId, decode, decode_header
+from tupli_repo.odb.objects import Encoded, Kind, Object, ObjectId, decode, decode_header
 from tupli_repo.odb.pack import FILE_MAGIC, PackFile
 from tupli_repo.odb.trashed import read_loose_encoded
 
@@ -324,7 +324,7 @@ class Survey:
         for oid, _, encoded in self.read_encoded(ids):
             yield oid, decode(encoded)
 
-    def read_encoded(self, ids: Iterable[ObjectId]) -> Iterator[tuple[ObjectId, Kind, bytes]]:
+    def read_encoded(self, ids: Iterable[ObjectId]) -> Iterator[Encoded]:
         """Read objects as `read_many` does, but leave them encoded."""
         left = dict.fromkeys(ids)
         for oid in [oid for oid in left if oid in self.loose]:

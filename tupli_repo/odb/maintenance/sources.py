@@ -16,14 +16,12 @@ from tupli_repo.odb.files import RepositoryFiles, is_block_file_name
 from tupli_repo.odb.journal import JournalFile
 from tupli_repo.odb.maintenance.check import read_loose
 from tupli_repo.odb.maintenance.salvage import scan
-from tupli_repo.odb.objects import Kind, ObjectId
+from tupli_repo.odb.objects import Encoded, Kind, ObjectId
 from tupli_repo.odb.pack import PACK_SUFFIX, PackFile
 from tupli_repo.odb.remote import RemoteObjects
 
 _LOOSE = re.compile(r"(?:.*/)?([0-9a-f]{2})/?([0-9a-f]{62})")
 _FAILURES = (CorruptObjectError, NotFoundError, StorageIOError, FileNotFoundError)
-
-Encoded = tuple[ObjectId, Kind, bytes]
 
 
 class Source(Protocol):

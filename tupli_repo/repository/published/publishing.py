@@ -16,11 +16,8 @@ from tupli_repo.codec.records import ReleaseBody
 from tupli_repo.errors import ConflictError, InvalidInputError, NotFoundError
 from tupli_repo.odb.objects import Kind, Object, ObjectId, encode, object_id
 from tupli_repo.odb.refs import LOCAL, Record, RefName, Yank
-from tupli_repo.repository.published.releases import (
-    ReleaseObjects,
-    ReleaseRefs,
-    Releases,
-)
+from tupli_repo.repository.published.places import ReleaseObjects, ReleaseRefs
+from tupli_repo.repository.published.releases import Releases
 from tupli_repo.repository.published.sets import (
     EpisodeSet,
     digest_of,

@@ -9,13 +9,13 @@ ancestors have not arrived is passed over until they have.
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from tupli_repo.errors import CorruptObjectError
-from tupli_repo.odb.objects import Kind, Object, ObjectId
+from tupli_repo.odb.objects import ObjectId
 from tupli_repo.odb.refs import LOCAL, Record, RefName, Yank
 from tupli_repo.repository.published.history import History, Revision, in_order
-from tupli_repo.repository.published.sets import is_sorted
+from tupli_repo.repository.published.places import ReleaseObjects, ReleaseRefs
+from tupli_repo.repository.published.sets import KnownSets, raw_ids_in
 from tupli_repo.repository.published.views import (
     ReleaseView,
     check_generations,
@@ -25,54 +25,6 @@ from tupli_repo.repository.published.views import (
 from tupli_repo.schema.reports import ReleaseItem
 
 _RAW_ID_BYTES = 32
-_MAX_CACHED_MEMBERS = 4_000_000
-
-Members = Callable[[], Collection[bytes]]
-"""Gives the raw ids of the members of a set."""
-
-
-class ReleaseObjects(Protocol):
-    """Where releases and what they name lie; `ObjectStore` is one."""
-
-    def read(self, oid: ObjectId) -> Object:
-        """Return one object, verified."""
-
-    def write(self, obj: Object) -> ObjectId:
-        """Store one object; durable when this returns."""
-
-    def contains(self, oid: ObjectId) -> bool:
-        """Return whether an object is here."""
-
-    def missing(self, raw_ids: Iterable[bytes]) -> set[bytes]:
-        """Return which of many ids are not here."""
-
-    def missing_of(self, oid: ObjectId, members: Members) -> set[bytes]:
-        """Return which members of a set are not here; they are given where they are asked for."""
-
-    def refresh(self) -> None:
-        """Look for what others have added or removed since."""
-
-
-class ReleaseRefs(Protocol):
-    """Where records lie; `RefStore` is one."""
-
-    def refresh(self) -> None:
-        """Look for what others have put since."""
-
-    def names(self) -> list[RefName]:
-        """Return the names that have records, sorted."""
-
-    def records(self, name: RefName) -> dict[str, Record]:
-        """Return the records of a name by their hashes."""
-
-    def yanks(self, name: RefName) -> dict[str, Yank]:
-        """Return the yanks of a name by the hashes of their records."""
-
-    def put(self, record: Record) -> None:
-        """Keep a record."""
-
-    def put_yank(self, record: Record, yank: Yank) -> None:
-        """Advise against a record."""
 
 
 class Named(NamedTuple):
@@ -98,45 +50,6 @@ class _Known(NamedTuple):
     yanked: tuple[str, ...]
     views: dict[str, ReleaseView]
     history: History
-
-
-class KnownSets:
-    """The members of episode sets that were read; what has an id is the same everywhere."""
-
-    def __init__(self) -> None:
-        self._members: dict[ObjectId, frozenset[bytes]] = {}
-        self._joined: dict[ObjectId, bytes] = {}
-        self._n_members = 0
-
-    def members(self, oid: ObjectId, read: Callable[[ObjectId], Object]) -> frozenset[bytes]:
-        """Return the raw ids of the episodes of a set, which is read where it is not known.
-
-        Raises:
-            CorruptObjectError: It is not a set of episodes.
-        """
-        known = self._members.get(oid)
-        if known is not None:
-            return known
-        found = read(oid)
-        if found.kind is not Kind.EPISODES:
-            raise CorruptObjectError(
-                f"object '{oid[:12]}' is a {found.kind}, not a set of episodes"
-            )
-        joined = bytes.fromhex("".join(found.links))
-        members = frozenset(_cut(joined))
-        self._n_members += len(members)
-        if self._n_members > _MAX_CACHED_MEMBERS:
-            self._members.clear()
-            self._joined.clear()
-            self._n_members = len(members)
-        self._members[oid] = members
-        self._joined[oid] = joined if is_sorted(joined) else b"".join(sorted(members))
-        return members
-
-    def joined(self, oid: ObjectId, read: Callable[[ObjectId], Object]) -> bytes:
-        """Return the raw ids of the episodes of a set, sorted, end to end; see `members`."""
-        self.members(oid, read)
-        return self._joined[oid]
 
 
 class Releases:
@@ -354,7 +267,7 @@ class Releases:
         if view.withdrawn is None:
             return frozenset()
         raw = self._store.read(view.withdrawn).body
-        ids = _cut(raw)
+        ids = raw_ids_in(raw)
         if len(raw) % _RAW_ID_BYTES or len(ids) != view.body.n_withdrawn:
             raise damaged(view.record.release, "it does not take back what it says")
         return frozenset(ids)
@@ -447,8 +360,3 @@ class Releases:
             return None
         self._views[record_hash] = view
         return view
-
-
-def _cut(joined: bytes) -> list[bytes]:
-    """Raw ids that lie end to end."""
-    return [joined[at : at + _RAW_ID_BYTES] for at in range(0, len(joined), _RAW_ID_BYTES)]

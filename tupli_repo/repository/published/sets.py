@@ -4,16 +4,18 @@ Invariant: sets depend on the episodes and on the sets that are stored already, 
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tupli_repo.errors import CorruptObjectError
 from tupli_repo.odb.objects import MAX_LINKS, Kind, Object, ObjectId
 
 _RAW_ID_BYTES = 32
+_MAX_CACHED_MEMBERS = 4_000_000
 
 
 class EpisodeSet(NamedTuple):
@@ -113,3 +115,47 @@ def is_sorted(joined: bytes) -> bool:
 def _prefixes(ids: NDArray[np.uint8]) -> NDArray[np.uint64]:
     """The first 8 bytes of each id as a number; they are in the order of the ids."""
     return np.ascontiguousarray(ids[:, :8]).view(">u8").ravel().astype(np.uint64)
+
+
+class KnownSets:
+    """The members of episode sets that were read; what has an id is the same everywhere."""
+
+    def __init__(self) -> None:
+        self._members: dict[ObjectId, frozenset[bytes]] = {}
+        self._joined: dict[ObjectId, bytes] = {}
+        self._n_members = 0
+
+    def members(self, oid: ObjectId, read: Callable[[ObjectId], Object]) -> frozenset[bytes]:
+        """Return the raw ids of the episodes of a set, which is read where it is not known.
+
+        Raises:
+            CorruptObjectError: It is not a set of episodes.
+        """
+        known = self._members.get(oid)
+        if known is not None:
+            return known
+        found = read(oid)
+        if found.kind is not Kind.EPISODES:
+            raise CorruptObjectError(
+                f"object '{oid[:12]}' is a {found.kind}, not a set of episodes"
+            )
+        joined = bytes.fromhex("".join(found.links))
+        members = frozenset(raw_ids_in(joined))
+        self._n_members += len(members)
+        if self._n_members > _MAX_CACHED_MEMBERS:
+            self._members.clear()
+            self._joined.clear()
+            self._n_members = len(members)
+        self._members[oid] = members
+        self._joined[oid] = joined if is_sorted(joined) else b"".join(sorted(members))
+        return members
+
+    def joined(self, oid: ObjectId, read: Callable[[ObjectId], Object]) -> bytes:
+        """Return the raw ids of the episodes of a set, sorted, end to end; see `members`."""
+        self.members(oid, read)
+        return self._joined[oid]
+
+
+def raw_ids_in(joined: bytes) -> list[bytes]:
+    """Return raw ids that lie end to end, one by one."""
+    return [joined[at : at + _RAW_ID_BYTES] for at in range(0, len(joined), _RAW_ID_BYTES)]

@@ -27,7 +27,7 @@ from tupli_repo.repository.published.releases import Releases
 from tupli_repo.repository.published.sets import digest_of
 from tupli_repo.repository.published.views import ReleaseView
 from tupli_repo.repository.sharing.known import Known, Side
-from tupli_repo.repository.sharing.transfers import Lack
+from tupli_repo.repository.sharing.parcels import Lack
 
 _SHOWN_DIGITS = 12
 _AT_ONCE = 256

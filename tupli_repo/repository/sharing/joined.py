@@ -11,7 +11,7 @@ from typing import Protocol
 
 from tupli_repo.odb.objects import Object, ObjectId, encode, object_id
 from tupli_repo.odb.refs import LOCAL, Record, RefName, Yank
-from tupli_repo.repository.published.releases import Members, ReleaseRefs
+from tupli_repo.repository.published.places import Members, ReleaseRefs
 
 
 class Readable(Protocol):

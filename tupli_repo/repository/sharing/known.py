@@ -8,12 +8,15 @@ from functools import partial
 from typing import NamedTuple
 
 from tupli_repo.errors import CorruptObjectError
+from tupli_repo.odb.closure import closure_of
 from tupli_repo.odb.objects import ObjectId
 from tupli_repo.odb.refs import RefName
 from tupli_repo.odb.remote import RemoteObjects
 from tupli_repo.odb.remote_refs import RemoteRefs
+from tupli_repo.repository.published.places import ReleaseRefs
 from tupli_repo.repository.published.publishing import Publisher
-from tupli_repo.repository.published.releases import KnownSets, ReleaseRefs, Releases
+from tupli_repo.repository.published.releases import Releases
+from tupli_repo.repository.published.sets import KnownSets
 from tupli_repo.repository.sharing.joined import JoinedObjects, JoinedRefs
 from tupli_repo.schema.transfers import NameTransfer
 
@@ -168,7 +171,7 @@ class Known:
 
     def _needs_of(self, name: RefName, needy: Callable[[str], bool]) -> _Needs:
         named, source = self.releases.named(name, needy), self._source
-        below = source.closure(oid for oid in named.documents if source.contains(oid))
+        below = closure_of(source, (oid for oid in named.documents if source.contains(oid)))
         objects = named.documents | named.others | set(below.ids) | below.missing
         return _Needs(objects, named.spread, named.sets)
 

@@ -2,56 +2,37 @@
 
 A push is planned in memory: the records of both sides are put together and united there, so that
 the target gets the union and the sender's own repository is not touched. A pull takes of each
-name what is whole. In both, what is named comes before what names it: objects, then records,
-parents before children, then yanks. So the target reads as before until a record has arrived, and
-whatever stopped on the way is completed by the next run, which sends nothing twice.
+name what is whole. In both, the target reads as before until a record has arrived, and whatever
+stopped on the way is completed by the next run, which sends nothing twice.
 
 Invariant: no episode leaves that is not published, or that was taken back and kept by no name.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple, Protocol
 
 from tupli_repo.errors import CorruptObjectError, StorageIOError
+from tupli_repo.odb.closure import closure_of
 from tupli_repo.odb.objects import Object, ObjectId
-from tupli_repo.odb.refs import Record, RefName, Yank
-from tupli_repo.odb.remote import Closure, Found, RemoteObjects
-from tupli_repo.odb.sync import Progress, copy, put_loose
-from tupli_repo.repository.published.releases import KnownSets, ReleaseRefs
+from tupli_repo.odb.refs import RefName
+from tupli_repo.odb.remote import RemoteObjects
+from tupli_repo.repository.published.places import ReleaseRefs
+from tupli_repo.repository.published.sets import KnownSets
 from tupli_repo.repository.sharing.joined import JoinedObjects, JoinedRefs, Readable
 from tupli_repo.repository.sharing.known import Known, Side
-from tupli_repo.schema.transfers import NameTransfer
+from tupli_repo.repository.sharing.parcels import (
+    Lack,
+    OnProgress,
+    Parcel,
+    bring,
+    choose_parcel,
+    parcel_of,
+)
 
 _LOOKS = 10
 
-OnProgress = Callable[[Progress], None]
 IsWanted = Callable[[RefName, str], bool]
 """Whether a record of a name, by its hash, is to be brought."""
-
-
-class Parcel(NamedTuple):
-    """What is to be brought.
-
-    Attributes:
-        found: Objects of the source, their kinds and sizes, what is linked first.
-        made: Objects that uniting has made.
-        records: Parents before children.
-        yanks: Marks on records.
-        names: What is brought of each name.
-        n_bytes: The size of the objects, about.
-    """
-
-    found: Mapping[ObjectId, Found]
-    made: tuple[Object, ...]
-    records: tuple[Record, ...]
-    yanks: tuple[tuple[Record, Yank], ...]
-    names: tuple[NameTransfer, ...]
-    n_bytes: int
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is nothing to do."""
-        return not (self.found or self.made or self.records or self.yanks)
 
 
 class Check(Protocol):
@@ -60,24 +41,12 @@ class Check(Protocol):
     def see(self, oid: ObjectId, obj: Object) -> None:
         """Look at a record that is new; what is wrong with it is told by `check`."""
 
-    def check(self, known: Known, names: Collection[RefName], lack: "Lack") -> None:
+    def check(self, known: Known, names: Collection[RefName], lack: Lack) -> None:
         """Check some names, all new records of which were seen.
 
         Raises:
             CorruptObjectError: Something of them is not what it should be.
         """
-
-
-class Lack(NamedTuple):
-    """What some names need and the target has not.
-
-    Attributes:
-        raw_ids: Of what the names' revisions name.
-        below: That, as far as the source has it, with all it needs and the target has not.
-    """
-
-    raw_ids: set[bytes]
-    below: Closure
 
 
 class _Looked(NamedTuple):
@@ -138,7 +107,7 @@ class Push:
         self.known.taken_back.update(kept_back)
         here = set(own.names())
         self.incomplete = []
-        lacking, made = set[bytes](), _raw_ids(self.known.objects.made)
+        lacking, made = set[bytes](), set(map(bytes.fromhex, self.known.objects.made))
         for name in self.known.names():
             lacks = self.known.lacking(theirs.objects, [name], but=self.known.taken_back)
             if name in here and ours.objects.missing(lacks - made):
@@ -161,7 +130,7 @@ class Push:
         for _ in range(_LOOKS):
             if parcel.is_empty:
                 return written
-            written += _bring(parcel, self._ours, self._theirs, on_progress, is_own=True)
+            written += bring(parcel, self._ours, self._theirs, on_progress, is_own=True)
             parcel = self._look_again()
         raise _loses(self._theirs)
 
@@ -189,7 +158,7 @@ class Push:
 
     def _pack(self, known: Known, lacking: set[bytes], *, in_depth: bool = False) -> Parcel:
         but = known.taken_back
-        return _pack(known, self._ours, self._theirs, lacking, but=but, in_depth=in_depth)
+        return choose_parcel(known, self._ours, self._theirs, lacking, but=but, in_depth=in_depth)
 
 
 class Pull:
@@ -253,7 +222,7 @@ class Pull:
         self._leave_out_unfit()
         self._held = _held(ours.objects)
         lack = self._look_at(self.known.names()).lack
-        self.parcel = _parcel(self.known, ours, lack)
+        self.parcel = parcel_of(self.known, ours, lack)
         self._looked = None
 
     def run(self, on_progress: OnProgress | None = None) -> int:
@@ -274,12 +243,14 @@ class Pull:
         for _ in range(_LOOKS):
             if parcel.is_empty:
                 return written
-            written += _bring(parcel, self._theirs, self._ours, on_progress, is_own=False)
+            written += bring(parcel, self._theirs, self._ours, on_progress, is_own=False)
             self._ours.refresh()
             before, self._held = self._held, _held(self._ours.objects)
             has_shrunk = not before <= self._held
             lacking = self.known.lacking(self._ours.objects, self.known.names())
-            parcel = _pack(self.known, self._theirs, self._ours, lacking, in_depth=has_shrunk)
+            parcel = choose_parcel(
+                self.known, self._theirs, self._ours, lacking, in_depth=has_shrunk
+            )
         raise _loses(self._ours)
 
     def _leave_out_unfit(self) -> None:
@@ -304,7 +275,8 @@ class Pull:
             source, here = self._theirs.objects, self._ours.objects
             check = self._new_check(self._theirs, self._ours)
             raw_ids = self.known.lacking(here, names)
-            below = source.closure(
+            below = closure_of(
+                source,
                 source.present(raw_ids),
                 known=here.held,
                 spread=self.known.spread(names),
@@ -332,7 +304,7 @@ class Pull:
             if known.lacking_of(name, revision, source, gone):
                 return True
             roots = source.present(known.lacking_of(name, revision, here, ()))
-            return not are_there(source.closure(roots, known=here.held).missing)
+            return not are_there(closure_of(source, roots, known=here.held).missing)
 
         return {
             revision: name
@@ -370,81 +342,10 @@ def prune(
     raw_ids = known.taken_back - theirs.objects.missing(known.taken_back)
     gone = {ObjectId(raw_id.hex()) for raw_id in raw_ids}
     lacking = known.lacking(theirs.objects, known.names())
-    _bring(_pack(known, theirs, theirs, lacking), theirs, theirs, None, is_own=False)
+    bring(choose_parcel(known, theirs, theirs, lacking), theirs, theirs, None, is_own=False)
     if gone:
         remove(theirs.objects, gone)
     return gone
-
-
-def _pack(
-    known: Known,
-    source: Side,
-    target: Side,
-    lacking: set[bytes],
-    *,
-    but: Collection[bytes] = (),
-    in_depth: bool = False,
-) -> Parcel:
-    """Choose what the target lacks and the source, or memory, has.
-
-    Args:
-        known: What takes part.
-        source: Where things come from.
-        target: Where they go.
-        lacking: The raw ids of what the names need and the target has not.
-        but: Episodes that do not go, by their raw ids.
-        in_depth: Whether what the episodes need that are there is looked at, too.
-    """
-
-    def kept_back(ids: Collection[ObjectId]) -> set[ObjectId]:
-        return {oid for oid in ids if bytes.fromhex(oid) in but} if but else set()
-
-    def settled(ids: Collection[ObjectId]) -> set[ObjectId]:
-        return target.objects.held(ids) | kept_back(ids)
-
-    roots = list(source.objects.present(known.everything(known.names()) if in_depth else lacking))
-    left_out = kept_back(roots)
-    below = source.objects.closure(
-        (oid for oid in roots if oid not in left_out),
-        known=kept_back if in_depth else settled,
-        spread=known.spread(known.names()),
-    )
-    if in_depth:
-        there = target.objects.held(below.found)
-        found = {oid: one for oid, one in below.found.items() if oid not in there}
-        below = below._replace(found=found)
-    return _parcel(known, target, Lack(lacking, below))
-
-
-def _parcel(known: Known, target: Side, lack: Lack) -> Parcel:
-    """Put together what the target lacks, with the records that name it."""
-    made = [obj for oid, obj in known.objects.made.items() if bytes.fromhex(oid) in lack.raw_ids]
-    found = lack.below.found
-    # of what was taken back there may be nothing to bring
-    raw_ids = frozenset(lack.raw_ids & _raw_ids(found))
-    records, yanks, transfers = list[Record](), list[tuple[Record, Yank]](), list[NameTransfer]()
-    for name in known.names():
-        views, there = known.releases.views(name), target.refs.records(name)
-        new = [view.record for one, view in views.items() if one not in there]
-        marked = target.refs.yanks(name)
-        records += new
-        yanks += [
-            (views[one].record, yank)
-            for one, yank in known.refs.yanks(name).items()
-            if one in views and one not in marked
-        ]
-        transfer = known.transfer(name, len(new), raw_ids, target.objects)
-        if transfer.n_revisions or transfer.n_episodes:
-            transfers.append(transfer)
-    records.sort(key=lambda record: (record.generation, record.hash))
-    return Parcel(
-        found,
-        tuple(made),
-        tuple(records),
-        tuple(yanks),
-        tuple(transfers),
-        sum(max(0, one.size) for one in found.values()),
-    )
 
 
 def _held(objects: RemoteObjects) -> set[str]:
@@ -460,33 +361,5 @@ def _loses(side: Side) -> StorageIOError:
     )
 
 
-def _raw_ids(ids: Iterable[ObjectId]) -> set[bytes]:
-    return set(map(bytes.fromhex, ids))
-
-
 def _hashes(refs: ReleaseRefs) -> set[str]:
     return {revision for name in refs.names() for revision in refs.records(name)}
-
-
-def _bring(
-    parcel: Parcel, source: Side, target: Side, on_progress: OnProgress | None, *, is_own: bool
-) -> int:
-    """Bring objects, then what was made, then records, then yanks; returns the bytes written."""
-    written = 0
-    if parcel.found:
-        report = copy(
-            source.objects,
-            target.objects,
-            parcel.found,
-            found=parcel.found,
-            on_progress=on_progress,
-            is_own=is_own,
-        )
-        written = report.bytes_written
-    for obj in parcel.made:
-        written += put_loose(target.objects, obj)
-    for record in parcel.records:
-        target.refs.put(record)
-    for record, yank in parcel.yanks:
-        target.refs.put_yank(record, yank)
-    return written

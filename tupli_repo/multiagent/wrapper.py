@@ -1,16 +1,10 @@
-"""Episodes of several agents: PettingZoo's parallel environments, recorded as joint runs.
+"""The wrapper of parallel environments: it records a joint run as one episode.
 
-A joint run is one episode. Its spaces are a Dict with a part for each agent, and each part is a
-Sequence that is empty where the agent is absent, so that agents may come and go. ``rewards`` has a
-row per step and a column per agent, in the order of the Dict's keys; so have the infos ``present``
-(who was given a reward), ``terminated`` and ``truncated``. The agents' own infos are the info
-``infos``, where there are any.
-
-Invariant: what was given to the agents comes back, jointly or for one of them, in the same dtypes.
+Invariant: the agents get what the environment returned, unchanged; what is recorded of a step is
+what all of them did and saw in it.
 """
 
-import warnings
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -19,17 +13,14 @@ from gymnasium import Space, spaces
 from numpy.typing import NDArray
 
 from tupli_repo.callbacks import EpisodeSummary
-from tupli_repo.codec.arrays import stack
 from tupli_repo.codec.buffer import snapshot
-from tupli_repo.codec.episode import EpisodeData
-from tupli_repo.codec.samples import escape, samples_from_columns
-from tupli_repo.codec.spaces import LEAVES, Tree, describe_space
+from tupli_repo.codec.spaces import describe_space
 from tupli_repo.codec.values import dump_json
-from tupli_repo.codec.views import View
 from tupli_repo.errors import InvalidInputError
-from tupli_repo.recorder import EpisodeRecorder, OnAbandoned
-from tupli_repo.schema import BenchmarkMetadata, BenchmarkQuery, RLTuple
+from tupli_repo.recorder import OnAbandoned
+from tupli_repo.schema import BenchmarkMetadata, BenchmarkQuery
 from tupli_repo.storage import TupliStorage
+from tupli_repo.wrappers import EpisodeWrapper
 
 _ABSENT: tuple[Any, ...] = ()
 
@@ -46,7 +37,23 @@ class JointSpaces(NamedTuple):
     action_space: spaces.Dict
 
 
-class TupliParallelEnvWrapper:
+class _Wrapped:
+    """An environment of several agents, whose attributes are this one's too."""
+
+    def __init__(self, env: Any) -> None:
+        self.env = env
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "env":  # not set yet
+            raise AttributeError(name)
+        return getattr(self.env, name)
+
+    def close(self) -> None:
+        """Close the environment."""
+        self.env.close()
+
+
+class TupliParallelEnvWrapper(EpisodeWrapper, _Wrapped):
     """Records what happens in a parallel environment, one episode for each joint run.
 
     ``reset`` and ``step`` return what the environment returns, unchanged; every other attribute is
@@ -81,9 +88,7 @@ class TupliParallelEnvWrapper:
         *,
         on_abandoned: OnAbandoned = "record",
     ) -> None:
-        self.env = env
-        self.storage = storage
-        self.id = benchmark_id
+        super().__init__(env)
         self.metadata_callback = metadata_callback
         self._names = _names_of(env)
         self.joint = JointSpaces(
@@ -91,37 +96,15 @@ class TupliParallelEnvWrapper:
             _joint_space({n: env.action_space(agent) for agent, n in self._names.items()}),
         )
         self._columns = {name: k for k, name in enumerate(self.joint.observation_space.spaces)}
-        self._record_episodes = True
-        self._has_warned = False
-        settings = getattr(storage, "settings", None)
-        self._recorder = EpisodeRecorder(
-            self.joint,
-            storage,
-            on_abandoned=on_abandoned,
-            sync_interval_s=getattr(settings, "sync_interval_s", 1.0),
-        )
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "env":  # not set yet
-            raise AttributeError(name)
-        return getattr(self.env, name)
+        self._record_in(storage, benchmark_id, self.joint, on_abandoned=on_abandoned)
 
     # ---- recording
-
-    def activate_recording(self) -> None:
-        """Record from the next ``reset`` on."""
-        self._record_episodes = True
-
-    def deactivate_recording(self) -> None:
-        """Stop recording; the part of the episode that was seen is recorded as truncated."""
-        self._recorder.abandon(self.id, RLTuple)
-        self._record_episodes = False
 
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[Any, Any], dict[Any, Any]]:
         """Reset the environment; an episode in the middle is closed first."""
-        self._recorder.abandon(self.id, RLTuple)
+        self._close_episodes()
         observations, infos = self.env.reset(seed=seed, options=options)
         if self._record_episodes:
             own = {"infos": self._named(infos)} if any(infos.values()) else {}
@@ -164,26 +147,8 @@ class TupliParallelEnvWrapper:
             {**flags, "infos": told} if told else flags,
         )
         if is_over:
-            self._recorder.end(self.id, RLTuple)
+            self._recorder.end(self.id, self.rl_tuple_cls)
         return result  # type: ignore[no-any-return]
-
-    def flush(self) -> None:
-        """Return when every episode that has ended is on the disk itself.
-
-        Raises:
-            StorageIOError: One may not be.
-        """
-        self._recorder.flush()
-
-    def close(self) -> None:
-        """Record what there is of the episode, make everything durable, close the environment."""
-        try:
-            try:
-                self._recorder.abandon(self.id, RLTuple)
-            finally:
-                self.flush()
-        finally:
-            self.env.close()
 
     # ---- storing
 
@@ -237,14 +202,6 @@ class TupliParallelEnvWrapper:
 
     # ---- agents
 
-    def _warn_unrecorded(self) -> None:
-        if self._record_episodes and not self._has_warned:
-            self._has_warned = True
-            warnings.warn(
-                "steps are not recorded before the next reset: no episode was begun",
-                stacklevel=3,
-            )
-
     def _name(self, agent: Hashable) -> str:
         return self._names.get(agent, str(agent))  # a stranger does not fit the space: that is told
 
@@ -276,114 +233,6 @@ class TupliParallelEnvWrapper:
         return row
 
 
-class JointEpisode(NamedTuple):
-    """A joint run as its environment gave it: dictionaries by the agents' names.
-
-    Attributes:
-        observations: T+1 dictionaries of those who observed; the first is what ``reset`` returned.
-        actions: T dictionaries of those who acted.
-        rewards: T dictionaries of those who were given one; so of the flags and infos.
-        terminated: T dictionaries.
-        truncated: T dictionaries.
-        infos: T dictionaries.
-    """
-
-    observations: View[dict[str, Any]]
-    actions: View[dict[str, Any]]
-    rewards: View[dict[str, Any]]
-    terminated: View[dict[str, Any]]
-    truncated: View[dict[str, Any]]
-    infos: View[dict[str, Any]]
-
-
-class AgentEpisode(NamedTuple):
-    """What one agent went through, from its first action to its last.
-
-    Attributes:
-        start: The step of the joint run in which it first acted.
-        observations: n+1 samples, or n where it saw nothing after its last action: arrays of shape
-            (n+1, *item) where its space has such, else a list.
-        actions: n samples; ``actions[k]`` was taken in ``observations[k]``.
-        rewards: Shape (n,), for ``actions[k]``.
-        terminated: Shape (n,), what the environment said; no flag is set where a run was abandoned.
-        truncated: Shape (n,).
-        infos: n dictionaries.
-    """
-
-    start: int
-    observations: Any
-    actions: Any
-    rewards: NDArray[Any]
-    terminated: NDArray[np.bool_]
-    truncated: NDArray[np.bool_]
-    infos: list[dict[str, Any]]
-
-
-def joint_episode(data: EpisodeData) -> JointEpisode:
-    """Return a recorded joint run by step.
-
-    Raises:
-        InvalidInputError: It is no episode of several agents.
-    """
-    names = _agents_of(data)
-    present = data.columns["infos/present"]
-
-    def rows(column: NDArray[Any]) -> View[dict[str, Any]]:
-        return View(
-            lambda t: {n: column[t, k] for k, n in enumerate(names) if present[t, k]}, len(data)
-        )
-
-    def infos(t: int) -> dict[str, Any]:
-        told = data.infos[t].get("infos", {})
-        return {name: told.get(name, {}) for k, name in enumerate(names) if present[t, k]}
-
-    return JointEpisode(
-        _without_absent(data.observations),
-        _without_absent(data.actions),
-        rows(data.rewards),
-        rows(data.columns["infos/terminated"]),
-        rows(data.columns["infos/truncated"]),
-        View(infos, len(data)),
-    )
-
-
-def agent_episode(data: EpisodeData, agent: Hashable, *, life: int = 0) -> AgentEpisode:
-    """Return what one agent went through in a recorded joint run.
-
-    Args:
-        data: What `Repository.read_episode` returned second.
-        agent: Its name.
-        life: Which of its lives, of an agent that comes again; negative ones count from the last.
-
-    Raises:
-        InvalidInputError: It is no episode of several agents, has no such agent, or that has no
-            such life.
-    """
-    names, name = _agents_of(data), str(agent)
-    if name not in names:
-        raise InvalidInputError(
-            f"there is no agent '{name}' in this episode", hint=f"its agents: {', '.join(names)}"
-        )
-    k = names.index(name)
-    ends = {part: data.columns[f"infos/{part}"][:, k] for part in ("terminated", "truncated")}
-    seen, acted = (_of_agent(data, part, name) for part in ("observations", "actions"))
-    lives = _lives(list(map(len, acted)), ends["terminated"] | ends["truncated"])
-    if not -len(lives) <= life < len(lives):
-        raise InvalidInputError(f"agent '{name}' has {len(lives)} lives in this episode")
-    start, end = lives[life]
-    if not all(seen[start:end]):
-        raise InvalidInputError(f"agent '{name}' acted without having observed")
-    return AgentEpisode(
-        start,
-        _values(data.layout.observation, name, seen[start : end + 1]),
-        _values(data.layout.action, name, acted[start:end]),
-        data.rewards[start:end, k],
-        ends["terminated"][start:end],
-        ends["truncated"][start:end],
-        [info.get("infos", {}).get(name, {}) for info in data.infos[start:end]],
-    )
-
-
 def _names_of(env: Any) -> dict[Hashable, str]:
     if hasattr(env, "agent_iter"):
         raise InvalidInputError(
@@ -412,47 +261,3 @@ def _described(joint: spaces.Dict) -> dict[str, Any]:
         for name, part in joint.spaces.items()
         if isinstance(part, spaces.Sequence)
     }
-
-
-def _of_agent(data: EpisodeData, part: str, name: str) -> View[tuple[Any, ...]]:
-    """What is there of an agent at each step: a tuple of one sample, or an empty one."""
-    is_action = part == "actions"
-    joint = data.layout.action if is_action else data.layout.observation
-    length = len(data.actions if is_action else data.observations)
-    return samples_from_columns(
-        dict(joint["spaces"])[name], data.columns, f"{part}/{escape(name)}", length
-    )
-
-
-def _values(joint: Tree, name: str, seen: list[tuple[Any, ...]]) -> Any:
-    """Samples of an agent that is there, as an array where its space is a leaf."""
-    values = [sample[0] for sample in seen if sample]
-    part = dict(joint["spaces"])[name]["space"]
-    return stack(values, name) if part["type"] in LEAVES else values
-
-
-def _lives(acted: Sequence[int], ended: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """The first step and the one behind the last of each time that an agent was there."""
-    lives: list[tuple[int, int]] = []
-    goes_on = False
-    for t in np.flatnonzero(acted).tolist():
-        if goes_on and lives[-1][1] == t:
-            lives[-1] = (lives[-1][0], t + 1)
-        else:
-            lives.append((t, t + 1))
-        goes_on = not ended[t]
-    return lives
-
-
-def _agents_of(data: EpisodeData) -> list[str]:
-    needed = {"infos/present", "infos/terminated", "infos/truncated"}
-    if data.layout.observation["type"] != "Dict" or not needed <= data.columns.keys():
-        raise InvalidInputError(
-            "the episode is not one of several agents",
-            hint="agents are told apart where TupliParallelEnvWrapper recorded it",
-        )
-    return [key for key, _ in data.layout.observation["spaces"]]
-
-
-def _without_absent(samples: View[Any]) -> View[dict[str, Any]]:
-    return View(lambda t: {n: part[0] for n, part in samples[t].items() if part}, len(samples))
