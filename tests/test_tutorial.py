@@ -5,6 +5,7 @@ An independent loop around the bare environment says what should have been recor
 
 import io
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -89,7 +90,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """The tutorial up to the recording of episodes."""
     folder = tmp_path_factory.mktemp("tutorial")
     wind = folder / "wind_data.csv"
-    gusts = np.random.default_rng(0).uniform(0, 0.01, HORIZON)
+    gusts = np.random.default_rng(0).integers(100, size=HORIZON) / 10_000
     wind.write_text("".join(f"{step},{gust!r}\n" for step, gust in enumerate(gusts.tolist())))
 
     storage = FileStorage(str(folder / "_local_storage"))
@@ -167,6 +168,36 @@ def test_episodes_are_chosen_by_who_drove_and_by_their_return(lab: Lab):
     slow = long.with_tuple_filter(lambda step: abs(step.state[1]) < 0.01)
     speeds = np.abs(lab.wanted("observations")[:-1, 1])
     assert len(slow.tuples) == int((speeds < 0.01).sum()) > 0
+
+
+@pytest.mark.filterwarnings("default")  # those of jsonpickle
+def test_the_module_needs_other_imports_and_nothing_else_to_run_with_pytupli(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    pytest.importorskip("pytupli.benchmark")
+    ours = Path(__file__).with_name("windy_car.py").read_text()
+    (tmp_path / "windy_car_of_pytupli.py").write_text(ours.replace("tupli_repo", "pytupli"))
+    monkeypatch.syspath_prepend(tmp_path)
+    theirs: Any = import_module("windy_car_of_pytupli")
+    storage = import_module("pytupli.storage").FileStorage(str(tmp_path / "_local_storage"))
+    bare = TimeLimit(theirs.WindyCarEnv(lab.wind), max_episode_steps=HORIZON)
+    env = theirs.WindyCarWrapper(bare, storage=storage)
+    env.store(name="mountain-car-v0", description="Mountain Car v0 benchmark")
+    found: dict[str, Any] = {}
+    for one, seen in zip(DRIVES, lab.truth, strict=True):
+        callback = theirs.ReturnCallback(is_expert=one.is_expert)
+        loaded = theirs.WindyCarWrapper.load(
+            storage=storage, benchmark_id=env.id, metadata_callback=callback
+        )
+        assert drive(loaded, one) == seen.actions
+        found |= {item.id: item for item in storage.list_episodes(include_tuples=True)}
+        *_, last = found.values()
+        assert [step.action for step in last.tuples] == [int(a) for a in seen.actions]
+        states = [step.state for step in last.tuples]
+        assert np.array_equal(states, seen.next_observations)  # one step late
+        assert (last.terminated, last.timeout) == (seen.terminals[-1], seen.timeouts[-1])
+    headers = lab.dataset().preview()
+    assert [item.metadata for item in found.values()] == [h.metadata for h in headers]
 
 
 # ---- a policy, and whoever else wants it

@@ -27,7 +27,7 @@ class WindyCarEnv(MountainCarEnv):
     def __init__(self, data_path: str | Path, max_speed: float = 0.07) -> None:
         super().__init__()
         self.max_speed = max_speed
-        self.data: Any = pd.read_csv(data_path, index_col=0, header=None) * 0.01
+        self.data: Any = pd.read_csv(data_path, index_col=0, header=None)
         self.current_step = 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
@@ -36,7 +36,7 @@ class WindyCarEnv(MountainCarEnv):
 
     def step(self, action: Any) -> Any:
         position, velocity = self.state
-        wind = float(self.data.loc[self.current_step].iloc[0])
+        wind = 0.01 * float(self.data.loc[self.current_step].iloc[0])
         velocity += (int(action) - 1) * self.force - math.cos(3 * position) * self.gravity
         velocity = np.clip(velocity - wind * math.cos(position), -self.max_speed, self.max_speed)
         position = np.clip(position + velocity, self.min_position, self.max_position)

@@ -308,6 +308,7 @@ def _body(model: type[Body]) -> Callable[[bytes], object]:
 _ID = "a" * 64
 _BODIES: list[Body] = [
     BenchmarkBody(name="b", hash="h", env_format="tupli", extra={"x": [1, 2.5]}, n_artifacts=1),
+    BenchmarkBody(name="b", hash="h", env_format="tupli", n_artifacts=1, evaluation=_ID),
     ArtifactBody(name="a", hash=_ID, size=3),
     ProvenanceBody(subject=_ID, created_by="me", created_at=DAY, packages={"numpy": "2"}),
     TombstoneBody(repository="r", hides=[_ID], created_by="me", created_at=DAY, nonce="0" * 16),

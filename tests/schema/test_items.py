@@ -66,7 +66,7 @@ def test_every_public_name_is_there_once() -> None:
         (
             BenchmarkQuery,
             {"hash", "serialized", "metadata"},
-            {"wrapper": "", "packages": {}, "sources": {}},
+            {"wrapper": "", "packages": {}, "sources": {}, "evaluation": ""},
         ),
         (
             ArtifactMetadataItem,
@@ -83,12 +83,12 @@ def test_every_public_name_is_there_once() -> None:
         (
             BenchmarkHeader,
             {"id", "created_by", "created_at", "hash", "metadata"},
-            {"published_in": [], "env": "", "env_format": "", "wrapper": ""},
+            {"published_in": [], "env": "", "env_format": "", "wrapper": "", "evaluation": ""},
         ),
         (
             Benchmark,
             {"id", "created_by", "created_at", "hash", "metadata", "serialized"},
-            {"published_in": [], "env": "", "env_format": "", "wrapper": ""},
+            {"published_in": [], "env": "", "env_format": "", "wrapper": "", "evaluation": ""},
         ),
         (
             RLTuple,
