@@ -131,9 +131,9 @@ class EnvironmentStore:
             metadata: Anything else, as ``metadata.extra``. ``ref_min_score`` and ``ref_max_score``,
                 the mean returns of a random and of a good policy, are what
                 `TupliDataset.normalised_scores` needs.
-            eval_env: A single environment to evaluate policies in: other wind, the reward that
-                counts. It is stored beside this one, by the same hooks and settings, goes wherever
-                the benchmark goes, and is had by ``TupliEnvWrapper.load(storage, id,
+            eval_env: An environment to evaluate policies in: other wind, the reward that counts.
+                It is a single one, is stored beside this one by the same hooks and settings, goes
+                wherever the benchmark goes, and is had by ``TupliEnvWrapper.load(storage, id,
                 eval_env=True)``. With another one, or none, it is another benchmark.
             exclude: Attributes to leave out: globs over names (``'cache_*'``) or paths.
             volatile: Attributes that each reset sets anew, as globs; found by running where

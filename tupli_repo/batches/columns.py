@@ -146,7 +146,7 @@ class BatchColumn:
 class BatchParts:
     """Batches of a Dict or a Tuple: those of each part."""
 
-    def __init__(self, space: spaces.Dict | spaces.Tuple[Any]) -> None:
+    def __init__(self, space: "spaces.Dict | spaces.Tuple[Any]") -> None:
         self._is_dict = isinstance(space, spaces.Dict)
         named = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
         self._parts = {key: batches_of(part) for key, part in named}
