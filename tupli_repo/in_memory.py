@@ -129,8 +129,9 @@ class EpisodesInMemory(HandedOver):
         filters, and where the episode has no other and did not terminate.
         """
         last = are_last(np.flatnonzero(self.kept_steps), self.episode_lengths)
-        recorded = np.array([step.timeout for step in self.tuples], bool)
-        found: list[bool] = with_cuts(recorded, np.array(self.terminals, bool), last).tolist()
+        flags = np.array([(step.timeout, step.terminal) for step in self.tuples], bool)
+        timeouts, terminals = flags.reshape(-1, 2).T
+        found: list[bool] = with_cuts(timeouts, terminals, last).tolist()
         return found
 
     @property

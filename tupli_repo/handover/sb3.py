@@ -6,6 +6,7 @@ is done there, by a timeout, from which SB3 bootstraps.
 """
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,45 @@ def replay_buffer(
     n = len(source)
     if buffer_size is not None and buffer_size < max(n, 1):
         raise InvalidInputError(f"a buffer of {buffer_size} has no room for {n} steps")
+    if transpose_images:
+        observation_space = _channels_first(common, observation_space)
+    buffer = _empty(
+        common.buffers, max(buffer_size or n, 1), observation_space, action_space, settings
+    )
+    fitted = common.preprocessing.maybe_transpose if transpose_images else None
+    last = source.are_last()
+    for start in range(0, n, _BLOCK):
+        rows = slice(start, min(n, start + _BLOCK))
+        found = source.read(np.arange(rows.start, rows.stop))
+        if found["rewards"].ndim > 1:
+            raise InvalidInputError("Stable-Baselines3 takes rewards that are single numbers")
+        buffer.rewards[rows, 0] = found["rewards"]
+        actions = _scaled(found["actions"], action_space) if scale_actions else found["actions"]
+        if actions.size != buffer.actions[rows, 0].size:
+            raise InvalidInputError(
+                f"Stable-Baselines3 has no buffer for actions of {action_space}"
+            )
+        buffer.actions[rows, 0] = actions.reshape(len(actions), -1)
+        ended = found["terminated"] | found["truncated"]
+        cut = last[rows] & ~ended  # the row that follows is of another trajectory
+        buffer.dones[rows, 0] = ended | cut
+        buffer.timeouts[rows, 0] = cut
+        if buffer.handle_timeout_termination:
+            buffer.timeouts[rows, 0] = cut | (found["truncated"] & ~found["terminated"])
+        for name, into in [("observations", buffer.observations), (NEXT, buffer.next_observations)]:
+            _fill(into, observation_space, rows, found, name, fitted)
+    buffer.pos, buffer.full = n % buffer.buffer_size, n == buffer.buffer_size
+    return buffer
+
+
+def _empty(
+    buffers: Any,
+    size: int,
+    observation_space: Space[Any],
+    action_space: Space[Any],
+    settings: dict[str, Any],
+) -> Any:
+    """An empty buffer of the class that goes with the spaces and settings."""
     if settings.get("n_envs", 1) != 1:
         raise InvalidInputError("the episodes are of one environment each", hint="n_envs=1")
     if settings.get("optimize_memory_usage"):
@@ -56,52 +96,18 @@ def replay_buffer(
             " episode that was cut off",
             hint="leave it out",
         )
-    if transpose_images:
-        observation_space = _channels_first(common, observation_space)
-    kind = _kind_of(common.buffers, observation_space, settings)
-    try:
-        buffer = kind(max(buffer_size or n, 1), observation_space, action_space, **settings)
-    except (NotImplementedError, AssertionError, TypeError, ValueError) as err:
-        raise InvalidInputError(f"Stable-Baselines3 has no buffer for it: {err}") from None
-    transposed = common.vec_env.VecTransposeImage.transpose_image if transpose_images else None
-    last = source.are_last()
-    for start in range(0, n, _BLOCK):
-        rows = slice(start, min(n, start + _BLOCK))
-        found = source.read(np.arange(rows.start, rows.stop))
-        actions = _scaled(found["actions"], action_space) if scale_actions else found["actions"]
-        if actions.size != buffer.actions[rows, 0].size:
-            raise InvalidInputError(
-                f"Stable-Baselines3 has no buffer for actions of {action_space}"
-            )
-        buffer.actions[rows, 0] = actions.reshape(len(actions), -1)
-        if found["rewards"].ndim > 1:
-            raise InvalidInputError("Stable-Baselines3 takes rewards that are single numbers")
-        buffer.rewards[rows, 0] = found["rewards"]
-        ended = found["terminated"] | found["truncated"]
-        cut = last[rows] & ~ended  # the row that follows is of another trajectory
-        buffer.dones[rows, 0] = ended | cut
-        buffer.timeouts[rows, 0] = cut
-        if buffer.handle_timeout_termination:
-            buffer.timeouts[rows, 0] = cut | (found["truncated"] & ~found["terminated"])
-        _fill(buffer.observations, rows, found, "observations", transposed)
-        _fill(buffer.next_observations, rows, found, NEXT, transposed)
-    buffer.pos, buffer.full = n % buffer.buffer_size, n == buffer.buffer_size
-    return buffer
-
-
-def _kind_of(buffers: Any, observation_space: Space[Any], settings: dict[str, Any]) -> Any:
-    """The class of the buffer."""
-    if isinstance(observation_space, spaces.Dict):
-        return buffers.DictReplayBuffer
-    if "n_steps" not in settings:
-        return buffers.ReplayBuffer
-    try:
-        return buffers.NStepReplayBuffer
-    except AttributeError:
+    is_dict = isinstance(observation_space, spaces.Dict)
+    name = "NStepReplayBuffer" if "n_steps" in settings else "ReplayBuffer"
+    kind = buffers.DictReplayBuffer if is_dict else getattr(buffers, name, None)
+    if kind is None:
         raise InvalidInputError(
             "this Stable-Baselines3 has no buffer for several steps at once",
             hint="pip install 'stable-baselines3>=2.7'",
-        ) from None
+        )
+    try:
+        return kind(size, observation_space, action_space, **settings)
+    except (NotImplementedError, AssertionError, TypeError, ValueError) as err:
+        raise InvalidInputError(f"Stable-Baselines3 has no buffer for it: {err}") from None
 
 
 def _channels_first(common: Any, space: Space[Any]) -> Space[Any]:
@@ -111,41 +117,49 @@ def _channels_first(common: Any, space: Space[Any]) -> Space[Any]:
         InvalidInputError: Some images of it have their channels first, and others last.
     """
     rules, wrapper = common.preprocessing, common.vec_env.VecTransposeImage
-    parts = dict(space.spaces) if isinstance(space, spaces.Dict) else {"": space}
+    parts = space.spaces if isinstance(space, spaces.Dict) else {"": space}
     images = {key: part for key, part in parts.items() if rules.is_image_space(part)}
     if all(map(rules.is_image_space_channels_first, images.values())):
         return space
     try:
-        found = {key: wrapper.transpose_space(part, key) for key, part in images.items()}
+        found: dict[str, Space[Any]] = {
+            key: wrapper.transpose_space(part, key) for key, part in images.items()
+        }
     except AssertionError as err:
         raise InvalidInputError(
             f"Stable-Baselines3 takes images of one kind: {err}", hint="transpose_images=False"
         ) from None
-    return spaces.Dict(parts | found) if isinstance(space, spaces.Dict) else found[""]
+    if not isinstance(space, spaces.Dict):
+        return found[""]
+    made = deepcopy(space)  # which keeps the order of its keys
+    made.spaces.update(found)
+    return made
 
 
 def _fill(
     target: Any,
+    space: Space[Any],
     rows: slice,
     found: Columns,
     name: str,
-    transposed: Callable[[NDArray[Any]], NDArray[Any]] | None,
+    fitted: Callable[[NDArray[Any], Space[Any]], NDArray[Any]] | None,
 ) -> None:
     """Copy observations into the arrays of a buffer, images as it has them.
 
     Raises:
         InvalidInputError: The space has another shape or other parts than they have.
     """
-    parts = target.items() if isinstance(target, dict) else [(None, target)]
-    for key, array in parts:
-        part = name if key is None else f"{name}/{escape(key)}"
+    parts = {name: (target, space)}
+    if isinstance(space, spaces.Dict):
+        parts = {f"{name}/{escape(key)}": (target[key], part) for key, part in space.items()}
+    for part, (array, of) in parts.items():
         if part not in found:
             raise InvalidInputError(f"the episodes have no '{part}', and the space has it")
         column, shape = found[part], array.shape[2:]
         if column.ndim == 1 and shape == (1,):
             column = column[:, None]
-        if column.shape[1:] != shape and column.ndim == 4 and transposed is not None:
-            column = transposed(column)
+        if fitted is not None and column.ndim == 4:  # SB3 says whether it is of images
+            column = fitted(column, of)
         if column.shape[1:] != shape:
             raise InvalidInputError(
                 f"'{part}' have shape {found[part].shape[1:]}, and the space has {shape}",
