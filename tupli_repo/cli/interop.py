@@ -13,6 +13,7 @@ from tupli_repo.cli.where import parse_where, where_option
 from tupli_repo.errors import InvalidInputError
 from tupli_repo.interop import (
     export_d4rl,
+    export_lerobot,
     export_minari,
     import_d4rl,
     import_minari,
@@ -26,11 +27,19 @@ _IMPORTS: dict[str, Any] = {
     "minari": import_minari,
     "pytupli": import_pytupli,
 }
-_EXPORTS: dict[str, Any] = {"d4rl": export_d4rl, "minari": export_minari}
+_EXPORTS: dict[str, Any] = {
+    "d4rl": export_d4rl,
+    "lerobot": export_lerobot,
+    "minari": export_minari,
+}
 _OPTIONS = {
     "name": {"d4rl", "minari"},
     "benchmark_id": {"d4rl", "minari"},
     "shift": {"pytupli"},
+}
+_EXPORT_OPTIONS = {
+    "fps": {"lerobot"},
+    "task": {"lerobot"},
 }
 """Which formats an option goes with."""
 _SHOWN = 10
@@ -65,13 +74,7 @@ def import_command(app: App, /, source_format: str, path: Path, **options: Any) 
 
     A benchmark is made that stands for the data. No code of an environment is run.
     """  # noqa: D301 - click wants the character
-    given = {key: value for key, value in options.items() if value}
-    for key in given:
-        if source_format not in _OPTIONS[key]:
-            option = "--" + key.removesuffix("_id")
-            raise InvalidInputError(
-                f"'{option}' does not go with '{source_format}'", hint="'tupli import --help'"
-            )
+    given = _given(options, source_format, _OPTIONS, hint="'tupli import --help'")
     repository = open_repository(app)
     with Counting(app, "importing") as bar:
         report: ImportReport = _IMPORTS[source_format](
@@ -95,31 +98,55 @@ def import_command(app: App, /, source_format: str, path: Path, **options: Any) 
 @click.argument("name", metavar="NAME")
 @click.argument("target_format", metavar="FORMAT", type=click.Choice(sorted(_EXPORTS)))
 @click.argument("path", metavar="PATH", type=click.Path(path_type=Path))
+@click.option("--fps", type=click.IntRange(min=1), help="lerobot: how many steps make a second.")
+@click.option("--task", help="lerobot: what is to be done, in words.")
 @where_option
 @json_option
 @click.pass_obj
 def export_command(
-    app: App, name: str, target_format: str, path: Path, where: tuple[str, ...]
+    app: App,
+    /,
+    name: str,
+    target_format: str,
+    path: Path,
+    where: tuple[str, ...],
+    **options: Any,  # noqa: ANN401
 ) -> None:
     """Write the episodes of NAME, a benchmark, a pin or a revision, to PATH, in FORMAT.
 
     \b
     d4rl      a flat HDF5 file: observations and actions are arrays
+    lerobot   a folder of Parquet files, v3.0; the last observations are in meta/episodes
     minari    the folder of a dataset; its name is what Minari calls it
 
     PATH must not be there yet. What the format has no place for is told.
     """  # noqa: D301 - click wants the character
+    given = _given(options, target_format, _EXPORT_OPTIONS, hint="'tupli export --help'")
     repository = open_repository(app)
     chosen = parse_where(where, keys=_KEYS)
     dataset = dataset_of(repository, name).with_episode_filter(chosen)
     with Counting(app, "exporting") as bar:
-        report: ExportReport = _EXPORTS[target_format](dataset, path, on_progress=bar.progress)
+        report: ExportReport = _EXPORTS[target_format](
+            dataset, path, on_progress=bar.progress, **given
+        )
     _tell_left_out(app, report.left_out)
     app.emit(
         report,
         f"exported {count(report.n_episodes, 'episode')}, {count(report.n_steps, 'step')} "
         f"to '{report.path}'",
     )
+
+
+def _given(
+    options: dict[str, Any], one: str, formats: dict[str, set[str]], *, hint: str
+) -> dict[str, Any]:
+    """The options that were given; those that do not go with a format are refused."""
+    given = {key: value for key, value in options.items() if value}
+    for key in given:
+        if one not in formats[key]:
+            option = "--" + key.removesuffix("_id").replace("_", "-")
+            raise InvalidInputError(f"'{option}' does not go with '{one}'", hint=hint)
+    return given
 
 
 def _tell_left_out(app: App, left_out: tuple[str, ...]) -> None:

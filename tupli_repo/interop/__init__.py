@@ -3,6 +3,9 @@
 - `minari` and `minari_out`: Minari's datasets in HDF5, in and out; `minari_layout`: how they lie
   in the file.
 - `d4rl`: D4RL's flat HDF5 files, in and out.
+- `lerobot`: LeRobot's datasets, out; `lerobot_plan`: what of the episodes goes in,
+  `lerobot_tables`: the tables as they grow, `lerobot_layout`: how they lie in files,
+  `lerobot_stats`: what is told of each column. `png`: images as files.
 - `pytupli`: folders that PyTupli's FileStorage wrote, in.
 - `arrays`: arrays and data frames, in; `flat`: cutting them into episodes.
 - `importing`: what every import shares. `placing`: writing whole files or none.
@@ -16,12 +19,14 @@ was left out.
 
 from tupli_repo.interop.arrays import import_arrays, import_dataframe
 from tupli_repo.interop.d4rl import export_d4rl, import_d4rl
+from tupli_repo.interop.lerobot import export_lerobot
 from tupli_repo.interop.minari import import_minari
 from tupli_repo.interop.minari_out import export_minari
 from tupli_repo.interop.pytupli import import_pytupli
 
 __all__ = [
     "export_d4rl",
+    "export_lerobot",
     "export_minari",
     "import_arrays",
     "import_d4rl",

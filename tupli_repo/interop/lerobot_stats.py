@@ -26,6 +26,7 @@ _N_BINS = 5000
 _PADDING = 1e-10
 _FEWEST, _MOST, _POWER = 100, 10_000, 0.75
 _LARGE, _WANTED = 300, 150
+_AT_ONCE = 1 << 18
 
 
 def stats_of_rows(rows: NDArray[Any], counts: NDArray[np.int64]) -> Stats:
@@ -43,12 +44,11 @@ def stats_of_rows(rows: NDArray[Any], counts: NDArray[np.int64]) -> Stats:
     flat = rows.reshape(-1, rows.shape[-1])
     sizes = counts * (len(flat) // len(rows))
     starts = np.cumsum(sizes) - sizes
-    number = np.repeat(np.arange(len(sizes), dtype=np.min_scalar_type(len(sizes))), sizes)
     n = sizes[:, None].astype(np.float64)
     with np.errstate(all="ignore"):
         doubles = flat.astype(np.float64)
         mean = np.add.reduceat(doubles, starts) / n
-        squares = (doubles - mean[number]) ** 2
+        squares = (doubles - np.repeat(mean, sizes, axis=0)) ** 2
         found: Stats = {
             "min": np.minimum.reduceat(flat, starts),
             "max": np.maximum.reduceat(flat, starts),
@@ -57,22 +57,24 @@ def stats_of_rows(rows: NDArray[Any], counts: NDArray[np.int64]) -> Stats:
             "count": counts[:, None],
         }
         found |= {name: np.empty_like(mean) for name in QUANTILES}
-        for column in range(flat.shape[1]):
-            of_column = _quantiles(doubles[:, column], sizes, starts, number)
-            for name, values in of_column.items():
-                found[name][:, column] = np.where(sizes == 1, mean[:, column], values)
+        width = max(1, _AT_ONCE // len(flat))
+        for first in range(0, flat.shape[1], width):
+            some = doubles[:, first : first + width]
+            n_columns = some.shape[1]
+            of_some = _quantiles(some.T.reshape(-1), np.tile(sizes, n_columns))
+            for name, values in of_some.items():
+                found[name][:, first : first + width] = values.reshape(n_columns, -1).T
     return found
 
 
 def _quantiles(
-    column: NDArray[np.float64],
-    sizes: NDArray[np.int64],
-    starts: NDArray[np.int64],
-    number: NDArray[np.int64],
+    values: NDArray[np.float64], sizes: NDArray[np.int64]
 ) -> dict[str, NDArray[np.float64]]:
-    """The quantiles of a column in each episode, as from a histogram between its ends."""
-    order = np.argsort(column)
-    ordered = column[order[np.argsort(number[order], kind="stable")]]
+    """The quantiles of each part of so many values, as from a histogram between its ends."""
+    starts = np.cumsum(sizes) - sizes
+    number = np.repeat(np.arange(len(sizes), dtype=np.min_scalar_type(len(sizes))), sizes)
+    order = np.argsort(values)
+    ordered = values[order[np.argsort(number[order], kind="stable")]]
     low = ordered[starts] - _PADDING
     step = (ordered[starts + sizes - 1] + _PADDING - low) / _N_BINS
     lows, steps = low[number], step[number]
@@ -88,7 +90,8 @@ def _quantiles(
         upto = np.searchsorted(keys, key, side="right") - starts
         place = key % _N_BINS
         inside = (place + (wanted - before) / (upto - before)) * step + low
-        found[name] = np.where(place == 0, low, inside)
+        edge = np.where(sizes == 1, ordered[starts], low)
+        found[name] = np.where((place == 0) | (sizes == 1), edge, inside)
     return found
 
 

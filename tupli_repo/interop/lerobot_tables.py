@@ -183,7 +183,7 @@ class Frames:
             waiting.items.setdefault(feature.name, []).append(items)
         waiting.lengths.append(n)
         waiting.tasks.append(task)
-        is_enough = waiting.n_bytes >= min(BUFFERED_BYTES, self._files.limit_bytes)
+        is_enough = waiting.n_bytes >= min(BUFFERED_BYTES, self._files.limit_bytes // 4)
         return is_enough or len(waiting.lengths) >= _BUFFERED_EPISODES
 
     def write(self) -> Written | None:
@@ -293,7 +293,7 @@ class Episodes:
         fields += [(name, pa.int64()) for name in ("length", *_PLACE)]
         for one in self._features:
             for stat in NAMES if one.kind != "text" else ():
-                kind = _stat_type(pa, one, stat)
+                kind = pa.from_numpy_dtype(_stat_dtype(one, stat))
                 for _ in stats_shape(one, stat):
                     kind = pa.list_(kind)
                 fields.append((f"stats/{one.name}/{stat}", kind))
@@ -318,7 +318,8 @@ class Episodes:
         for name, stats in written.stats.items():
             for stat, rows in stats.items():
                 shaped = rows.reshape(n, *stats_shape(kinds[name], stat))
-                columns[f"stats/{name}/{stat}"] = nested(pa, shaped)
+                wide = shaped.astype(_stat_dtype(kinds[name], stat), copy=False)
+                columns[f"stats/{name}/{stat}"] = nested(pa, wide)
         columns |= {name: array.slice(self._n, n) for name, array in self._told.items()}
         for one in self._finals:
             items = [_as_python(one, item) for item in written.finals[one.name]]
@@ -335,11 +336,14 @@ _PLACE = ("data/chunk_index", "data/file_index", "dataset_from_index", "dataset_
 _OWN_PLACE = ("meta/episodes/chunk_index", "meta/episodes/file_index")
 
 
-def _stat_type(pyarrow: Any, feature: Feature, stat: str) -> Any:
+def _stat_dtype(feature: Feature, stat: str) -> np.dtype[Any]:
+    """The widest of its kind, as LeRobot has it."""
     if stat == "count":
-        return pyarrow.int64()
-    has_own = stat in ("min", "max") and feature.kind == "number"
-    return pyarrow.from_numpy_dtype(feature.dtype) if has_own else pyarrow.float64()
+        return np.dtype(np.int64)
+    kind = feature.dtype.kind if stat in ("min", "max") and feature.kind == "number" else "f"
+    if kind == "u" and feature.dtype != np.uint64:
+        kind = "i"
+    return np.dtype({"b": "bool", "i": "int64", "u": "uint64", "f": "float64"}[kind])
 
 
 def _as_python(feature: Feature, item: Any) -> Any:
@@ -347,4 +351,4 @@ def _as_python(feature: Feature, item: Any) -> Any:
         return item
     if feature.kind == "image":
         return {"bytes": item, "path": None}
-    return item.tolist()
+    return item.item() if feature.shape == (1,) else item.tolist()
