@@ -10,7 +10,7 @@ from tupli_repo import FileStorage
 
 pytest.importorskip("pyarrow")
 
-from tests.interop.lerobot_files import document, frames  # noqa: E402 - it needs pyarrow
+from tests.interop.lerobot_files import document, frames
 
 
 @pytest.fixture

@@ -26,7 +26,6 @@ _N_BINS = 5000
 _PADDING = 1e-10
 _FEWEST, _MOST, _POWER = 100, 10_000, 0.75
 _LARGE, _WANTED = 300, 150
-_AT_ONCE = 1 << 18
 
 
 def stats_of_rows(rows: NDArray[Any], counts: NDArray[np.int64]) -> Stats:
@@ -56,43 +55,50 @@ def stats_of_rows(rows: NDArray[Any], counts: NDArray[np.int64]) -> Stats:
             "std": np.sqrt(np.add.reduceat(squares, starts) / n),
             "count": counts[:, None],
         }
-        found |= {name: np.empty_like(mean) for name in QUANTILES}
-        width = max(1, _AT_ONCE // len(flat))
-        for first in range(0, flat.shape[1], width):
-            some = doubles[:, first : first + width]
-            n_columns = some.shape[1]
-            of_some = _quantiles(some.T.reshape(-1), np.tile(sizes, n_columns))
-            for name, values in of_some.items():
-                found[name][:, first : first + width] = values.reshape(n_columns, -1).T
-    return found
+        return found | _quantiles(doubles, sizes, starts)
 
 
 def _quantiles(
-    values: NDArray[np.float64], sizes: NDArray[np.int64]
+    rows: NDArray[np.float64], sizes: NDArray[np.int64], starts: NDArray[np.int64]
 ) -> dict[str, NDArray[np.float64]]:
-    """The quantiles of each part of so many values, as from a histogram between its ends."""
-    starts = np.cumsum(sizes) - sizes
-    number = np.repeat(np.arange(len(sizes), dtype=np.min_scalar_type(len(sizes))), sizes)
-    order = np.argsort(values)
-    ordered = values[order[np.argsort(number[order], kind="stable")]]
-    low = ordered[starts] - _PADDING
-    step = (ordered[starts + sizes - 1] + _PADDING - low) / _N_BINS
-    lows, steps = low[number], step[number]
-    bins = np.clip(np.nan_to_num(np.floor((ordered - lows) / steps)), 0, _N_BINS - 1)
-    bins -= ordered < bins * steps + lows  # division rounds otherwise than the edges do
-    bins += (ordered >= (bins + 1) * steps + lows) & (bins < _N_BINS - 1)
-    keys = number * np.int64(_N_BINS) + bins.astype(np.int64)  # ascending, as the values are
-    found = {}
-    for name, share in QUANTILES.items():
-        wanted = share * sizes
-        key = keys[starts + np.ceil(wanted).astype(np.int64) - 1]
-        before = np.searchsorted(keys, key, side="left") - starts
-        upto = np.searchsorted(keys, key, side="right") - starts
-        place = key % _N_BINS
-        inside = (place + (wanted - before) / (upto - before)) * step + low
-        edge = np.where(sizes == 1, ordered[starts], low)
-        found[name] = np.where((place == 0) | (sizes == 1), edge, inside)
-    return found
+    """The quantiles of the columns in each episode, as from histograms between their ends."""
+    ordered = np.ascontiguousarray(rows.T)  # (D, N); all that follows is (D, E), or 5 of them
+    ends = starts + sizes
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        ordered[:, start:end].sort(axis=1)
+    low = ordered[:, starts] - _PADDING
+    step = (ordered[:, ends - 1] + _PADDING - low) / _N_BINS
+    wanted = np.array(list(QUANTILES.values()))[:, None] * sizes
+    values = ordered[:, starts + np.ceil(wanted).astype(np.int64) - 1].swapaxes(0, 1)
+    bins = np.clip(np.nan_to_num(np.floor((values - low) / step)), 0, _N_BINS - 1)
+    bins -= values < bins * step + low  # division rounds otherwise than the edges do
+    bins += (values >= (bins + 1) * step + low) & (bins < _N_BINS - 1)
+    before = _counts_below(bins * step + low, ordered, starts, sizes)
+    upto = _counts_below((bins + 1) * step + low, ordered, starts, sizes)
+    upto[bins == _N_BINS - 1] = np.broadcast_to(sizes, upto.shape)[bins == _N_BINS - 1]
+    part = (wanted[:, None] - before) / np.maximum(upto - before, 1)  # edges may fall together
+    found = np.where(bins == 0, low, (bins + np.clip(part, 0, 1)) * step + low)
+    found = np.where(sizes == 1, ordered[:, starts], found)
+    return {name: one.T for name, one in zip(QUANTILES, found, strict=True)}
+
+
+def _counts_below(
+    edges: NDArray[np.float64],
+    ordered: NDArray[np.float64],
+    starts: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """How many values of each episode's columns lie below edges of shape (..., D, E)."""
+    column = np.arange(len(ordered))[:, None]
+    low = np.zeros(edges.shape, np.int64)
+    high = np.broadcast_to(sizes, edges.shape).copy()
+    for _ in range(int(sizes.max()).bit_length()):  # halving all of them at once
+        middle = (low + high) // 2
+        is_below = ordered[column, starts + np.minimum(middle, sizes - 1)] < edges
+        is_open = low < high
+        low = np.where(is_open & is_below, middle + 1, low)
+        high = np.where(is_open & ~is_below, middle, high)
+    return low
 
 
 def stats_of_bytes(frames: NDArray[np.uint8]) -> Stats:
