@@ -1,5 +1,6 @@
 """Datasets for LeRobot hold every step once and in order, read back from the files themselves."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from gymnasium import spaces
 
 from tests.handover.episodes import ENDINGS, Ending, benchmark, record
 from tupli_repo import FileStorage, Steps, TupliDataset
-from tupli_repo.errors import InvalidInputError
+from tupli_repo.errors import InvalidInputError, MissingDependencyError
 from tupli_repo.interop import export_lerobot
 from tupli_repo.schema import BenchmarkMetadata, BenchmarkQuery, FilterEQ
 
@@ -276,6 +277,14 @@ def test_files_are_rolled_over_between_episodes(tmp_path: Path):
         own = f"chunk-000/file-{told['meta/episodes/file_index']:03d}.parquet"
         table = pq.read_table(tmp_path / "out" / "meta" / "episodes" / own)
         assert told["source/episode"] in table["source/episode"].to_pylist()
+    rows = episodes(tmp_path / "out")
+    headers = TupliDataset(storage).preview()
+    assert [row["source/episode"] for row in rows] == [header.id for header in headers]
+    stats = document(tmp_path / "out", "stats.json")["observation.state"]
+    steps = np.concatenate([observations[:30] for observations in seen])
+    np.testing.assert_allclose(stats["mean"], steps.mean(0))
+    np.testing.assert_allclose(stats["std"], steps.std(0))
+    assert stats["max"] == steps.max(0).tolist()
 
 
 def test_numbers_that_are_not_finite_are_kept(tmp_path: Path):
@@ -291,6 +300,29 @@ def test_numbers_that_are_not_finite_are_kept(tmp_path: Path):
     export_lerobot(TupliDataset(storage), tmp_path / "out", fps=1)
     found = [row["observation.state"] for row in frames(tmp_path / "out")]
     np.testing.assert_array_equal(found, [[np.nan, np.inf], [1.0, -np.inf]])
+
+
+def test_texts_that_are_not_unicode_are_told(tmp_path: Path):
+    storage = FileStorage(tmp_path / "ours")
+    for name, text in (("good", "é"), ("bad", "\ud800")):
+        storage.record(
+            Steps(
+                observations=[text, ""], actions=[0], rewards=[0.0], terminated=[True],
+                truncated=[False], infos=[{}], metadata={"word": text},
+            ),
+            benchmark(storage, name), observation_space=spaces.Text(3, charset=text),
+        )  # fmt: skip
+    good, bad = (
+        TupliDataset(storage).with_benchmark_filter(FilterEQ(key="metadata.name", value=name))
+        for name in ("good", "bad")
+    )
+    export_lerobot(good, tmp_path / "out", fps=1)
+    (row,), (told,) = frames(tmp_path / "out"), episodes(tmp_path / "out")
+    assert (row["observation.state"], told["metadata/word"]) == ("é", "é")
+    with pytest.raises(InvalidInputError, match="is not Unicode"):
+        export_lerobot(bad, tmp_path / "other", fps=1)
+    with pytest.raises(InvalidInputError, match="is not Unicode"):
+        export_lerobot(good, tmp_path / "other", fps=1, task="\ud800")
 
 
 def test_what_cannot_be_written_is_told_and_leaves_nothing(tmp_path: Path):
@@ -326,6 +358,14 @@ def test_what_cannot_be_written_is_told_and_leaves_nothing(tmp_path: Path):
     with pytest.raises(InvalidInputError, match="already"):
         export_lerobot(dataset, out, fps=1)
     assert sorted(one.name for one in tmp_path.iterdir()) == ["ours", "out"]
+
+
+def test_without_pyarrow_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    storage = FileStorage(tmp_path / "ours")
+    record(storage, [Ending(1, terminated=True)])
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingDependencyError, match=r"exporting to LeRobot needs 'pyarrow'"):
+        export_lerobot(TupliDataset(storage), tmp_path / "out", fps=1)
 
 
 def test_an_export_that_is_interrupted_leaves_nothing(tmp_path: Path):

@@ -77,6 +77,13 @@ def test_stats_of_episodes_are_those_of_a_histogram_of_each(episodes: list[NDArr
     assert_by_histogram(stats_of_rows(np.concatenate(rounded), lengths), rounded)
 
 
+@pytest.mark.parametrize("values", [(0.2, 0.5, 0.8), (0.03, 0.48, 0.93)])
+def test_a_value_on_the_edge_of_a_bin_is_in_the_one_above(values: tuple[float, ...]):
+    # dividing by the width of a bin would put the one in the middle into another
+    episode = np.array(values)[:, None]
+    assert_by_histogram(stats_of_rows(episode, np.array([3])), [episode])
+
+
 @given(some_episodes())
 def test_stats_of_an_episode_do_not_depend_on_the_others(episodes: list[NDArray[np.float64]]):
     together = stats_of_rows(np.concatenate(episodes), np.array(list(map(len, episodes))))

@@ -61,13 +61,16 @@ def plan_for(
         task: What is to be done in all of them; where None, what their benchmarks say.
 
     Raises:
-        InvalidInputError: They have different shapes or dtypes, or LeRobot has no place for them.
+        InvalidInputError: They have different shapes or dtypes, or LeRobot has no place for them,
+            or for the text of a task.
     """
     survey = _Survey()
     for header, data in episodes:
         survey.see(header.id, data)
     texts = {oid: task or _task_of(benchmark) for oid, benchmark in benchmarks.items()}
     tasks = tuple(dict.fromkeys(texts.values()))
+    if not all(map(_is_unicode, tasks)):
+        raise InvalidInputError("the text of a task is not Unicode, which LeRobot needs")
     features = survey.features()
     told = _told(headers, survey)
     return Plan(
@@ -94,7 +97,7 @@ def checked_fps(fps: int | None, benchmarks: Iterable[BenchmarkHeader]) -> int:
     if found is None or told:
         raise InvalidInputError(
             "how many steps there are in a second is not known, and LeRobot needs it",
-            hint="say '--fps N'; for many environments it is env.metadata['render_fps']",
+            hint="give 'fps' ('--fps N'); many environments tell it: env.metadata['render_fps']",
         )
     return found
 
@@ -204,9 +207,19 @@ def _told(headers: Sequence[EpisodeHeader], survey: _Survey) -> dict[str, list[A
     return told
 
 
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _alike(values: list[Any]) -> list[Any] | None:
     """The values as one of Arrow's types, or None; integers and floats together are floats."""
     kinds = {type(value) for value in values if value is not None}
+    if kinds == {str} and not all(_is_unicode(v) for v in values if v is not None):
+        return None
     if kinds == {int} and not all(-(2**63) <= v < 2**63 for v in values if v is not None):
         return None
     if kinds == {int, float}:
