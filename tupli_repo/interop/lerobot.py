@@ -10,6 +10,7 @@ dtypes to what was recorded; what is not written is in the report.
 
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from tupli_repo.interop.lerobot_layout import (
 )
 from tupli_repo.interop.lerobot_plan import Plan, checked_fps, plan_for
 from tupli_repo.interop.lerobot_stats import Total
-from tupli_repo.interop.lerobot_tables import Episodes, Frames, numbered_files
+from tupli_repo.interop.lerobot_tables import Episodes, Frames, NumberedFiles
 from tupli_repo.interop.placing import placed
 from tupli_repo.optional import require
 from tupli_repo.repository import Repository
@@ -91,7 +92,7 @@ def export_lerobot(
     benchmarks = {oid: repository.benchmark(oid) for oid in benchmark_ids}
     rate = checked_fps(fps, benchmarks.values())
     with placed(Path(path)) as made:
-        described = repository.read_episodes(ids, only="rewards")
+        described = repository.read_episodes(ids, only=())
         plan = plan_for(headers, described, benchmarks, task=task)
         features = [*plan.features, *FLAGS, *FRAME]
         info = info_document(
@@ -139,14 +140,11 @@ def _write_tables(
     rows = Episodes(pyarrow, features, plan.tasks, told)
     frame_schema = arrow_schema(pyarrow, features)
     limit_bytes = info["data_files_size_in_mb"] << 20
-    with (
-        numbered_files(
-            pyarrow, root, DATA_PATH, frame_schema, limit_bytes=limit_bytes
-        ) as frame_files,
-        numbered_files(
-            pyarrow, root, EPISODES_PATH, rows.schema, limit_bytes=limit_bytes
-        ) as episode_files,
-    ):
+    frame_files = NumberedFiles(pyarrow, root, DATA_PATH, frame_schema, limit_bytes=limit_bytes)
+    episode_files = NumberedFiles(
+        pyarrow, root, EPISODES_PATH, rows.schema, limit_bytes=limit_bytes
+    )
+    with closing(frame_files), closing(episode_files):
         frames = Frames(pyarrow, frame_files, plan.features, fps=info["fps"])
 
         def write() -> None:

@@ -4,8 +4,8 @@ Invariant: an episode's frames lie in one file, and its row tells in which; what
 is bounded by `BUFFERED_BYTES` or one episode, whatever the dataset's size.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
 from pathlib import Path
@@ -86,20 +86,10 @@ class NumberedFiles:
 
     def close(self) -> None:
         """Finish the file that is open."""
-        if self._sink is not None:
-            self._writer.close()
-            self._sink.close()
-        self._sink = None
-
-
-@contextmanager
-def numbered_files(*args: Any, limit_bytes: int) -> Iterator[NumberedFiles]:
-    """Give `NumberedFiles`, closed when the block is left."""
-    files = NumberedFiles(*args, limit_bytes=limit_bytes)
-    try:
-        yield files
-    finally:
-        files.close()
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            with closing(sink):
+                self._writer.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
