@@ -302,6 +302,47 @@ def test_numbers_that_are_not_finite_are_kept(tmp_path: Path):
     np.testing.assert_array_equal(found, [[np.nan, np.inf], [1.0, -np.inf]])
 
 
+@pytest.mark.parametrize(
+    ("sample", "fault"),
+    [
+        (np.zeros(2, np.complex64), r"'observations' is complex64\[2\], for which LeRobot"),
+        (np.zeros((1, 1, 1, 1, 1, 2)), r"for which LeRobot has no place"),
+        (np.zeros(0), r"for which LeRobot has no place"),
+        ({"a.b": 1, "a": {"b": 2}}, "two parts of the spaces would be 'observation.a.b'"),
+    ],
+)
+def test_observations_that_lerobot_cannot_hold_are_told(sample: Any, fault: str, tmp_path: Path):
+    storage = FileStorage(tmp_path / "ours")
+    storage.record(
+        Steps(
+            observations=[sample, sample], actions=[0], rewards=[0.0], terminated=[True],
+            truncated=[False], infos=[{}],
+        ),
+        benchmark(storage),
+    )  # fmt: skip
+    with pytest.raises(InvalidInputError, match=fault):
+        export_lerobot(TupliDataset(storage), tmp_path / "out", fps=1)
+
+
+def test_an_info_that_lerobot_cannot_hold_is_left_out(tmp_path: Path):
+    storage = FileStorage(tmp_path / "ours")
+    infos = [{"z": np.complex64(1j), "a.b": 1, "a": {"b": 2}, "score": 3}]
+    storage.record(
+        Steps(
+            observations=[[0.0], [1.0]], actions=[0], rewards=[0.0], terminated=[True],
+            truncated=[False], infos=infos,
+        ),
+        benchmark(storage),
+    )  # fmt: skip
+    report = export_lerobot(TupliDataset(storage), tmp_path / "out", fps=1)
+    (row,) = frames(tmp_path / "out")
+    assert (row["info.score"], row["info.a.b"]) == (3, 1)
+    assert report.left_out == (
+        "info 'z', for which LeRobot has no place",
+        "infos that not every step has as a number, of 1 episodes",
+    )
+
+
 def test_texts_that_are_not_unicode_are_told(tmp_path: Path):
     storage = FileStorage(tmp_path / "ours")
     for name, text in (("good", "é"), ("bad", "\ud800")):

@@ -122,7 +122,7 @@ class _Survey:
         self._layout: Layout | None = None
         self._features: list[Feature] = []
         self._infos: dict[str, ColumnSpec] = {}
-        self._odd_infos: dict[str, None] = {}
+        self._odd_infos: dict[str, str] = {}
         self._lost: dict[str, int] = {}
         self._is_first = True
 
@@ -156,7 +156,7 @@ class _Survey:
             )
         for name in self._infos | infos:
             if self._infos.get(name) != infos.get(name):
-                self._odd_infos[name] = None
+                self._odd_infos[name] = "which not all episodes have alike"
                 self._infos.pop(name, None)
 
     def features(self) -> tuple[Feature, ...]:
@@ -164,9 +164,9 @@ class _Survey:
         found = list(self._features)
         names = {one.name for one in found}
         for name, spec in self._infos.items():
-            feature = None if name in self._odd_infos else info_feature(spec)
+            feature = info_feature(spec)
             if feature is None or feature.name in names:
-                self._odd_infos[name] = None
+                self._odd_infos[name] = "for which LeRobot has no place"
             else:
                 found.append(feature)
                 names.add(feature.name)
@@ -179,8 +179,8 @@ class _Survey:
     def left_out(self) -> tuple[str, ...]:
         """What is not written."""
         infos = (
-            f"info '{unescape(name.removeprefix(INFOS))}', which not all episodes have alike"
-            for name in self._odd_infos
+            f"info '{unescape(name.removeprefix(INFOS))}', {why}"
+            for name, why in self._odd_infos.items()
         )
         lost = (f"{what}, of {n} episodes" for what, n in self._lost.items())
         return tuple(chain(infos, lost))
