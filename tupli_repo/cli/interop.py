@@ -13,6 +13,7 @@ from tupli_repo.cli.where import parse_where, where_option
 from tupli_repo.errors import InvalidInputError
 from tupli_repo.interop import (
     export_d4rl,
+    export_lerobot,
     export_minari,
     import_d4rl,
     import_minari,
@@ -27,13 +28,19 @@ _IMPORTS: dict[str, Any] = {
     "minari": import_minari,
     "pytupli": import_pytupli,
 }
-_EXPORTS: dict[str, Any] = {"d4rl": export_d4rl, "minari": export_minari}
+_EXPORTS: dict[str, Any] = {
+    "d4rl": export_d4rl,
+    "lerobot": export_lerobot,
+    "minari": export_minari,
+}
 _OPTIONS = {
     "name": {"d4rl", "minari"},
     "benchmark_id": {"d4rl", "minari"},
     "shift": {"pytupli"},
     "data_format": {"minari"},
     "dataset_id": {"minari"},
+    "fps": {"lerobot"},
+    "task": {"lerobot"},
 }
 """Which formats an option goes with."""
 _SHOWN = 10
@@ -100,6 +107,8 @@ def import_command(app: App, /, source_format: str, path: Path, **options: Any) 
 @click.option(
     "--dataset-id", metavar="ID", help="minari: what it is called there, as 'lab/poles-v0'."
 )
+@click.option("--fps", type=click.IntRange(min=1), help="lerobot: how many steps make a second.")
+@click.option("--task", help="lerobot: what is to be done, in words.")
 @where_option
 @json_option
 @click.pass_obj
@@ -116,6 +125,7 @@ def export_command(
 
     \b
     d4rl      a flat HDF5 file: observations and actions are arrays
+    lerobot   a folder of Parquet files, v3.0; the last observations are in meta/episodes
     minari    the folder of a dataset; its name is what Minari calls it, unless --dataset-id does
 
     PATH must not be there yet. What the format has no place for is told.

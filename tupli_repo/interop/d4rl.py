@@ -18,7 +18,7 @@ from tupli_repo.codec.episode import EpisodeData
 from tupli_repo.codec.samples import unescape
 from tupli_repo.curation import CuratedEpisodes
 from tupli_repo.errors import CorruptObjectError, InvalidInputError
-from tupli_repo.interop.exporting import TELL_EVERY, outgoing
+from tupli_repo.interop.exporting import outgoing, read_all
 from tupli_repo.interop.flat import Flat, episodes_of_pieces
 from tupli_repo.interop.importing import (
     OnProgress,
@@ -228,7 +228,7 @@ def export_d4rl(
         left_out.append("infos that not every step has as a number")
     with placed(Path(path)) as made, h5py.File(made, "w") as file:
         columns = _Columns(file)
-        for i, (header, data) in enumerate(repository.read_episodes(ids)):
+        for i, (header, data) in enumerate(read_all(repository, headers, on_progress)):
             rows = _rows(header.id, data, infos, with_next=not n_lacking)
             own, kept = np.flatnonzero(kept[: data.n_steps]), kept[data.n_steps :]
             last = are_last(own, np.array([data.n_steps]))
@@ -237,11 +237,7 @@ def export_d4rl(
             rows = {name: array[own] for name, array in rows.items()}
             rows["timeouts"] = with_cuts(rows["timeouts"], rows["terminals"], last)
             columns.add(header.id, rows)
-            if on_progress is not None and i % TELL_EVERY == 0:
-                on_progress(i, len(ids))
         n_steps = columns.close()
-    if on_progress is not None:
-        on_progress(len(ids), len(ids))
     return ExportReport(
         format="d4rl",
         path=str(path),

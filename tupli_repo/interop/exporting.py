@@ -3,8 +3,9 @@
 Invariant: a dataset whose steps are filtered does not go out as if they were not.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
+from tupli_repo.codec.episode import EpisodeData
 from tupli_repo.curation import CuratedEpisodes
 from tupli_repo.errors import InvalidInputError
 from tupli_repo.repository import Repository
@@ -13,8 +14,7 @@ from tupli_repo.schema import EpisodeHeader
 OnProgress = Callable[[int, int], None]
 """Called with how many episodes are done, and of how many."""
 
-TELL_EVERY = 64
-"""Episodes after which it is told how far an export has come."""
+_TELL_EVERY = 64
 
 
 def outgoing(
@@ -40,3 +40,25 @@ def outgoing(
     if not headers:
         raise InvalidInputError("there are no episodes to export", hint="preview() shows what is")
     return repository, headers
+
+
+def read_all(
+    repository: Repository, headers: Sequence[EpisodeHeader], on_progress: OnProgress | None
+) -> Iterator[tuple[EpisodeHeader, EpisodeData]]:
+    """Iterate over episodes, and tell how far it has come.
+
+    Args:
+        repository: Where they are.
+        headers: Which they are, in order.
+        on_progress: Told how many episodes are done, of how many.
+
+    Raises:
+        CorruptObjectError: One is damaged.
+    """
+    ids = [header.id for header in headers]
+    for n_done, episode in enumerate(repository.read_episodes(ids)):
+        if on_progress is not None and n_done % _TELL_EVERY == 0:
+            on_progress(n_done, len(ids))
+        yield episode
+    if on_progress is not None:
+        on_progress(len(ids), len(ids))

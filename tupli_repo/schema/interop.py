@@ -33,7 +33,7 @@ class ExportReport(BaseModel):
     """What an export wrote.
 
     Attributes:
-        format: What was written: ``minari`` or ``d4rl``.
+        format: What was written: ``minari``, ``d4rl`` or ``lerobot``.
         path: Where it is.
         n_episodes: How many episodes it holds.
         n_steps: Their steps.

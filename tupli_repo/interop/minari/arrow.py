@@ -35,8 +35,8 @@ from tupli_repo.interop.minari.layout import (
     decoded,
     is_image,
     malformed,
-    nested,
 )
+from tupli_repo.interop.paths import nested
 from tupli_repo.optional import require
 
 _MARK = b"tupli_repo"

@@ -27,13 +27,12 @@ from tupli_repo.interop.minari.layout import (
     Lose,
     Outgoing,
     decoded,
-    flattened,
     hidden,
     is_image,
     is_name,
     malformed,
-    nested,
 )
+from tupli_repo.interop.paths import flattened, nested
 from tupli_repo.optional import require
 
 DATA = "main_data.hdf5"

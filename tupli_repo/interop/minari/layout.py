@@ -144,35 +144,6 @@ def decoded(images: Iterable[bytes]) -> NDArray[np.uint8]:
     return np.stack([np.array(image.open(BytesIO(one)), np.uint8) for one in images])
 
 
-def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a dictionary whose keys are paths as dictionaries in dictionaries.
-
-    >>> nested({"a/b": 1, "c": 2})
-    {'a': {'b': 1}, 'c': 2}
-    """
-    found: dict[str, Any] = {}
-    for path, value in flat.items():
-        *above, key = path.split("/")
-        into = found
-        for part in above:
-            into = into.setdefault(part, {})
-        into[key] = value
-    return found
-
-
-def flattened(tree: Mapping[str, Any], parent: str = "") -> dict[str, Any]:
-    """Return dictionaries in dictionaries as one whose keys are paths; empty ones have none.
-
-    >>> flattened({"a": {"b": 1}, "c": 2})
-    {'a/b': 1, 'c': 2}
-    """
-    found: dict[str, Any] = {}
-    for key, value in tree.items():
-        path = f"{parent}{key}"
-        found |= flattened(value, f"{path}/") if isinstance(value, Mapping) else {path: value}
-    return found
-
-
 def is_name(path: str) -> bool:
     """Return whether each part of a path can be a name in every storage.
 

@@ -19,7 +19,7 @@ from tupli_repo.codec.episode import EpisodeData, Layout
 from tupli_repo.codec.samples import unescape
 from tupli_repo.curation import CuratedEpisodes
 from tupli_repo.errors import InvalidInputError
-from tupli_repo.interop.exporting import TELL_EVERY, OnProgress, outgoing
+from tupli_repo.interop.exporting import OnProgress, outgoing, read_all
 from tupli_repo.interop.minari.about import metadata_of
 from tupli_repo.interop.minari.arrow import ArrowWriter
 from tupli_repo.interop.minari.hdf5 import HDF5Writer
@@ -29,11 +29,11 @@ from tupli_repo.interop.minari.layout import (
     Lose,
     Outgoing,
     Writer,
-    flattened,
     hidden,
     is_name,
     without,
 )
+from tupli_repo.interop.paths import flattened
 from tupli_repo.interop.placing import placed
 from tupli_repo.repository import Repository
 from tupli_repo.schema import EpisodeHeader
@@ -134,18 +134,13 @@ def _write_all(
     def lose(what: str) -> None:
         lost[what] = lost.get(what, 0) + 1
 
-    ids = [header.id for header in headers]
-    for i, (header, data) in enumerate(repository.read_episodes(ids)):
+    for i, (header, data) in enumerate(read_all(repository, headers, on_progress)):
         if data.layout is not layout and not _are_same(data.layout, layout):
             raise InvalidInputError(
                 f"episode '{header.id[:12]}' has other spaces than the first",
                 hint="choose the episodes of one benchmark",
             )
         writer.write(_outgoing(i, header, data, infos, lose), lose)
-        if on_progress is not None and i % TELL_EVERY == 0:
-            on_progress(i, len(ids))
-    if on_progress is not None:
-        on_progress(len(ids), len(ids))
 
 
 def _common_infos(repository: Repository, headers: list[EpisodeHeader]) -> set[str]:
