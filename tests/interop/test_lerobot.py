@@ -368,10 +368,11 @@ def test_texts_that_are_not_unicode_are_told(tmp_path: Path):
 
 def test_what_cannot_be_written_is_told_and_leaves_nothing(tmp_path: Path):
     storage = FileStorage(tmp_path / "ours")
-    dataset, out = TupliDataset(storage), tmp_path / "out"
+    out = tmp_path / "out"
     with pytest.raises(InvalidInputError, match="no episodes"):
-        export_lerobot(dataset, out, fps=1)
+        export_lerobot(TupliDataset(storage), out, fps=1)
     record(storage, [Ending(2, terminated=True)])
+    dataset = TupliDataset(storage)
     with pytest.raises(InvalidInputError, match=r"in a second is not known.*render_fps"):
         export_lerobot(dataset, out)
     with pytest.raises(InvalidInputError, match="'0' is no number of frames per second"):
@@ -383,7 +384,7 @@ def test_what_cannot_be_written_is_told_and_leaves_nothing(tmp_path: Path):
     with pytest.raises(
         InvalidInputError, match=r"has other 'action' than the first.*one benchmark"
     ):
-        export_lerobot(dataset, out, fps=1)
+        export_lerobot(TupliDataset(storage), out, fps=1)
     odd = spaces.OneOf([spaces.Discrete(2), spaces.Discrete(3)])
     odd_oid = benchmark(storage, "odd")
     storage.record(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tupli_repo.codec.env.document import one_line
 from tupli_repo.codec.episode import EpisodeData
 from tupli_repo.codec.samples import unescape
 from tupli_repo.curation import CuratedEpisodes
@@ -80,7 +81,7 @@ def import_d4rl(
     try:
         file = h5py.File(existing(path), "r")
     except OSError as err:
-        raise CorruptObjectError(f"'{path}' is no HDF5 file: {err}") from None
+        raise CorruptObjectError(f"'{path}' is no HDF5 file: {one_line(err)}") from None
     with file:
         found = _Source(h5py, file, path)
         oid = benchmark_for(
@@ -185,7 +186,9 @@ class _Source:
         try:
             found: NDArray[Any] = self._arrays[key][rows]
         except OSError as err:
-            raise CorruptObjectError(f"'{key}' of '{self._path}' cannot be read: {err}") from None
+            raise CorruptObjectError(
+                f"'{key}' of '{self._path}' cannot be read: {one_line(err)}"
+            ) from None
         return found
 
 

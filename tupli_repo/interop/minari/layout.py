@@ -22,6 +22,7 @@ from gymnasium import Space, spaces
 from numpy.typing import NDArray
 
 from tupli_repo.codec.arrays import Items
+from tupli_repo.codec.env.document import one_line
 from tupli_repo.codec.episode import EpisodeData
 from tupli_repo.errors import CorruptObjectError, InvalidInputError
 from tupli_repo.optional import require
@@ -234,4 +235,4 @@ _DESCRIBE: dict[str, Callable[[Any], dict[str, Any]]] = {
 
 def malformed(path: object, why: object) -> CorruptObjectError:
     """Return the error for a file that is not as Minari writes it."""
-    return CorruptObjectError(f"'{path}' is no dataset as Minari writes it: {why}")
+    return CorruptObjectError(f"'{path}' is no dataset as Minari writes it: {one_line(why)}")
