@@ -4,6 +4,9 @@
   in the file.
 - `d4rl`: D4RL's flat HDF5 files, in and out.
 - `pytupli`: folders that PyTupli's FileStorage wrote, in.
+- `parquet` and `parquet_out`: Parquet files with RLlib's column names, in and out;
+  `parquet_layout`: what lies where; `parquet_steps`: their rows as steps; `arrow_values`: samples
+  as Arrow arrays.
 - `arrays`: arrays and data frames, in; `flat`: cutting them into episodes.
 - `importing`: what every import shares. `placing`: writing whole files or none.
 
@@ -18,14 +21,18 @@ from tupli_repo.interop.arrays import import_arrays, import_dataframe
 from tupli_repo.interop.d4rl import export_d4rl, import_d4rl
 from tupli_repo.interop.minari import import_minari
 from tupli_repo.interop.minari_out import export_minari
+from tupli_repo.interop.parquet import import_parquet
+from tupli_repo.interop.parquet_out import export_parquet
 from tupli_repo.interop.pytupli import import_pytupli
 
 __all__ = [
     "export_d4rl",
     "export_minari",
+    "export_parquet",
     "import_arrays",
     "import_d4rl",
     "import_dataframe",
     "import_minari",
+    "import_parquet",
     "import_pytupli",
 ]

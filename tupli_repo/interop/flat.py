@@ -163,5 +163,5 @@ def _jumps(observations: Any, following: Any) -> NDArray[np.bool_]:
         differs = after != told
         if one.dtype.kind == other.dtype.kind == "f":
             differs &= ~(np.isnan(after) & np.isnan(told))
-        found |= differs.reshape(len(found), -1).any(axis=1)
+        found |= differs.any(axis=tuple(range(1, differs.ndim)))
     return found
