@@ -11,9 +11,7 @@ from tupli_repo import FileStorage
 pytest.importorskip("pyarrow")
 
 
-def test_episodes_go_out_and_come_in(
-    tupli: Tupli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_episodes_go_out_and_come_in(tupli: Tupli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with FileStorage(tmp_path / "project") as storage:
         record(storage, [Ending(3, terminated=True), Ending(2, terminated=False)])
     monkeypatch.chdir(tmp_path / "project")

@@ -237,9 +237,7 @@ def test_files_of_others_come_in(storage: Any, tmp_path: Path):
 def test_without_new_obs_the_last_observation_is_not_known(storage: Any, tmp_path: Path):
     truth = record(FileStorage(tmp_path / "other"))
     import_parquet(storage, foreign(tmp_path / "in", truth, "new_obs", "t", "truncateds"))
-    check(
-        storage, [one._replace(truncated=False) for one in truth], has_final=False
-    )
+    check(storage, [one._replace(truncated=False) for one in truth], has_final=False)
 
 
 def test_an_episode_is_cut_where_steps_are_missing_or_it_goes_on_from_elsewhere(

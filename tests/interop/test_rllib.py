@@ -102,7 +102,7 @@ def test_rllib_reads_images_parts_and_infos(ray: Any, storage: Any, tmp_path: Pa
     lever = spaces.Discrete(3)
     for name, space in (("frames", image), ("parts", parts)):
         space.seed(3)
-        seen = [space.sample() for _ in range(4)]
+        seen: Any = [space.sample() for _ in range(4)]
         steps = Steps(
             observations=seen, actions=np.array([2, 0, 1]), rewards=np.arange(3.0),
             terminated=np.array([False, False, True]), truncated=np.zeros(3, bool),

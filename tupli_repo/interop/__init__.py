@@ -7,6 +7,7 @@
 - `parquet` and `parquet_out`: Parquet files with RLlib's column names, in and out;
   `parquet_layout`: what lies where; `parquet_steps`: their rows as steps; `arrow_values`: samples
   as Arrow arrays.
+- `rlds`: step dictionaries of RLDS, in; `TupliDataset.to_rlds` gives them.
 - `arrays`: arrays and data frames, in; `flat`: cutting them into episodes.
 - `importing`: what every import shares. `placing`: writing whole files or none.
 
@@ -24,6 +25,7 @@ from tupli_repo.interop.minari_out import export_minari
 from tupli_repo.interop.parquet import import_parquet
 from tupli_repo.interop.parquet_out import export_parquet
 from tupli_repo.interop.pytupli import import_pytupli
+from tupli_repo.interop.rlds import import_rlds
 
 __all__ = [
     "export_d4rl",
@@ -35,4 +37,5 @@ __all__ = [
     "import_minari",
     "import_parquet",
     "import_pytupli",
+    "import_rlds",
 ]
