@@ -253,6 +253,15 @@ def test_an_episode_is_cut_where_steps_are_missing_or_it_goes_on_from_elsewhere(
     check(storage, truth)
 
 
+def test_an_episode_is_cut_where_steps_are_missing_and_nothing_else_tells(
+    storage: Any, tmp_path: Path
+):
+    truth = record(FileStorage(tmp_path / "other"), [Ending(20, terminated=True)])
+    del truth[4]
+    assert import_parquet(storage, foreign(tmp_path / "in", truth, "new_obs")).n_episodes == 2
+    check(storage, truth, has_final=False)
+
+
 def test_flags_in_the_middle_of_what_was_recorded_cut_nothing(storage: Any, tmp_path: Path):
     steps = Steps(
         observations=np.arange(5.0), actions=np.arange(4), rewards=np.zeros(4),
@@ -270,11 +279,20 @@ def test_flags_in_the_middle_of_what_was_recorded_cut_nothing(storage: Any, tmp_
         report = import_parquet(theirs, tmp_path / "less")
         assert (report.n_episodes, report.n_steps, len(report.left_out)) == (2, 3, 1)
         assert "as it is not whole" in report.left_out[0]
+    with pq.ParquetFile(next((tmp_path / "out").iterdir())) as file:
+        kept = table.replace_schema_metadata(file.metadata.metadata)
+    for name, rows in (("first", kept.slice(0, 3)), ("gap", kept.take([0, 1, 3])), ("all", kept)):
+        pq.write_table(rows, tmp_path / f"{name}.parquet")
+    with FileStorage(tmp_path / "theirs") as theirs:
+        for name, n in (("first", 3), ("gap", 3), ("all", 1)):
+            report = import_parquet(theirs, tmp_path / f"{name}.parquet")
+            assert (report.n_episodes, len(report.left_out)) == (n, name != "all")
+            assert (report.n_new == 0) == (name == "all")
 
 
 def test_columns_may_have_other_names_and_others_become_infos(storage: Any, tmp_path: Path):
     columns = {
-        "run": ["a", "a", "b"], "agent_id": ["x", "y", "x"], "module_id": ["m"] * 3,
+        "run": ["a", "a", "b"], "agent_id": ["x", "y", "y"], "module_id": ["m"] * 3,
         "state": [0, 1, 2], "obs": [7, 7, 7], "actions": [0, 1, 0], "rewards": [0.5, 1, 2],
         "dones": [1, 1, 0], "logp": pa.array([0.1, 0.2, 0.3], pa.float32()),
         "who": ["p", "q", "r"], "ragged": [[1], [1, 2], [3]],
@@ -291,7 +309,7 @@ def test_columns_may_have_other_names_and_others_become_infos(storage: Any, tmp_
     )
     assert [h.metadata for h in storage.episode_headers()] == [
         {"eps_id": "a", "agent_id": "x"}, {"eps_id": "a", "agent_id": "y"},
-        {"eps_id": "b", "agent_id": "x"},
+        {"eps_id": "b", "agent_id": "y"},
     ]  # fmt: skip
     infos = [data.infos[0] for data in all_of(storage)]
     assert [info.get("a") for info in infos] == [1, None, 3]
@@ -349,10 +367,10 @@ def test_a_damaged_file_is_an_error_or_harmless(
     flipped = bytes([whole[at] ^ 1 << bit])
     path.write_bytes(whole[:at] if cut else whole[:at] + flipped + whole[at + 1 :])
     try:
-        import_parquet(theirs, path, benchmark_id=benchmark(theirs))
-    except (CorruptObjectError, InvalidInputError, NotFoundError):
+        report = import_parquet(theirs, path, benchmark_id=benchmark(theirs))
+    except (CorruptObjectError, InvalidInputError):
         return
-    assert set(ids) <= set(ids_of(theirs))
+    assert (report.n_episodes, report.n_new) == (len(ids), 0)
 
 
 @pytest.fixture(scope="module")
@@ -362,6 +380,7 @@ def damaged(tmp_path_factory: Any) -> Any:
     with FileStorage(folder / "ours") as ours, FileStorage(folder / "theirs") as theirs:
         record(ours)
         export_parquet(TupliDataset(ours), folder / "out")
+        import_parquet(theirs, folder / "out", benchmark_id=benchmark(theirs))
         whole = (folder / "out" / "part-00000.parquet").read_bytes()
         yield theirs, whole, ids_of(ours), folder / "bad.parquet"
 

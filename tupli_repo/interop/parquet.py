@@ -192,7 +192,8 @@ class _Files:
         """Iterate over rows of one episode that stand together, and what is told of it."""
         for path in self._paths:
             with self._opened(path) as file:
-                episodes = self._read(path, read_episodes, file)
+                names = file.schema_arrow.names
+                episodes = self._read(path, lambda told: read_episodes(told, names), file)  # noqa: B023 - called at once
                 about = file.metadata
                 size = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
                 at_once = max(1, min(_BATCH_ROWS, _BATCH_BYTES * about.num_rows // max(1, size)))

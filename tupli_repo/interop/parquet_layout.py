@@ -11,13 +11,14 @@ JSON in the field ``#json``. There is no such column where there are no infos.
 
 The metadata of a file tells under ``tupli_repo`` the spaces and the words of the benchmark, under
 ``tupli_repo.episodes`` what no step has: seeds, options, metadata and the like, of each episode in
-the file.
+the file; ``tupli_repo.sha256`` is of both and the columns' names. Pages have checksums.
 
 Source: ray 2.60, ``rllib/core/columns.py`` and ``SCHEMA`` in
 ``rllib/offline/offline_prelearner.py``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 
 from tupli_repo.codec.values import dump_json, load_json
@@ -34,7 +35,7 @@ OTHER_INFO = "#json"
 """The field of ``infos`` with what has no field of its own."""
 
 SUFFIX = ".parquet"
-_ABOUT, _EPISODES = b"tupli_repo", b"tupli_repo.episodes"
+_ABOUT, _EPISODES, _DIGEST = b"tupli_repo", b"tupli_repo.episodes", b"tupli_repo.sha256"
 _FORMAT = 1
 _KEPT = {
     "abandoned", "created_at", "final_observation", "metadata", "n_steps", "nonce", "options",
@@ -61,9 +62,18 @@ def episode_fields(oid: str, record: Mapping[str, Any]) -> dict[str, Any]:
     return {"id": oid} | {key: record[key] for key in _KEPT if record[key] is not None}
 
 
-def episodes_text(fields: list[bytes]) -> dict[bytes, bytes]:
-    """Return what the metadata of a file tells of its episodes, each already as JSON."""
-    return {_EPISODES: b"[%s]" % b",".join(fields)}
+def episodes_text(
+    about: Mapping[bytes, bytes], names: Sequence[str], fields: Sequence[bytes]
+) -> dict[bytes, bytes]:
+    """Return what the metadata of a file tells at its end.
+
+    Args:
+        about: What it tells already.
+        names: The names of the file's columns.
+        fields: What it shall tell of each episode, already as JSON.
+    """
+    text = b"[%s]" % b",".join(fields)
+    return {_EPISODES: text, _DIGEST: _digest(about[_ABOUT], text, names)}
 
 
 def read_about(metadata: Mapping[bytes, bytes] | None) -> tuple[Any, Any, dict[str, Any]] | None:
@@ -84,15 +94,21 @@ def read_about(metadata: Mapping[bytes, bytes] | None) -> tuple[Any, Any, dict[s
     raise CorruptObjectError("its metadata does not tell the spaces")
 
 
-def read_episodes(metadata: Mapping[bytes, bytes] | None) -> dict[str, dict[str, Any]]:
-    """Return what is told of each episode, by its id.
+def read_episodes(
+    metadata: Mapping[bytes, bytes] | None, names: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Return what is told of each episode, by its id; nothing where another wrote the file.
 
     Raises:
-        CorruptObjectError: It does not say so properly; the caller knows the file.
+        CorruptObjectError: It is not what was written; the caller knows the file.
     """
     if metadata is None or _EPISODES not in metadata:
         return {}
-    try:
-        return {one["id"]: one for one in load_json(metadata[_EPISODES])}
-    except (KeyError, TypeError):
-        raise CorruptObjectError("its metadata does not tell the episodes") from None
+    about, text = metadata.get(_ABOUT, b""), metadata[_EPISODES]
+    if metadata.get(_DIGEST) != _digest(about, text, names):
+        raise CorruptObjectError("its metadata is not what was written")
+    return {one["id"]: one for one in load_json(text)}
+
+
+def _digest(about: bytes, text: bytes, names: Sequence[str]) -> bytes:
+    return sha256(b"\n".join([about, text, *map(str.encode, names)])).hexdigest().encode()

@@ -222,7 +222,9 @@ class _Files:
         """Write what is left, and end the file."""
         self._write()
         if self._writer is not None:
-            self._writer.add_key_value_metadata(layout_.episodes_text(self._texts))
+            names = self._writer.schema.names
+            told = layout_.episodes_text(self._about, names, self._texts)
+            self._writer.add_key_value_metadata(told)
             self._writer.close()
         self._writer, self._texts = None, []
         self._n_bytes = self._n_text_bytes = 0
