@@ -48,7 +48,7 @@ from tupli_repo.optional import require
 from tupli_repo.repository import Repository
 from tupli_repo.schema.interop import ImportReport
 
-_BATCH_ROWS, _BATCH_BYTES = 1 << 14, 16 << 20
+_BATCH_ROWS, _BATCH_BYTES = 1 << 14, 8 << 20
 _KEYS_AT_ONCE = 1 << 16
 _ITEM_HINT = "these are RLlib's episodes in msgpack: write them with output_write_episodes=False"
 _Key = tuple[Any, ...]
@@ -222,10 +222,14 @@ class _Files:
     def _batches(self, path: Path, file: Any, wanted: list[str], n_rows: int) -> Iterator[Any]:
         """Some columns of a file, so many rows at once, by RLlib's names."""
         theirs = {ours: theirs for theirs, ours in self._names.items()}
-        found = file.iter_batches(n_rows, columns=[theirs[ours] for ours in wanted])
-        while (batch := self._guarded(path, lambda: next(found, None))) is not None:
-            arrays = [batch.column(theirs[ours]) for ours in wanted]
-            yield self._pyarrow.RecordBatch.from_arrays(arrays, names=wanted)
+        columns = [theirs[ours] for ours in wanted]
+        for group in range(file.metadata.num_row_groups):  # of all at once, it would read ahead
+            found = file.iter_batches(
+                n_rows, row_groups=[group], columns=columns, use_threads=False
+            )
+            while (batch := self._guarded(path, lambda: next(found, None))) is not None:  # noqa: B023
+                arrays = [batch.column(name) for name in columns]
+                yield self._pyarrow.RecordBatch.from_arrays(arrays, names=wanted)
 
     def _opened(self, path: Path) -> Any:
         return self._guarded(

@@ -34,7 +34,7 @@ from tupli_repo.schema import EpisodeHeader
 from tupli_repo.schema.interop import ExportReport
 
 _INFO_COLUMN = "infos/"
-_GROUP_ROWS, _GROUP_BYTES = 1 << 16, 32 << 20
+_GROUP_ROWS, _GROUP_BYTES = 1 << 16, 8 << 20
 _FILE_BYTES, _FILE_TEXT_BYTES = 512 << 20, 4 << 20
 _TELL_EVERY = 64
 _SHOWN = 12
@@ -47,7 +47,7 @@ def export_parquet(
 
     A row is a step, in canonical order, in the columns that `parquet_layout` tells. A file ends
     between two episodes, at 512 MiB or 4 MiB of what is told of episodes. One episode and one row
-    group, of 32 MiB or 65536 steps, are in memory at once.
+    group, of 8 MiB or 65536 steps, are in memory at once.
 
     The environment is not written. In observations that are a Dict or Tuple, RLlib sees arrays of
     two axes and more flat, and a Tuple as a dictionary.
@@ -201,6 +201,7 @@ class _Files:
         self._pending: list[Any] = []
         self._texts: list[bytes] = []
         self._n_files = self._n_bytes = self._n_text_bytes = 0
+        self._n_pending_rows = self._n_pending_bytes = 0
         self.n_rows = 0
 
     def add(self, oid: str, table: Any, record: Mapping[str, Any]) -> None:
@@ -213,9 +214,10 @@ class _Files:
         self._n_text_bytes += len(text)
         self.n_rows += table.num_rows
         self._n_bytes += table.nbytes
+        self._n_pending_rows += table.num_rows
+        self._n_pending_bytes += table.nbytes
         self._pending.append(table)
-        rows = sum(one.num_rows for one in self._pending)
-        if rows >= _GROUP_ROWS or sum(one.nbytes for one in self._pending) >= _GROUP_BYTES:
+        if self._n_pending_rows >= _GROUP_ROWS or self._n_pending_bytes >= _GROUP_BYTES:
             self._write()
 
     def close(self) -> None:
@@ -233,13 +235,12 @@ class _Files:
         if not self._pending:
             return
         table = self._pyarrow.concat_tables(self._pending)
-        self._pending = []
+        self._pending, self._n_pending_rows, self._n_pending_bytes = [], 0, 0
         if self._writer is None:
             self._writer = self._parquet.ParquetWriter(
                 self._folder / f"part-{self._n_files:05d}{layout_.SUFFIX}",
                 table.schema.with_metadata(self._about),
                 compression="zstd",
-                use_dictionary=[layout_.EPISODE],
                 write_page_checksum=True,
             )
             self._n_files += 1
