@@ -15,8 +15,10 @@ from tupli_repo.interop import (
     export_d4rl,
     export_lerobot,
     export_minari,
+    export_parquet,
     import_d4rl,
     import_minari,
+    import_parquet,
     import_pytupli,
 )
 from tupli_repo.interop.minari.layout import FORMATS
@@ -26,16 +28,18 @@ from tupli_repo.schema.interop import ExportReport, ImportReport
 _IMPORTS: dict[str, Any] = {
     "d4rl": import_d4rl,
     "minari": import_minari,
+    "parquet": import_parquet,
     "pytupli": import_pytupli,
 }
 _EXPORTS: dict[str, Any] = {
     "d4rl": export_d4rl,
     "lerobot": export_lerobot,
     "minari": export_minari,
+    "parquet": export_parquet,
 }
 _OPTIONS = {
-    "name": {"d4rl", "minari"},
-    "benchmark_id": {"d4rl", "minari"},
+    "name": {"d4rl", "minari", "parquet"},
+    "benchmark_id": {"d4rl", "minari", "parquet"},
     "shift": {"pytupli"},
     "data_format": {"minari"},
     "dataset_id": {"minari"},
@@ -56,9 +60,9 @@ _KEYS = set(EpisodeHeader.model_fields)
 )
 @click.argument("source_format", metavar="FORMAT", type=click.Choice(sorted(_IMPORTS)))
 @click.argument("path", metavar="PATH", type=click.Path(path_type=Path))
-@click.option("--name", help="minari, d4rl: what the benchmark is called.")
+@click.option("--name", help="Not pytupli: what the benchmark is called.")
 @click.option(
-    "--benchmark", "benchmark_id", metavar="ID", help="minari, d4rl: a benchmark that is here."
+    "--benchmark", "benchmark_id", metavar="ID", help="Not pytupli: a benchmark that is here."
 )
 @click.option(
     "--shift", is_flag=True, help="pytupli: put actions beside the states they were taken in."
@@ -71,6 +75,7 @@ def import_command(app: App, /, source_format: str, path: Path, **options: Any) 
     \b
     d4rl      a flat HDF5 file
     minari    the folder of a dataset, in HDF5, Arrow or Parquet
+    parquet   a file, or a folder of them, with RLlib's column names
     pytupli   a folder of PyTupli's FileStorage; its states are one step late and lack the first
 
     A benchmark is made that stands for the data. No code of an environment is run.
@@ -127,6 +132,7 @@ def export_command(
     d4rl      a flat HDF5 file: observations and actions are arrays
     lerobot   a folder of Parquet files, v3.0; the last observations are in meta/episodes
     minari    the folder of a dataset; its name is what Minari calls it, unless --dataset-id does
+    parquet   a folder of files with RLlib's column names
 
     PATH must not be there yet. What the format has no place for is told.
     """  # noqa: D301 - click wants the character

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from tupli_repo.curation import CuratedEpisodes
 from tupli_repo.handover import d3rlpy, sb3, tables, torch
 from tupli_repo.handover.minari import minari_dataset
+from tupli_repo.handover.rlds import RldsEpisodes
 from tupli_repo.handover.steps import StepSource
 from tupli_repo.handover.tensordict import tensordict_of
 from tupli_repo.handover.trajectories import spaces_of
+from tupli_repo.interop.exporting import check_whole
 from tupli_repo.repository.loading import LoadedEpisodes
 
 Names = str | Collection[str]
@@ -185,6 +187,29 @@ class HandedOver(CuratedEpisodes, ABC):
             transpose_images=transpose_images,
             **settings,
         )
+
+    def to_rlds(self) -> RldsEpisodes:
+        """Return the episodes as RLDS has them, each read when it is its turn.
+
+        Returns:
+            An iterable of dictionaries, which may be iterated over again. ``steps`` is a list of
+            dictionaries with ``observation``, ``action``, ``reward``, ``discount``, ``is_first``,
+            ``is_last``, ``is_terminal``, and ``info``, of what the step returned, where there are
+            infos. Values are numpy's, in the dtypes they were recorded in. An episode of T steps
+            has T+1 of them: the last has the last observation, and its action, reward, discount
+            and info are zeros that mean nothing. ``is_terminal`` is set there where the episode
+            terminated; the discount before it is 0, and 1 elsewhere. Where the observation after
+            the last action was never known, an episode that terminated repeats its last
+            observation and one that did not loses its last action. Of flags, only the last count.
+
+            Besides ``steps``, an episode has ``episode_id``, ``truncated``, ``reset_info``,
+            ``metadata``, and where they were given ``seed`` and ``options``.
+
+        Raises:
+            InvalidInputError: A step filter is set, or the storage is not a repository.
+        """
+        check_whole(self)
+        return RldsEpisodes(self._in_repository(), self._selection.ids)
 
     def to_tensordict(self) -> Any:
         """Return a ``TensorDict`` of the N steps in TorchRL's layout, for its replay buffers.

@@ -31,15 +31,25 @@ def outgoing(
             set where whole episodes go out.
     """
     repository = dataset._in_repository()  # noqa: SLF001 - one of us
-    if not in_steps and dataset._step_filters():  # noqa: SLF001
-        raise InvalidInputError(
-            "whole episodes go out, and this dataset has a step filter",
-            hint="export_d4rl() and convert_to_d4rl_format() give the steps that pass it",
-        )
+    if not in_steps:
+        check_whole(dataset)
     headers = list(dataset._headers)  # noqa: SLF001
     if not headers:
         raise InvalidInputError("there are no episodes to export", hint="preview() shows what is")
     return repository, headers
+
+
+def check_whole(dataset: CuratedEpisodes) -> None:
+    """Check that a dataset has whole episodes.
+
+    Raises:
+        InvalidInputError: A step filter is set.
+    """
+    if dataset._step_filters():  # noqa: SLF001
+        raise InvalidInputError(
+            "whole episodes go out, and this dataset has a step filter",
+            hint="export_d4rl() and convert_to_d4rl_format() give the steps that pass it",
+        )
 
 
 def read_all(

@@ -7,8 +7,8 @@ class ImportReport(BaseModel):
     """What an import brought.
 
     Attributes:
-        format: What the source is: ``minari``, ``d4rl``, ``pytupli`` or ``arrays``.
-        source: Where it is; empty for arrays.
+        format: What the source is: a format of ``tupli import``, ``arrays`` or ``rlds``.
+        source: Where it is; empty for what is in memory.
         benchmarks: The ids of the benchmarks its episodes are of.
         n_artifacts: How many artifacts came with them.
         n_episodes: How many episodes the source holds that can be episodes here.
@@ -33,7 +33,7 @@ class ExportReport(BaseModel):
     """What an export wrote.
 
     Attributes:
-        format: What was written: ``minari``, ``d4rl`` or ``lerobot``.
+        format: What was written: a format of ``tupli export``.
         path: Where it is.
         n_episodes: How many episodes it holds.
         n_steps: Their steps.
