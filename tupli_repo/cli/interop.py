@@ -116,7 +116,7 @@ def export_command(
 
     \b
     d4rl      a flat HDF5 file: observations and actions are arrays
-    minari    the folder of a dataset; its name is what Minari calls it, unless --dataset-id does
+    minari    the folder of a dataset; Minari calls it by its name, or by --dataset-id
 
     PATH must not be there yet. What the format has no place for is told.
     """  # noqa: D301 - click wants the character
