@@ -55,7 +55,7 @@ def test_a_dataset_of_minaris_goes_out_and_comes_in(
     done = tupli("export", "walk", "minari", "out", "--data-format", "arrow", "--json")
     assert (done.status, done.json["n_steps"]) == (0, 10)
     assert (Path("out") / "data" / "0" / "part-0.arrow").is_file()
-    done = tupli("export", "walk", "minari", "lab", "--dataset-id", "lab/walk-v0")
+    done = tupli("export", "walk", "minari", "lab", "--dataset", "lab/walk-v0")
     assert done.out == "exported 3 episodes, 10 steps to 'lab'\n"
     for folder, name in (("out", "out"), ("lab", "lab/walk-v0")):
         report = tupli("import", "minari", folder, "--json").json

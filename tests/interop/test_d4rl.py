@@ -149,7 +149,7 @@ def test_what_is_there_already_is_left_alone(tmp_path: Path):
         export_d4rl(TupliDataset(storage), tmp_path / "a.hdf5")
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_however_a_file_is_cut_into_pieces_its_episodes_are_the_same(data: Any, tmp_path: Path):
     n = data.draw(st.integers(1, 9), "steps")

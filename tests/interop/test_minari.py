@@ -198,7 +198,7 @@ def parts_of(space: Any, samples: Any) -> list[Any]:
 
 
 @settings(
-    max_examples=25,
+    max_examples=15,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +62,7 @@ def episode(n: int, *, final: bool = True, **more: Any) -> Steps:
 def stored(storage: Repository, *episodes: Steps) -> TupliDataset:
     oid = benchmark(storage, "place")
     for i, one in enumerate(episodes):
-        steps = Steps(**{name: getattr(one, name) for name in one.__slots__} | {
-            "created_at": f"2026-01-01T00:00:00.{i:06d}Z"
-        })  # fmt: skip
+        steps = replace(one, created_at=f"2026-01-01T00:00:00.{i:06d}Z")
         storage.record(steps, oid, observation_space=PLACE, action_space=LEVERS)
     return TupliDataset(storage)
 
@@ -221,7 +220,7 @@ def test_a_damaged_dataset_is_told(fault: str, tmp_path: Path):
 
 
 @settings(
-    max_examples=25,
+    max_examples=15,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -41,12 +41,14 @@ _OPTIONS = {
     "name": {"d4rl", "minari", "parquet"},
     "benchmark_id": {"d4rl", "minari", "parquet"},
     "shift": {"pytupli"},
+}
+"""Which formats an option goes with."""
+_EXPORT_OPTIONS = {
     "data_format": {"minari"},
     "dataset_id": {"minari"},
     "fps": {"lerobot"},
     "task": {"lerobot"},
 }
-"""Which formats an option goes with."""
 _SHOWN = 10
 _ID_DIGITS = 12
 _KEYS = set(EpisodeHeader.model_fields)
@@ -80,7 +82,7 @@ def import_command(app: App, /, source_format: str, path: Path, **options: Any) 
 
     A benchmark is made that stands for the data. No code of an environment is run.
     """  # noqa: D301 - click wants the character
-    given = _given(source_format, options, "import")
+    given = _given(options, source_format, _OPTIONS, hint="'tupli import --help'")
     repository = open_repository(app)
     with Counting(app, "importing") as bar:
         report: ImportReport = _IMPORTS[source_format](
@@ -110,7 +112,7 @@ def import_command(app: App, /, source_format: str, path: Path, **options: Any) 
     help="minari: how the dataset is stored; hdf5 where it is left out.",
 )
 @click.option(
-    "--dataset-id", metavar="ID", help="minari: what it is called there, as 'lab/poles-v0'."
+    "--dataset", "dataset_id", metavar="ID", help="minari: what it is called, as 'lab/poles-v0'."
 )
 @click.option("--fps", type=click.IntRange(min=1), help="lerobot: how many steps make a second.")
 @click.option("--task", help="lerobot: what is to be done, in words.")
@@ -131,12 +133,12 @@ def export_command(
     \b
     d4rl      a flat HDF5 file: observations and actions are arrays
     lerobot   a folder of Parquet files, v3.0; the last observations are in meta/episodes
-    minari    the folder of a dataset; its name is what Minari calls it, unless --dataset-id does
+    minari    the folder of a dataset; Minari calls it by its name, or by --dataset
     parquet   a folder of files with RLlib's column names
 
     PATH must not be there yet. What the format has no place for is told.
     """  # noqa: D301 - click wants the character
-    given = _given(target_format, options, "export")
+    given = _given(options, target_format, _EXPORT_OPTIONS, hint="'tupli export --help'")
     repository = open_repository(app)
     chosen = parse_where(where, keys=_KEYS)
     dataset = dataset_of(repository, name).with_episode_filter(chosen)
@@ -152,15 +154,15 @@ def export_command(
     )
 
 
-def _given(chosen_format: str, options: dict[str, Any], command: str) -> dict[str, Any]:
-    """The options that were given, each of which goes with the format."""
+def _given(
+    options: dict[str, Any], one: str, formats: dict[str, set[str]], *, hint: str
+) -> dict[str, Any]:
+    """The options that were given; those that do not go with a format are refused."""
     given = {key: value for key, value in options.items() if value}
     for key in given:
-        if chosen_format not in _OPTIONS[key]:
-            option = {"benchmark_id": "benchmark"}.get(key, key).replace("_", "-")
-            raise InvalidInputError(
-                f"'--{option}' does not go with '{chosen_format}'", hint=f"'tupli {command} --help'"
-            )
+        if one not in formats[key]:
+            option = "--" + key.removesuffix("_id").replace("_", "-")
+            raise InvalidInputError(f"'{option}' does not go with '{one}'", hint=hint)
     return given
 
 

@@ -83,7 +83,7 @@ def import_d4rl(
     except OSError as err:
         raise CorruptObjectError(f"'{path}' is no HDF5 file: {one_line(err)}") from None
     with file:
-        found = _Source(h5py, file, path)
+        found = _File(h5py, file, path)
         oid = benchmark_for(
             repository,
             benchmark_id,
@@ -105,7 +105,7 @@ def import_d4rl(
         return record_all(repository, episodes, source, left_out, on_progress)
 
 
-class _Source:
+class _File:
     """What a file holds: arrays with a row per step, read by pieces, and words about them."""
 
     def __init__(self, h5py: Any, file: Any, path: str | Path) -> None:

@@ -341,8 +341,14 @@ def _rows(column: Any, shape: tuple[int, ...]) -> NDArray[Any]:
 def _numbers(column: Any) -> NDArray[Any]:
     if column.null_count:
         raise ValueError(f"{column.null_count} values are missing")
-    found: NDArray[Any] = column.to_numpy(zero_copy_only=False)
-    return found
+    dtype, start, n = np.dtype(column.type.to_pandas_dtype()), column.offset, len(column)
+    content = column.buffers()[1]
+    if content is None:
+        return np.empty(0, dtype)
+    if dtype == np.bool_:  # eight in a byte
+        bits = np.unpackbits(np.frombuffer(content, np.uint8), bitorder="little")
+        return bits[start : start + n].view(np.bool_)
+    return np.frombuffer(content, dtype, n, start * dtype.itemsize)  # to_numpy() loads pandas
 
 
 def _padded(values: NDArray[Any], rows: int) -> NDArray[Any]:

@@ -148,7 +148,7 @@ def _common_infos(repository: Repository, headers: list[EpisodeHeader]) -> set[s
     ids = [header.id for header in headers]
     found: set[tuple[str, object]] | None = None
     for header, data in repository.read_episodes(ids, only="infos"):
-        infos = _infos(data, lambda _: None) | _odd(header.metadata.get(ODD))
+        infos = _infos(data, lambda _: None) | _odd(header.metadata)
         kinds = {(path, _kind(values)) for path, values in infos.items()}
         found = kinds if found is None else found & kinds
     return {path for path, _ in found or ()}
@@ -165,7 +165,9 @@ def _outgoing(
 ) -> Outgoing:
     """An episode with all that Minari is told of it."""
     about = dict(header.metadata)
-    odd = _odd(about.pop(ODD, None))
+    odd = _odd(about)
+    if odd:
+        del about[ODD]
     own = {"id": number, "total_steps": data.n_steps}
     own |= {key: data.record[key] for key in ("seed", "options") if data.record[key] is not None}
     for key in sorted(own.keys() & about.keys()):
@@ -233,9 +235,10 @@ def _array(value: Any) -> NDArray[Any] | None:
         return None
 
 
-def _odd(value: Any) -> dict[str, Any]:
+def _odd(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """What an import kept of infos that are not of the steps; the name may be the user's own."""
-    return value if isinstance(value, dict) else {}
+    found = metadata.get(ODD)
+    return found if isinstance(found, dict) else {}
 
 
 def _are_same(one: Layout, other: Layout) -> bool:
