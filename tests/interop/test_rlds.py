@@ -218,5 +218,5 @@ def test_what_is_none_of_rlds_is_told(storage: Any):
 def test_a_dataset_with_a_step_filter_has_no_whole_episodes(storage: Any):
     record(storage)
     dataset = TupliDataset(storage).with_tuple_filter(lambda step: step.reward > 0)
-    with pytest.raises(InvalidInputError, match="to_rlds"):
+    with pytest.raises(InvalidInputError, match="step filter"):
         dataset.to_rlds()

@@ -38,8 +38,8 @@ SUFFIX = ".parquet"
 _ABOUT, _EPISODES, _DIGEST = b"tupli_repo", b"tupli_repo.episodes", b"tupli_repo.sha256"
 _FORMAT = 1
 _KEPT = {
-    "abandoned", "created_at", "final_observation", "metadata", "n_steps", "nonce", "options",
-    "reset_info", "rng", "seed",
+    "abandoned", "created_at", "created_by", "final_observation", "metadata", "n_steps", "nonce",
+    "options", "reset_info", "rng", "seed",
 }  # fmt: skip
 
 

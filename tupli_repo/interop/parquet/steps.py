@@ -43,7 +43,10 @@ from tupli_repo.interop.parquet.values import (
     tree_of_type,
 )
 
-_KEPT = ("abandoned", "created_at", "metadata", "nonce", "options", "reset_info", "rng", "seed")
+_KEPT = (
+    "abandoned", "created_at", "created_by", "metadata", "nonce", "options", "reset_info", "rng",
+    "seed",
+)  # fmt: skip
 _PACKED = "BCJNGG"  # how base64 of an lz4 frame begins
 
 
@@ -100,13 +103,10 @@ class Rows:
         told: dict[str, Any] = {}
         if part.told:
             fields = {key: value for key, value in part.told.items() if key != "id"}
-            body = dump_json({**fields, "created_by": "", "format": FORMAT}, name="episode")
+            body = dump_json({**fields, "format": FORMAT}, name="episode")
             told = decode_record(body)
         if told and told["n_steps"] == n and np.array_equal(steps, np.arange(n)):
-            kept = ("abandoned", "created_at", "metadata", "nonce", "options", "reset_info", "rng")
-            yield self._steps(
-                rows, 0, n, {**{name: told[name] for name in kept}, "seed": told["seed"]}
-            )
+            yield self._steps(rows, 0, n, {name: told[name] for name in _KEPT})
             return
         metadata = {EPISODE: part.key[0]}
         if len(part.key) > 1 and part.key[1] is not None:
