@@ -368,6 +368,25 @@ def test_a_damaged_pack_is_told_by_every_listing_and_stops_no_writer(tmp_path: P
     assert everything(late) == by_id([*episode(2), HELLO])
 
 
+def test_what_may_be_in_a_damaged_pack_is_not_called_missing(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    store.append(episode(1))
+    store.seal()
+    (lost,) = names(tmp_path, ".pack")
+    store.append(episode(0))
+    store.seal()
+    overwrite(lost, lost.read_bytes()[:-1])
+    late = reopen(tmp_path)
+    late.refresh()
+    assert late.contains(id_of(blob(0)))
+    assert late.missing([bytes.fromhex(id_of(blob(0)))]) == set()
+    for unsure in (id_of(blob(1)), NOWHERE):
+        with pytest.raises(CorruptObjectError, match=lost.name):
+            late.contains(unsure)
+        with pytest.raises(CorruptObjectError, match=lost.name):
+            late.missing([bytes.fromhex(unsure)])
+
+
 @pytest.mark.parametrize("is_first", [True, False], ids=["first seen", "known"])
 def test_a_blob_under_the_name_of_a_record_does_not_hide_it(tmp_path: Path, is_first: bool):
     store = new_store(tmp_path)

@@ -8,9 +8,20 @@ from pathlib import Path
 import pytest
 
 from tests.faults import HastyFileSystem
-from tests.repository.people import benchmark, drive, opened, person, published, record
+from tests.repository.people import (
+    SECRET,
+    benchmark,
+    drive,
+    ids_in,
+    opened,
+    person,
+    published,
+    record,
+    tells,
+)
 from tupli_repo.catalog import catalog_path, remove_catalog
 from tupli_repo.errors import CorruptObjectError, NotFoundError, StorageIOError
+from tupli_repo.odb.objects import Kind
 from tupli_repo.odb.sync import Progress
 from tupli_repo.repository import Repository
 
@@ -55,6 +66,34 @@ def test_a_pull_that_is_always_cleaned_away_ends_with_an_error(tmp_path: Path):
         with pytest.raises(StorageIOError, match="loses objects faster") as told:
             bob.pull(on_progress=clean)
         assert str(tmp_path / "bob") in str(told.value)
+
+
+def test_a_push_that_loses_a_pack_meanwhile_sends_nothing_that_was_taken_back(tmp_path: Path):
+    hub = drive(tmp_path / "drive")
+    is_lost = False
+
+    def lose(progress: Progress) -> None:
+        nonlocal is_lost
+        if not is_lost and progress.objects_done == progress.objects:
+            is_lost = True  # so the push has to look at all that the names need
+            for path in old_packs:
+                path.unlink()
+
+    with person(tmp_path / "ada", hub) as ada:
+        walk = benchmark(ada)
+        told, kept = record(ada, walk, 1, note=SECRET), record(ada, walk, 2)
+        ada.publish(walk, episodes=[*told, *kept])
+        ada.push()
+        ada.unpublish("walk", episodes=told)
+        kept += record(ada, walk, 1, note="more")
+        ada.publish(walk, episodes=kept)
+        assert tells(hub, SECRET)
+        old_packs = list((hub / ".tupli" / "packs").iterdir())
+        ada.push(on_progress=lose)
+        assert is_lost
+        assert published(ada) == set(kept)
+    assert ids_in(hub, Kind.EPISODE) == set(kept)
+    assert not tells(hub, SECRET)
 
 
 class Replacing(HastyFileSystem):
