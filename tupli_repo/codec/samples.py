@@ -26,7 +26,7 @@ from tupli_repo.errors import CorruptObjectError, EncodingError
 Columns = dict[str, NDArray[Any]]
 OFFSETS = "#offsets"
 _PRESENT = "#present"
-_CHOICE = "#choice"
+CHOICE = "#choice"
 _ESCAPES = {"%": "%25", "/": "%2F", "#": "%23"}
 _GRAPH_PARTS = ("nodes", "edges", "edge_links")
 
@@ -123,7 +123,7 @@ def column_names(tree: Tree, name: str) -> list[str]:
                 names += [f"{name}/{part}{end}" for end in ("", OFFSETS, _PRESENT)]
             return names
         case "OneOf":
-            names = [name + _CHOICE]
+            names = [name + CHOICE]
             for i, sub in enumerate(tree["spaces"]):
                 names += column_names(sub, f"{name}/{i}")
             return names
@@ -161,7 +161,7 @@ def free_columns(tree: Tree, name: str) -> set[str]:
         case "Graph":
             return {f"{name}/{part}" for part in _GRAPH_PARTS}
         case "OneOf":
-            return set(column_names(tree, name)) - {name + _CHOICE}
+            return set(column_names(tree, name)) - {name + CHOICE}
         case "Dict" | "Tuple":
             subs = [free_columns(sub, f"{name}/{escape(key)}") for key, sub in _children(tree)]
             return set().union(*subs)
@@ -210,7 +210,7 @@ def _columns_of_choices(tree: Tree, samples: Items, name: str) -> Columns:
     for i, sample in enumerate(samples):
         if not isinstance(sample, tuple) or len(sample) != 2 or not 0 <= int(sample[0]) < n:
             raise EncodingError(f"'{name}[{i}]' is no pair of a branch below {n} and its sample")
-    columns = {name + _CHOICE: stack([s[0] for s in samples], name, prefer="<i8", shape=())}
+    columns = {name + CHOICE: stack([s[0] for s in samples], name, prefer="<i8", shape=())}
     for branch, sub in enumerate(tree["spaces"]):
         values = [value for choice, value in samples if int(choice) == branch]
         columns |= columns_from_samples(sub, values, f"{name}/{branch}")
@@ -317,7 +317,7 @@ def _check_count(tree: Tree, columns: Mapping[str, NDArray[Any]], name: str, cou
                 path = f"{name}/{kind}"
                 _check_ends(columns[path + OFFSETS], count, len(columns[path]))
         case "OneOf":
-            choices = columns[name + _CHOICE]
+            choices = columns[name + CHOICE]
             if len(choices) != count or np.any((choices < 0) | (choices >= len(tree["spaces"]))):
                 raise ValueError("a choice has no branch")
             for branch, part in enumerate(tree["spaces"]):
@@ -390,7 +390,7 @@ def _graph_reader(
 def _choice_reader(
     tree: Tree, columns: Mapping[str, NDArray[Any]], name: str
 ) -> Callable[[int], tuple[Any, Any]]:
-    choices = columns[name + _CHOICE]
+    choices = columns[name + CHOICE]
     reads = [_reader(sub, columns, f"{name}/{i}") for i, sub in enumerate(tree["spaces"])]
     places = np.zeros(len(choices), dtype=np.int64)
     for branch in range(len(reads)):

@@ -6,7 +6,7 @@ in memory, or mapped, their arrays are indexed.
 Invariant: what is returned for a step is what its episode's columns hold, bit for bit.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tupli_repo.codec.columns import Blobs, ColumnSpec, Places, empty_columns
 from tupli_repo.codec.episode import Layout
 from tupli_repo.codec.infos import INFO_TEXT
-from tupli_repo.codec.samples import OFFSETS
+from tupli_repo.codec.samples import CHOICE, OFFSETS
 from tupli_repo.errors import CorruptObjectError, InvalidInputError
 from tupli_repo.odb.objects import ObjectId
 from tupli_repo.odb.store import ObjectStore
@@ -244,7 +244,8 @@ class _Made:
         return is_asked_for(name, self._only)
 
     def _look_at(self, columns: Sequence[ColumnSpec]) -> list[_Wanted]:
-        found = [one for one in _all_wanted(columns) if self._is_wanted(one.name)]
+        every = list(_all_wanted(columns))
+        found = [one for one in every if self._is_wanted(one.name)]
         for name in self._only or ():
             if not any(is_asked_for(one.name, [name]) for one in found):
                 raise InvalidInputError(
@@ -252,8 +253,9 @@ class _Made:
                     hint="transitions() without 'only' gives all there are",
                 )
         specs = [columns[one.column]._replace(name=one.name) for one in found]
+        uneven = _uneven(one.name for one in every)
         for spec in specs:
-            if spec.name.endswith(OFFSETS) or f"{spec.name}{OFFSETS}" in {s.name for s in specs}:
+            if spec.name in uneven:
                 raise InvalidInputError(
                     f"'{spec.name}' has no row per step", hint="name the columns you want"
                 )
@@ -274,6 +276,17 @@ def _all_wanted(columns: Sequence[ColumnSpec]) -> Iterator[_Wanted]:
         yield _Wanted(spec.name, number, 0)
         if is_asked_for(spec.name, [_OBSERVATIONS]):
             yield _Wanted(_NEXT + spec.name.removeprefix(_OBSERVATIONS), number, 1)
+
+
+def _uneven(names: Iterable[str]) -> set[str]:
+    """Which columns have no row per step: what is ragged, and the branches of OneOf."""
+    some = list(names)
+    ragged = {name.removesuffix(OFFSETS) for name in some if name.endswith(OFFSETS)}
+    parents = ragged | {name.removesuffix(CHOICE) for name in some if name.endswith(CHOICE)}
+    within = tuple(f"{parent}/" for parent in parents)
+    return {
+        name for name in some if name in ragged or name.endswith(OFFSETS) or name.startswith(within)
+    }
 
 
 def _never_known(name: str) -> InvalidInputError:
