@@ -44,6 +44,29 @@ def test_parts_stay_what_they_are_whatever_is_recorded_since(storage: Repository
     assert ids(TupliDataset.from_pin(storage, name)) == ids(one)
 
 
+def test_what_a_pin_gave_is_there_after_its_benchmark_was_removed(storage: Repository):
+    truth = record(storage, into=(walk := benchmark(storage, ref_min_score=0, ref_max_score=1)))
+    before, _ = TupliDataset(storage).split(1, 1)
+    first, *rest = ids(TupliDataset(storage))
+    pinned = TupliDataset.from_pin(storage, TupliDataset(storage).pin("all"))
+    storage.delete_episodes([first, *rest])
+    storage.delete_benchmark(walk)
+    assert ids(TupliDataset(storage)) == []
+    assert ids(pinned.without(first)) == rest
+    assert sum(len(ids(part)) for part in pinned.split(1, 2, by="benchmark_id")) == len(rest) + 1
+    assert len(pinned.combined(before).observations) == len(truth)
+    assert np.array_equal(before.normalised_scores(), before.returns())
+    assert [one.id for one in before.benchmarks] == [walk]
+
+
+def test_ratios_of_any_size_part_every_episode(storage: Repository):
+    record(storage, MANY)
+    whole = TupliDataset(storage)
+    for ratios in ((1e308, 1e308), (5e-324, 5e-324), (np.float32(0.5), np.int8(1) / 2)):
+        parts = whole.split(*ratios)
+        assert [len(ids(part)) for part in parts] == [25, 25]
+
+
 def test_a_group_is_never_parted(storage: Repository):
     record(storage, MANY)
     parts = TupliDataset(storage).split(2, 1, by="metadata.pilot", seed=1)
@@ -53,6 +76,9 @@ def test_a_group_is_never_parted(storage: Repository):
     assert sum(len(ids(part)) for part in parts) == 50
     with pytest.raises(InvalidInputError, match=r"no 'metadata\.plane'"):
         TupliDataset(storage).split(1, 1, by="metadata.plane")
+    several: Any = ["benchmark_id", "metadata.pilot"]
+    with pytest.raises(InvalidInputError, match="a 'list' is no name"):
+        TupliDataset(storage).split(1, 1, by=several)
     wrong: list[Any] = [(), (0.5, 0), (1, float("nan")), (1, -1), ([0.8, 0.2],), ("0.8", "0.2")]
     for ratios in wrong:
         with pytest.raises(InvalidInputError, match="positive"):

@@ -50,6 +50,20 @@ def test_weights_say_how_often_a_step_comes(storage: Repository):
     assert set(map(place, found["observations"])) == {(2, 0)}
 
 
+@pytest.mark.parametrize("size", [1e-200, 1e200, 1e308])
+def test_how_large_all_weights_are_makes_no_difference(storage: Repository, size: float):
+    truth = record(storage)
+    dataset = TupliDataset(storage)
+
+    def drawn(size: float) -> list[Any]:
+        weights, by_episode = np.full(len(truth), size), np.full(len(ENDINGS), size)
+        sampler = dataset.sampler(seed=2, weights=weights, episode_weights=by_episode)
+        rewards = sampler.transitions(20)["rewards"].tolist()
+        return [*rewards, *(one["rewards"].tolist() for one in sampler.episodes(3))]
+
+    assert drawn(size) == drawn(1.0)
+
+
 @pytest.mark.parametrize("length", [1, 3])
 def test_how_often_one_comes_is_what_both_weights_say(storage: Repository, length: int):
     truth = record(storage)

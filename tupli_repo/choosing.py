@@ -132,10 +132,7 @@ class ChosenEpisodes:
         """The benchmarks that pass the filter, by name and id."""
         if self._ids is not None:
             repository = _repository(self.storage)
-            ids = repository.select_ids(self._ids).benchmarks
-            named = sorted(
-                map(repository.benchmark, ids), key=lambda one: (one.metadata.name, one.id)
-            )
+            named = repository.benchmarks_in(repository.select_ids(self._ids))
             return _passing(self._benchmark_filter, named)
         if self._revision is None:
             return self.storage.list_benchmarks(self._benchmark_filter)

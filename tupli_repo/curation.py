@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from math import isfinite
-from typing import Any, Self
+from typing import Any, Self, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,14 +47,15 @@ class CuratedEpisodes(ChosenEpisodes):
             InvalidInputError: There are no ratios, one is not a positive number, an episode does
                 not have ``by``, or the storage is not a repository.
         """
-        if not ratios or not all(map(_is_ratio, ratios)):
+        if not ratios or not all(_is_number(ratio) and ratio > 0 for ratio in ratios):
             raise InvalidInputError(
                 f"the ratios {list(ratios)} are not positive numbers", hint="split(0.8, 0.2)"
             )
         groups = self._grouped(by)
         order = sorted(groups, key=lambda key: sha256(f"{seed}\n{key}".encode()).digest())
         n = sum(map(len, groups.values()))
-        shares = np.array(ratios) / sum(ratios) * n
+        shares = np.array(ratios, np.float64) / max(ratios)  # whose sum is finite
+        shares *= n / shares.sum()
         parts: list[list[str]] = [[] for _ in ratios]
         if by is None:
             ends = np.rint(np.cumsum(shares)).astype(int).tolist()
@@ -188,6 +189,11 @@ class CuratedEpisodes(ChosenEpisodes):
         """The ids of the episodes of each group, by its name; each its own where there are none."""
         if by is None:
             return {oid: [oid] for oid in self._selection.ids}
+        if not isinstance(by, str):
+            raise InvalidInputError(
+                f"a '{type(by).__name__}' is no name of what episodes have in common",
+                hint="for example by='benchmark_id' or by='metadata.seed'",
+            )
         groups: dict[str, list[str]] = {}
         for header in self._headers:
             value: Any = header.model_dump()
@@ -212,22 +218,17 @@ class CuratedEpisodes(ChosenEpisodes):
         )
 
 
-def _is_ratio(value: object) -> bool:
-    numbers = int | float | np.integer | np.floating
-    return isinstance(value, numbers) and isfinite(value) and bool(value > 0)
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, _NUMBERS) and not isinstance(value, bool) and isfinite(value)
 
 
 def _references(name: str, extra: dict[str, Any]) -> tuple[float, float]:
-    found = [extra.get(key) for key in REFERENCES]
-    low, high = (
-        float(x) if isinstance(x, _NUMBERS) and not isinstance(x, bool) else float("nan")
-        for x in found
-    )
-    if not (isfinite(low) and isfinite(high) and low != high):
+    low, high = map(extra.get, REFERENCES)
+    if not (_is_number(low) and _is_number(high) and float(low) != float(high)):
         raise InvalidInputError(
-            f"benchmark '{name}' has no two reference returns: {REFERENCES[0]} is {found[0]},"
-            f" {REFERENCES[1]} is {found[1]}",
+            f"benchmark '{name}' has no two reference returns: {REFERENCES[0]} is {low},"
+            f" {REFERENCES[1]} is {high}",
             hint="give both: normalised_scores(ref_min_score=0.0, ref_max_score=1.0); for all who"
             " use it, store(name, metadata={...}) before recording",
         )
-    return low, high
+    return float(low), float(high)

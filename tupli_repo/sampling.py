@@ -171,4 +171,4 @@ def _checked(weights: Weights | None, n: int, name: str) -> NDArray[np.float64] 
         raise InvalidInputError(f"'{name}' have shape {found.shape}, and there are {n}")
     if not np.isfinite(found).all() or (found < 0).any():
         raise InvalidInputError(f"'{name}' are not all finite numbers of at least 0")
-    return found
+    return found / (found.max(initial=0) or 1)  # so that no sum or product of them is too large

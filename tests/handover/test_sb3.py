@@ -174,6 +174,7 @@ def test_images_of_both_kinds_are_refused_as_sb3_does(storage: Repository):
         ({"goal_selection_strategy": "future"}, "unexpected keyword"),
         ({"observation_space": spaces.Box(-1, 1, (4,))}, r"have shape \(3,\)"),
         ({"observation_space": spaces.Dict({"a": BOX})}, "no 'observations/a'"),
+        ({"observation_space": spaces.Dict(a=spaces.Dict(b=BOX))}, "a Dict in a Dict"),
         ({"n_steps": 2, "optimize_memory_usage": True}, "no place"),
     ],
 )

@@ -1,5 +1,6 @@
 """pandas and pyarrow get a row per step, with what was recorded in it."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -123,3 +124,11 @@ def test_what_arrow_does_not_have_is_said(storage: Repository):
     storage.record(steps, benchmark(storage))
     with pytest.raises(InvalidInputError, match="'observations' has dtype complex64"):
         TupliDataset(storage).to_arrow()
+    none = replace(steps, observations=np.zeros((2, 0), np.float32), actions=np.ones(1))
+    only = {storage.record(none, benchmark(storage, "none")).id}
+    dataset = TupliDataset(storage)
+    dataset = dataset.without(*(one for one in dataset.preview() if one.id not in only))
+    with pytest.raises(InvalidInputError, match="'observations' are arrays of no numbers"):
+        dataset.to_arrow()
+    assert dataset.to_arrow(only="rewards")["rewards"].to_pylist() == [0.0]
+    assert dataset.to_arrow(only=[]).column_names == ["episode", "step"]

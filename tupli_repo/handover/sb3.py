@@ -96,6 +96,9 @@ def _empty(
             " episode that was cut off",
             hint="leave it out",
         )
+    parts = observation_space.values() if isinstance(observation_space, spaces.Dict) else ()
+    if any(isinstance(part, spaces.Dict) for part in parts):
+        raise InvalidInputError("Stable-Baselines3 has no buffer for a Dict in a Dict")
     is_dict = isinstance(observation_space, spaces.Dict)
     name = "NStepReplayBuffer" if "n_steps" in settings else "ReplayBuffer"
     kind = buffers.DictReplayBuffer if is_dict else getattr(buffers, name, None)

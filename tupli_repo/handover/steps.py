@@ -55,7 +55,8 @@ class StepSource:
         loaded: LoadedEpisodes | None = None,
     ) -> None:
         self._repository, self._selection, self._loaded = repository, selection, loaded
-        self._only = names_of(only) or list(STEP_COLUMNS)
+        asked = names_of(only)
+        self._only = list(STEP_COLUMNS) if asked is None else asked
         self._is_loaded = loaded is not None
         self.lengths = lengths = np.array(selection.n_tuples, np.int64)
         has_final = np.array([parts.has_final for parts in selection.parts], bool)

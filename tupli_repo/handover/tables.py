@@ -35,6 +35,11 @@ def arrow_table(source: StepSource, ids: Sequence[str]) -> Any:
                 f"'{name}' has dtype {column.dtype}, which Arrow does not have",
                 hint="name the columns you want: only=['observations', 'actions']",
             ) from None
+        if 0 in column.shape[1:]:
+            raise InvalidInputError(
+                f"'{name}' are arrays of no numbers, of which Arrow has no lists",
+                hint="name the columns you want: only=['actions', 'rewards']",
+            )
         for size in reversed(column.shape[1:]):
             found = pyarrow.FixedSizeListArray.from_arrays(found, size)
         columns[name] = found

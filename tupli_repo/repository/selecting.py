@@ -13,7 +13,7 @@ from tupli_repo.odb.objects import ObjectId, parse_object_id
 from tupli_repo.repository.checking import CheckingRepository
 from tupli_repo.repository.loading import LoadedEpisodes, names_of
 from tupli_repo.repository.transitions import Numbers
-from tupli_repo.schema import BaseFilter, EpisodeHeader
+from tupli_repo.schema import BaseFilter, BenchmarkHeader, EpisodeHeader
 
 
 class SelectingRepository(CheckingRepository):
@@ -51,6 +51,16 @@ class SelectingRepository(CheckingRepository):
             CorruptObjectError: One is damaged.
         """
         return [header for header, _ in self._episodes.describe(list(map(ObjectId, selection.ids)))]
+
+    def benchmarks_in(self, selection: Selection) -> list[BenchmarkHeader]:
+        """Return the benchmarks of episodes that were selected, hidden ones too, by name and id.
+
+        Raises:
+            NotFoundError: One is not here any more.
+        """
+        self._releases.refresh()
+        found = [self._shelf.benchmark_header(ObjectId(oid)) for oid in selection.benchmarks]
+        return sorted(found, key=lambda header: (header.metadata.name, header.id))
 
     def load_selected(
         self, selection: Selection, *, only: str | Collection[str] | None = None
