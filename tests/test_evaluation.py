@@ -132,6 +132,17 @@ def test_one_that_cannot_be_stored_is_told_and_nothing_is_stored(storage):
     assert storage.list_artifacts() == []
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [lambda: "MountainCar-v0", lambda: Windy, lambda: False, lambda: SyncVectorEnv([Walk])],
+    ids=["name", "class", "flag", "several"],
+)
+def test_what_is_no_environment_is_refused(storage, wrong: Any):
+    with pytest.raises(InvalidInputError, match="is not an environment"):
+        TupliEnvWrapper(Walk(), storage).store("walk", eval_env=wrong())
+    assert storage.list_benchmarks() == storage.list_artifacts() == []
+
+
 def test_one_that_would_not_behave_alike_is_refused(storage):
     with pytest.raises(EncodingError, match="reward differs at step 3"):
         TupliEnvWrapper(faulty_envs.LeavesSomethingOut(), storage).store(

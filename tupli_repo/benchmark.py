@@ -77,8 +77,8 @@ class TupliEnvWrapper(EnvironmentStore, RecordingWrapper):
         envs, beside = [(serialized, self.env)], ""
         if eval_env is not None:
             eval_env = eval_env.env if isinstance(eval_env, RecordingWrapper) else eval_env
-            warn_unlike(self.env, eval_env)
             beside = self.serialize_env(eval_env, **told)
+            warn_unlike(self.env, eval_env)
             envs.append((beside, eval_env))
             digest = self._get_hash([digest, sha256(beside.encode()).hexdigest()])
         packages: dict[str, str] = {}

@@ -180,6 +180,12 @@ def test_a_part_that_is_no_array_is_named(storage: Repository):
         TupliDataset(storage).to_d3rlpy()
 
 
+def test_observations_without_parts_are_refused(storage: Repository):
+    record_seen(storage, spaces.Dict({}), LEVER)
+    with pytest.raises(InvalidInputError, match="the observations have no parts"):
+        TupliDataset(storage).to_d3rlpy()
+
+
 @pytest.mark.parametrize("both", [False, True])
 def test_d3rlpys_own_dataset_stops_before_a_gap(storage: Repository, both: bool):
     truth = record(storage)

@@ -98,6 +98,9 @@ def _checked_names(span: Span) -> Sequence[str]:
         if name not in span.columns or span.columns[name].dtype.kind not in "biuf" or "#" in name:
             raise InvalidInputError(
                 f"'{name.partition('#')[0]}' are not arrays of numbers, a row for each step",
-                hint="transitions() gives composite ones, each part by its name",
+                hint="transitions() gives the parts of a Dict or Tuple by name;"
+                " Repository.read_episodes() gives samples of any space",
             )
+    if not names:
+        raise InvalidInputError("the observations have no parts, so there is nothing to learn from")
     return names
