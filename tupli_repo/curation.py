@@ -68,7 +68,7 @@ class CuratedEpisodes(ChosenEpisodes):
         chosen = map(set, parts)
         return [self._of_ids(i for i in self._selection.ids if i in part) for part in chosen]
 
-    def combined(self, *others: ChosenEpisodes) -> Self:
+    def combined(self, *others: "CuratedEpisodes") -> Self:
         """Return a dataset of the episodes of several, of any benchmarks, each episode once.
 
         Raises:
@@ -82,7 +82,7 @@ class CuratedEpisodes(ChosenEpisodes):
         headers.sort(key=lambda header: (header.created_at, header.id))
         return self._of_ids(header.id for header in headers)
 
-    def without(self, *others: ChosenEpisodes | EpisodeHeader | str) -> Self:
+    def without(self, *others: "CuratedEpisodes | EpisodeHeader | str") -> Self:
         """Return a dataset that lacks some of the episodes.
 
         Args:
@@ -93,7 +93,7 @@ class CuratedEpisodes(ChosenEpisodes):
         """
         gone: set[str] = set()
         for other in others:
-            if isinstance(other, ChosenEpisodes):
+            if isinstance(other, CuratedEpisodes):
                 gone.update(other._selection.ids)  # noqa: SLF001 - one of us
             elif isinstance(other, EpisodeHeader):
                 gone.add(other.id)
@@ -107,6 +107,8 @@ class CuratedEpisodes(ChosenEpisodes):
 
     def returns(self) -> NDArray[np.float64]:
         """Return the undiscounted return of each episode, shape (E,), in the order of the dataset.
+
+        They are of whole episodes: rewards of steps that a step filter leaves out count.
 
         Raises:
             InvalidInputError: Rewards are not single numbers.
@@ -166,20 +168,16 @@ class CuratedEpisodes(ChosenEpisodes):
         """What chooses among the steps of the episodes."""
         return ()
 
-    def _check_alike(self, other: ChosenEpisodes) -> None:
+    def _check_alike(self, other: "CuratedEpisodes") -> None:
         """Raise where what two datasets have cannot be one dataset's."""
-        if not isinstance(other, ChosenEpisodes):
+        if not isinstance(other, CuratedEpisodes):
             raise InvalidInputError(f"a '{type(other).__name__}' is no dataset")
         if self._in_repository().root != other._in_repository().root:  # noqa: SLF001 - one of us
             raise InvalidInputError(
                 "datasets of different repositories cannot be combined",
                 hint="'tupli fetch' brings the episodes of one to the other",
             )
-        ours: Sequence[Any] = self._step_filters()
-        theirs: Sequence[Any] = ()
-        if isinstance(other, CuratedEpisodes):
-            theirs = other._step_filters()  # noqa: SLF001 - one of us
-        if tuple(ours) != tuple(theirs):
+        if tuple(self._step_filters()) != tuple(other._step_filters()):  # noqa: SLF001
             raise InvalidInputError(
                 "datasets with different step filters cannot be combined",
                 hint="combine the episodes, then filter the steps",

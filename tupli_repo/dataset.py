@@ -129,10 +129,11 @@ class TupliDataset(EpisodesInMemory):
             ``infos/KEY`` of N rows. Parts of composite spaces have columns of their own, such as
             ``observations/camera``, with ``/``, ``#`` and ``%`` in keys percent-escaped. Ragged
             samples (Text, Sequence, Graph) lie end to end, and ``NAME#offsets`` tells where each
-            ends; ``NAME#choice`` is OneOf's branch; ``infos#json`` is the JSON text of what fits
-            no column. (`Repository.read_episodes` gives samples in place of columns.) Empty where
-            there are no episodes. `episode_lengths` tells where episodes begin. The arrays may be
-            shared with the dataset: copy before writing.
+            ends; ``NAME#choice`` is OneOf's branch, whose columns have rows of its own samples;
+            ``infos#json`` is the JSON text of what fits no column. (`Repository.read_episodes`
+            gives samples in place of columns.) Empty where there are no episodes.
+            `episode_lengths` tells where episodes begin. The arrays may be shared with the
+            dataset: copy before writing.
 
         Raises:
             InvalidInputError: A step filter is set (the rows of an episode would not line up), the

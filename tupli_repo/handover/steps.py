@@ -57,7 +57,7 @@ class StepSource:
         self._repository, self._selection, self._loaded = repository, selection, loaded
         asked = names_of(only)
         self._only = list(STEP_COLUMNS) if asked is None else asked
-        self._is_loaded = loaded is not None
+        self._shall_load = loaded is not None
         self.lengths = lengths = np.array(selection.n_tuples, np.int64)
         has_final = np.array([parts.has_final for parts in selection.parts], bool)
         wants_next = any(is_asked_for(name, [NEXT]) for name in self._only)
@@ -95,7 +95,7 @@ class StepSource:
 
     def load(self) -> None:
         """Have all wanted columns at hand from now on; large ones are mapped from the cache."""
-        self._is_loaded = True
+        self._shall_load = True
         if self._loaded is None:
             only = dict.fromkeys(name.removeprefix("next_") for name in self._only)
             self._loaded = self._repository.load_selected(self._selection, only=list(only))
@@ -129,7 +129,7 @@ class StepSource:
         return found
 
     def _taken(self, numbers: NDArray[np.int64], only: list[str]) -> Columns:
-        if self._is_loaded:
+        if self._shall_load:
             self.load()
         if self._loaded is not None:
             return steps_of(self._loaded, numbers, only)
