@@ -190,6 +190,29 @@ def test_another_process_gets_the_same_steps_whatever_is_recorded_since(storage:
         assert [facts(row) for row in copied] == [told(one) for one in truth]
 
 
+def test_what_the_steps_have_not_in_common_is_said_before_one_is_read(storage: Repository):
+    record(storage, [Ending(70, terminated=True)])
+    of_others = Steps(
+        observations=np.zeros((3, 2), np.float32),
+        actions=np.zeros((2, 2), np.float32),
+        rewards=np.zeros(2),
+        terminated=np.array([False, True]),
+        truncated=np.zeros(2, bool),
+        infos=[{"wind": 1.0}, {"wind": 2.0}],
+    )
+    storage.record(of_others, benchmark(storage, "other"))
+    dataset = TupliDataset(storage)
+    ways: list[Any] = [dataset.to_torch, dataset.to_torch_stream, dataset.sampler]
+    for way in ways:
+        with pytest.raises(InvalidInputError, match="the episodes have different columns"):
+            way()
+        with pytest.raises(InvalidInputError, match="there is no column 'infos/wind'"):
+            way(only="infos/wind")
+    assert len(dataset.to_torch(only="rewards")) == 72
+    some = dataset.with_tuple_filter(lambda step: len(step.state) == 2)
+    assert len(list(some.to_torch_stream(buffer_size=1))) == 2
+
+
 def test_what_is_not_possible_is_said(storage: Repository):
     record(storage)
     dataset = TupliDataset(storage)

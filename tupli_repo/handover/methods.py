@@ -89,8 +89,9 @@ class HandedOver(CuratedEpisodes, ABC):
 
         Raises:
             MissingDependencyError: torch is not installed.
-            InvalidInputError: The storage is not a repository; later, there is no such column, the
-                episodes have it not in common, or there are no tensors of its dtype.
+            InvalidInputError: The storage is not a repository, there is no such column, the
+                episodes have it not in common, it has no row per step, or, later, there are no
+                tensors of its dtype.
         """
         return torch.by_number(self._source(only))
 

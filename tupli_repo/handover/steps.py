@@ -41,6 +41,8 @@ class StepSource:
         lengths: The number of steps of each episode, shape (E,).
 
     Raises:
+        InvalidInputError: There is no such column, the episodes of its steps have it not in common,
+            or it has no row per step.
         NotFoundError: A part of an episode is not here.
         CorruptObjectError: One is damaged.
     """
@@ -73,6 +75,7 @@ class StepSource:
             wanted[lacking[~ended]] = False
             self._numbers = np.flatnonzero(wanted)
         self._n_steps = n if self._numbers is None else len(self._numbers)
+        self._check_alike()
 
     def __len__(self) -> int:
         return self._n_steps
@@ -109,9 +112,6 @@ class StepSource:
         Returns:
             Arrays of B rows by the names of `TupliDataset.transitions`, in the dtypes they were
             recorded in.
-
-        Raises:
-            InvalidInputError: There is no such column, or the episodes have it not in common.
         """
         numbers = steps if self._numbers is None else self._numbers[steps]
         repeated = np.isin(numbers, self._repeated)
@@ -127,6 +127,12 @@ class StepSource:
             found[name][~repeated] = column
             found[name][repeated] = last[name.removeprefix("next_")]
         return found
+
+    def _check_alike(self) -> None:
+        """Raise now, and not in the middle of an epoch, where steps have not all that is wanted."""
+        some = range(len(self.lengths)) if self._numbers is None else np.unique(self.origin()[0])
+        one_of = {self._selection.parts[number].layout: int(number) for number in some}
+        self._repository.read_steps(self._selection.some([*one_of.values()]), [], only=self._only)
 
     def _taken(self, numbers: NDArray[np.int64], only: list[str]) -> Columns:
         if self._shall_load:

@@ -127,9 +127,9 @@ def read_steps(
     chosen = _Steps(steps, np.array(n_steps, np.int64))
     made = _Made(len(chosen), only)
     numbers = sorted(set(chosen.numbers.tolist()))
-    if n_steps and not numbers:  # no rows, but of what?
-        (first,) = stored([0])
-        made.wanted(first.layout, layout_of(first.layout).columns)
+    if not numbers:  # no rows, but of what?
+        for layout in dict.fromkeys(one.layout for one in stored(range(len(n_steps)))):
+            made.wanted(layout, layout_of(layout).columns)
     episodes = dict(zip(numbers, stored(numbers), strict=True))
     known: dict[tuple[str, tuple[int, ...], int], Places] = {}
     asked: dict[ObjectId, list[_Rows]] = {}
@@ -165,8 +165,8 @@ def steps_of(
     """Return some steps of episodes that are in memory; see `read_steps`."""
     chosen = _Steps(steps, loaded.n_steps)
     made = _Made(len(chosen), only)
-    if loaded.spans and not len(chosen):  # no rows, but of what?
-        made.wanted(loaded.spans[0].layout_id, loaded.spans[0].layout.columns)
+    for span in loaded.spans if not len(chosen) else ():  # no rows, but of what?
+        made.wanted(span.layout_id, span.layout.columns)
     for number, span in enumerate(loaded.spans):
         (here,) = np.nonzero(loaded.place_table[chosen.numbers, 0] == number)
         if not here.size:
