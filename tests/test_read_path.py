@@ -47,12 +47,13 @@ def d4rl_of(wanted: list[Recorded], like: Columns) -> Columns:
     rows: list[tuple[Any, ...]] = []
     for one in wanted:
         seen, end = one.steps.observations, one.steps.terminated
-        for i, (action, reward) in enumerate(
-            zip(one.steps.actions, one.steps.rewards, strict=True)
-        ):
-            if i + 1 < len(seen) or end[i]:
-                after = seen[min(i + 1, len(seen) - 1)]
-                rows.append((seen[i], action, after, reward, end[i], False))
+        known = [i for i in range(one.n_steps) if i + 1 < len(seen) or end[i]]
+        for i in known:
+            after = seen[min(i + 1, len(seen) - 1)]
+            is_cut = i == known[-1] and not end[i]
+            rows.append(
+                (seen[i], one.steps.actions[i], after, one.steps.rewards[i], end[i], is_cut)
+            )
     columns = zip(*rows, strict=True) if rows else [()] * len(like)
     named = zip(like.items(), columns, strict=True)
     return {k: np.array(v, a.dtype).reshape(len(rows), *a.shape[1:]) for (k, a), v in named}
