@@ -47,12 +47,13 @@ def d4rl_of(wanted: list[Recorded], like: Columns) -> Columns:
     rows: list[tuple[Any, ...]] = []
     for one in wanted:
         seen, end = one.steps.observations, one.steps.terminated
-        for i, (action, reward) in enumerate(
-            zip(one.steps.actions, one.steps.rewards, strict=True)
-        ):
-            if i + 1 < len(seen) or end[i]:
-                after = seen[min(i + 1, len(seen) - 1)]
-                rows.append((seen[i], action, after, reward, end[i], False))
+        known = [i for i in range(one.n_steps) if i + 1 < len(seen) or end[i]]
+        for i in known:
+            after = seen[min(i + 1, len(seen) - 1)]
+            is_cut = i == known[-1] and not end[i]
+            rows.append(
+                (seen[i], one.steps.actions[i], after, one.steps.rewards[i], end[i], is_cut)
+            )
     columns = zip(*rows, strict=True) if rows else [()] * len(like)
     named = zip(like.items(), columns, strict=True)
     return {k: np.array(v, a.dtype).reshape(len(rows), *a.shape[1:]) for (k, a), v in named}
@@ -118,7 +119,10 @@ def test_d4rls_arrays_of_several_layouts_are_in_the_order_of_time(lab: Lab, ever
     kept = set(dataset.rewards[::every])
     some = dataset.with_tuple_filter(lambda step: step.reward in kept).convert_to_d4rl_format()
     mask = np.isin(whole["rewards"], list(kept))
-    check_same(some, {name: array[mask] for name, array in whole.items()})
+    expected = {name: array[mask] for name, array in whole.items()}
+    (rows,) = np.nonzero(mask)
+    before_a_gap = ~np.isin(rows + 1, rows) & ~expected["terminals"]
+    check_same(some, {**expected, "timeouts": expected["timeouts"] | before_a_gap})
 
 
 @pytest.mark.parametrize("is_loaded", [False, True])

@@ -1,5 +1,6 @@
 """What Minari is handed is what was recorded: in its own object, step by step."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,11 @@ def test_minari_recovers_the_environment_that_was_recorded(storage: FileStorage)
         wrappers.TimeLimit(wrappers.TimeAwareObservation(gymnasium.make("CartPole-v1")), 9),
         storage,
     )  # fmt: skip
-    env.store("poles", metadata={"author": "Ada", "code_permalink": "https://example.org/x"})
+    env.store(
+        "poles",
+        metadata={"author": "Ada", "code_permalink": "https://example.org/x"},
+        eval_env=gymnasium.make("CartPole-v1", max_episode_steps=33),
+    )
     for seed in range(3):
         env.reset(seed=seed)
         while not any(env.step(seed % 2)[2:4]):
@@ -101,6 +106,8 @@ def test_minari_recovers_the_environment_that_was_recorded(storage: FileStorage)
             observation, _, terminated, truncated, _ = recovered.step(action)
             assert (terminated, truncated) == (episode.terminations[t], episode.truncations[t])
     recovered.close()
+    with closing(made.recover_environment(eval_env=True)) as evaluated:
+        assert evaluated.spec.max_episode_steps == 33
 
 
 def test_filters_choose_what_is_handed_over(storage: FileStorage):

@@ -77,7 +77,7 @@ def test_what_goes_out_comes_back(data_format: str, tmp_path: Path):
     dataset = stored(storage, episode(4), episode(1), episode(3, final=False))
     report = export_minari(dataset, tmp_path / "out", data_format=data_format)
     assert report.left_out == (
-        "the environment's specification, which is not known",
+        "the specification of the environment: it is not known",
         "the last observation, which is not known: zeros stand in its place, of 1 episodes",
     )
     assert import_minari(other, tmp_path / "out").left_out == ()

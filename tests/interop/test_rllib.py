@@ -96,6 +96,17 @@ def test_rllib_reads_every_step_as_it_was_taken(ray: Any, storage: Any, tmp_path
     check(episodes_of(tmp_path / "out", BOX, action), truth, ids)
 
 
+def test_rllib_reads_what_lacks_last_observations(ray: Any, storage: Any, tmp_path: Path):
+    truth = record(storage, [Ending(3, terminated=False, has_final=False)])
+    export_parquet(TupliDataset(storage), tmp_path / "out")
+    action = spaces.Box(-1, 1, (2,), np.float32)
+    found = episodes_of(tmp_path / "out", BOX, action, ignore_final_observation=True)
+    for episode, one in zip(found, truth, strict=True):
+        np.testing.assert_array_equal(episode.get_observations(0), one.state)
+        np.testing.assert_array_equal(episode.get_actions()[0], one.action)
+        assert episode.is_truncated == one.truncated
+
+
 def test_rllib_reads_images_parts_and_infos(ray: Any, storage: Any, tmp_path: Path):
     image = spaces.Box(0, 255, (4, 3, 2), np.uint8)
     parts = spaces.Dict(speed=spaces.Box(-1, 1, (2,)), gear=spaces.Discrete(5))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from gymnasium import Space
 
-from tupli_repo.codec.env import specification_of
+from tupli_repo.codec.env import is_document, specification_of
 from tupli_repo.codec.values import load_json
 from tupli_repo.curation import REFERENCES
 from tupli_repo.errors import CorruptObjectError, InvalidInputError
@@ -58,6 +58,7 @@ def metadata_of(
     observation_space: Space[Any],
     action_space: Space[Any],
     *,
+    evaluation: str,
     dataset_id: str | None,
     default_id: str,
     data_format: str,
@@ -69,6 +70,7 @@ def metadata_of(
         benchmark: What all the episodes are of; None where they are of several.
         observation_space: The space of the observations.
         action_space: The space of the actions.
+        evaluation: The text of the benchmark's environment to evaluate in; empty where it has none.
         dataset_id: What Minari shall call it; what it was called when it was imported where None.
         default_id: What it is called otherwise.
         data_format: One of `FORMATS`.
@@ -86,7 +88,7 @@ def metadata_of(
     if benchmark is None:
         left_out.append("what the benchmarks say of themselves, as there are several")
     elif not kept:
-        told = _recorded(benchmark, left_out)
+        told = _recorded(benchmark, evaluation, left_out)
     chosen = dataset_id_of(dataset_id or kept.get("dataset_id") or default_id)
     made = {"minari_version": _VERSION, "jpeg_encoding": True, **told}
     found = made | kept | {"dataset_id": chosen, "data_format": data_format}
@@ -98,7 +100,7 @@ def metadata_of(
     return found
 
 
-def _recorded(benchmark: Benchmark, left_out: list[str]) -> dict[str, Any]:
+def _recorded(benchmark: Benchmark, evaluation: str, left_out: list[str]) -> dict[str, Any]:
     """What a benchmark says that Minari has a field for."""
     words, found = benchmark.metadata, dict[str, Any]()
     if words.description:
@@ -110,14 +112,28 @@ def _recorded(benchmark: Benchmark, left_out: list[str]) -> dict[str, Any]:
                 left_out.append(f"'{name}' of the benchmark, which is not as Minari has it")
             else:
                 found[name] = value
-    if benchmark.env_format == _OPAQUE:
-        left_out.append("the environment's specification, which is not known")
-        return found
-    try:
-        found["env_spec"] = specification_of(benchmark.serialized)
-    except InvalidInputError as err:
-        left_out.append(f"the environment's specification: {err.message}")
+    environments = {
+        "env_spec": ("the environment", benchmark.serialized),
+        "eval_env_spec": ("the evaluation environment", evaluation),
+    }
+    for name, (what, text) in environments.items():
+        try:
+            if text:
+                found[name] = _specification(text)
+        except InvalidInputError as err:
+            left_out.append(f"the specification of {what}: {err.message}")
     return found
+
+
+def _specification(text: str) -> str:
+    """The specification of the environment that a benchmark's text describes.
+
+    Raises:
+        InvalidInputError: None says it.
+    """
+    if not is_document(text):
+        raise InvalidInputError("it is not known")
+    return specification_of(text)
 
 
 def _text(value: object) -> str | None:

@@ -19,6 +19,7 @@ from tupli_repo.codec.episode import EpisodeData, Layout
 from tupli_repo.codec.samples import unescape
 from tupli_repo.curation import CuratedEpisodes
 from tupli_repo.errors import InvalidInputError
+from tupli_repo.evaluation import evaluation_text
 from tupli_repo.interop.exporting import OnProgress, outgoing, read_all
 from tupli_repo.interop.minari.about import metadata_of
 from tupli_repo.interop.minari.arrow import ArrowWriter
@@ -54,8 +55,8 @@ def export_minari(
 
     Minari loads it by its id where ``path`` is that id in its folder (``MINARI_DATASETS_PATH``);
     ``minari.MinariDataset(path / "data")`` loads it anywhere. Images are kept as they are, not as
-    JPEG, which takes Minari 0.5.4. The specification of the environment goes along where the
-    benchmark's text says it; no code that it names is run.
+    JPEG, which takes Minari 0.5.4. The specifications of the environment, and of the one to
+    evaluate in, go along where the benchmark says them; no code that they name is run.
 
     Args:
         dataset: The episodes, all of the same known spaces.
@@ -82,10 +83,15 @@ def export_minari(
         )
     left_out: list[str] = []
     benchmarks = {header.benchmark_id for header in headers}
+    benchmark = repository.load_benchmark(benchmarks.pop()) if len(benchmarks) == 1 else None
+    evaluation = ""
+    if benchmark is not None and benchmark.evaluation:
+        evaluation = evaluation_text(repository, benchmark)
     metadata = metadata_of(
-        repository.load_benchmark(benchmarks.pop()) if len(benchmarks) == 1 else None,
+        benchmark,
         observation_space,
         action_space,
+        evaluation=evaluation,
         dataset_id=dataset_id,
         default_id=Path(path).name,
         data_format=data_format,

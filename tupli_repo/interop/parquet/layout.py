@@ -1,13 +1,15 @@
 """How episodes lie in Parquet: a row per step, in columns with RLlib's names.
 
 ``eps_id`` and ``t`` tell the episode and the step, ``obs`` what ``actions`` was taken in,
-``new_obs`` what it led to; ``rewards``, ``terminateds``, ``truncateds`` and ``infos`` came with
-that. So RLlib's reader (``config.offline_data(input_=[PATH])``) takes the rows as they are. Arrays
-lie in them as `values` says.
+``new_obs`` what it led to, where that is known of all steps; ``rewards``, ``terminateds``,
+``truncateds`` and ``infos`` came with that. So RLlib's reader
+(``config.offline_data(input_=[PATH])``) takes the rows as they are. Arrays lie in them as
+`values` says.
 
 ``infos`` is a struct with a field for each key that has numbers of one dtype and shape in all
-episodes that have it in each step; it is missing in the others. What else infos hold is canonical
-JSON in the field ``#json``. There is no such column where there are no infos.
+episodes that have it in each step; it is missing in the others, or, where it has arrays, in none.
+What else infos hold is canonical JSON in the field ``#json``. There is no such column where there
+are no infos.
 
 The metadata of a file tells under ``tupli_repo`` the spaces and the words of the benchmark, under
 ``tupli_repo.episodes`` what no step has: seeds, options, metadata and the like, of each episode in

@@ -73,7 +73,7 @@ def import_parquet(
     not known. Columns of numbers that RLlib does not know become infos.
 
     What `export_parquet` wrote comes back as it was: with its spaces, seeds, options, metadata,
-    infos, times. With the same user, in the same benchmark, they are the same episodes.
+    infos, times, authors. In the same benchmark, they are the same episodes.
 
     Args:
         repository: Where they go.

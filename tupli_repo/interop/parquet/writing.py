@@ -4,6 +4,7 @@ Invariant: `import_parquet` of what is written gives the episodes back, equal in
 actions, rewards, flags, infos and what was told of them; no row holds steps of two episodes.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -47,8 +48,9 @@ def export_parquet(
     between two episodes, at 512 MiB or 4 MiB of what is told of episodes. One episode and one row
     group, of 8 MiB or 65536 steps, are in memory at once.
 
-    The environment is not written. In observations that are a Dict or Tuple, RLlib sees arrays of
-    two axes and more flat, and a Tuple as a dictionary.
+    ``new_obs`` is written where every episode has its last observation: pyarrow before 24 reads no
+    arrays of which one is missing. The environment is not written. In observations that are a Dict
+    or Tuple, RLlib sees arrays of two axes and more flat, and a Tuple as a dictionary.
 
     Args:
         dataset: The episodes, all of the same spaces.
@@ -70,14 +72,14 @@ def export_parquet(
     n_lacking = sum(not data.record["final_observation"] for data in described)
     if n_lacking:
         left_out.append(
-            f"the last observation of {n_lacking} episodes, which is not known: 'new_obs' is null,"
-            " which RLlib takes with ignore_final_observation=True only"
+            f"new_obs, as {n_lacking} episodes lack their last observation; RLlib reads such files"
+            " with ignore_final_observation=True"
         )
     if len(dataset.benchmarks) > 1:
         left_out.append(f"which of the {len(dataset.benchmarks)} benchmarks an episode is of")
     layouts = [data.layout for data in described]
     _check_spaces(ids, layouts)
-    rows = _Rows(pyarrow, layouts)
+    rows = _Rows(pyarrow, layouts, with_next=not n_lacking)
     words = dataset.benchmarks[0].metadata.model_dump() if dataset.benchmarks else {}
     about = layout_.about_text((layouts[0].observation, layouts[0].action), words)
     del described, layouts
@@ -104,10 +106,11 @@ class _Rows:
     Args:
         pyarrow: The package.
         layouts: The layouts of the episodes.
+        with_next: Whether all have their last observation, and rows what followed.
     """
 
-    def __init__(self, pyarrow: ModuleType, layouts: list[Layout]) -> None:
-        self._pyarrow = pyarrow
+    def __init__(self, pyarrow: ModuleType, layouts: list[Layout], *, with_next: bool) -> None:
+        self._pyarrow, self._with_next = pyarrow, with_next
         self._kinds, has_text = _info_kinds(layouts)
         fields = [
             pyarrow.field(unescape(name.removeprefix(_INFO_COLUMN)), self._type(name))
@@ -127,9 +130,6 @@ class _Rows:
         pyarrow, columns, n = self._pyarrow, data.columns, data.n_steps
         trees, has_final = data.layout, data.record["final_observation"]
         seen = arrow_of(pyarrow, trees.observation, columns, "observations", n + has_final)
-        following = seen.slice(1)
-        if not has_final:
-            following = pyarrow.concat_arrays([following, pyarrow.nulls(1, seen.type)])
         found = {
             layout_.EPISODE: pyarrow.repeat(header.id, n),
             layout_.STEP: pyarrow.array(np.arange(n)),
@@ -138,8 +138,9 @@ class _Rows:
             layout_.REWARD: numbers_of(pyarrow, data.rewards, "rewards"),
             layout_.TERMINATED: pyarrow.array(data.terminated),
             layout_.TRUNCATED: pyarrow.array(data.truncated),
-            layout_.NEXT: following,
         }
+        if self._with_next:
+            found[layout_.NEXT] = seen.slice(1)
         if self._info_fields:
             found[layout_.INFO] = self._infos(data)
         table = pyarrow.table(found)
@@ -260,8 +261,9 @@ def _check_spaces(ids: list[str], layouts: list[Layout]) -> None:
 def _info_kinds(layouts: list[Layout]) -> tuple[dict[str, _Kind], bool]:
     """Of the columns of infos that become fields the dtype and shape; whether there is more."""
     kinds: dict[str, set[_Kind]] = {}
-    has_text = False
-    for layout in {id(layout): layout for layout in layouts}.values():
+    has_text, different = False, {id(layout): layout for layout in layouts}.values()
+    n_having = Counter(c.name for layout in different for c in layout.columns)
+    for layout in different:
         for column in layout.columns:
             if column.name.startswith(_INFO_COLUMN):
                 kinds.setdefault(column.name, set()).add((column.dtype, column.shape))
@@ -269,7 +271,9 @@ def _info_kinds(layouts: list[Layout]) -> tuple[dict[str, _Kind], bool]:
     found = {}
     for name in sorted(kinds):
         kind, *others = kinds[name]
-        if not others and has_numbers_for(*kind) and _is_field(name):
+        # many a pyarrow that writes lists of fixed size of which some are missing cannot read them
+        can_miss = not kind[1] or n_having[name] == len(different)
+        if not others and can_miss and has_numbers_for(*kind) and _is_field(name):
             found[name] = kind
     return found, has_text or len(found) < len(kinds)
 
