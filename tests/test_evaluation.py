@@ -306,6 +306,20 @@ def test_a_check_finds_that_it_is_gone_and_repair_brings_it_back(lab):
     assert wind(evaluation(storage, benchmark_id)) == STORM[:4].tolist()
 
 
+def test_a_benchmark_whose_artifacts_cannot_be_told_is_not_half_removed(storage):
+    env = windy(storage)
+    play(env, ACTIONS)
+    (piece,) = storage._store.read(storage.benchmark(env.id).evaluation).links
+    path = loose_path(storage._files, piece)
+    path.chmod(0o600)
+    path.write_bytes(b"rubbish")
+    with pytest.raises(CorruptObjectError):
+        env.delete(delete_artifacts=True)
+    assert len(storage.list_episodes()) == 1
+    env.delete()
+    assert storage.list_episodes() == storage.list_benchmarks() == []
+
+
 def test_a_benchmark_that_names_what_it_does_not_link_is_told(storage):
     env = windy(storage)
     found = storage._store.read(env.id)

@@ -196,16 +196,18 @@ class TupliEnvWrapper(EnvironmentStore, RecordingWrapper):
 
         Raises:
             InvalidInputError: It has not been stored.
+            NotFoundError: It, or its environment to evaluate in, is not here; nothing was removed.
+            CorruptObjectError: It is damaged, likewise.
         """
         benchmark_id = self._stored_id()
-        if delete_episodes:
-            of_it = FilterEQ(key="benchmark_id", value=benchmark_id)
-            self.storage.delete_episodes(h.id for h in self.storage.list_episodes(of_it))
         stored = self.storage.load_benchmark(benchmark_id)
         texts, artifacts = [stored.serialized], list[str]()
         if delete_artifacts and stored.evaluation:
             texts.append(evaluation_text(self.storage, stored))
             artifacts.append(stored.evaluation)
+        if delete_episodes:
+            of_it = FilterEQ(key="benchmark_id", value=benchmark_id)
+            self.storage.delete_episodes(h.id for h in self.storage.list_episodes(of_it))
         self.storage.delete_benchmark(benchmark_id)
         if delete_artifacts:
             for text in filter(env_codec.is_document, texts):
