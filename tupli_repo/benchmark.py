@@ -19,6 +19,7 @@ from tupli_repo.errors import InvalidInputError, NotFoundError
 from tupli_repo.evaluation import evaluation_text, store_evaluation, warn_unlike
 from tupli_repo.recording import RecordingWrapper
 from tupli_repo.schema import (
+    Benchmark,
     BenchmarkMetadata,
     BenchmarkQuery,
     EpisodeMetadataCallback,
@@ -201,20 +202,14 @@ class TupliEnvWrapper(EnvironmentStore, RecordingWrapper):
         """
         benchmark_id = self._stored_id()
         stored = self.storage.load_benchmark(benchmark_id)
-        texts, artifacts = [stored.serialized], list[str]()
-        if delete_artifacts and stored.evaluation:
-            texts.append(evaluation_text(self.storage, stored))
-            artifacts.append(stored.evaluation)
+        artifacts = self._artifacts_of(stored) if delete_artifacts else []
         if delete_episodes:
             of_it = FilterEQ(key="benchmark_id", value=benchmark_id)
             self.storage.delete_episodes(h.id for h in self.storage.list_episodes(of_it))
         self.storage.delete_benchmark(benchmark_id)
-        if delete_artifacts:
-            for text in filter(env_codec.is_document, texts):
-                artifacts += env_codec.parse(text).artifacts
-            for artifact_id in dict.fromkeys(artifacts):
-                with suppress(NotFoundError):  # it was removed with another benchmark of its
-                    self.storage.delete_artifact(artifact_id)
+        for artifact_id in artifacts:
+            with suppress(NotFoundError):  # it was removed with another benchmark of its
+                self.storage.delete_artifact(artifact_id)
 
     def serialize_env(
         self,
@@ -331,6 +326,16 @@ class TupliEnvWrapper(EnvironmentStore, RecordingWrapper):
     def _get_hash(self, obj: Any) -> str:
         """Return the SHA-256 of a value's canonical JSON."""
         return sha256(dump_json(obj, name="metadata")).hexdigest()
+
+    def _artifacts_of(self, stored: Benchmark) -> list[str]:
+        """The ids of all artifacts of a benchmark, its environment to evaluate in among them."""
+        texts, found = [stored.serialized], list[str]()
+        if stored.evaluation:
+            texts.append(evaluation_text(self.storage, stored))
+            found.append(stored.evaluation)
+        for text in filter(env_codec.is_document, texts):
+            found += env_codec.parse(text).artifacts
+        return list(dict.fromkeys(found))
 
     def _stored_id(self) -> str:
         if self.id is None:
