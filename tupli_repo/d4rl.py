@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tupli_repo.codec.arrays import are_joinable
 from tupli_repo.errors import InvalidInputError
-from tupli_repo.repository.loading import LoadedEpisodes
+from tupli_repo.repository.loading import LoadedEpisodes, is_asked_for
 from tupli_repo.runs import are_last, with_cuts
 
 _D4RL = ("observations", "actions", "next_observations", "rewards", "terminals", "timeouts")
@@ -98,11 +98,6 @@ class _Steps:
         return rows
 
 
-def is_part(column: str, name: str) -> bool:
-    """Return whether a column is the one of that name, or a part of it."""
-    return column == name or column.startswith((f"{name}/", f"{name}#"))
-
-
 def _check_alike(episodes: LoadedEpisodes, names: Sequence[str]) -> None:
     """Check that the episodes have these columns, a row per step, of the same shape."""
     hint = "columns() gives every column; filter the dataset, or take episodes one by one"
@@ -112,7 +107,7 @@ def _check_alike(episodes: LoadedEpisodes, names: Sequence[str]) -> None:
         oid = episodes.ids[int(np.argmax(episodes.place_table[:, 0] == number))][:12]
         for name in names:
             if name not in columns or f"{name}#offsets" in columns:
-                parts = ", ".join(f"'{c}'" for c in columns if is_part(c, name))
+                parts = ", ".join(f"'{c}'" for c in columns if is_asked_for(c, [name]))
                 raise InvalidInputError(
                     f"'{name}' of episode '{oid}' has no row per step: {parts or 'none'}",
                     hint=hint,

@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tupli_repo.d4rl import d4rl_arrays, is_part
+from tupli_repo.d4rl import d4rl_arrays
 from tupli_repo.errors import InvalidInputError, TupliError
 from tupli_repo.in_memory import EpisodesInMemory
 from tupli_repo.optional import require
@@ -22,7 +22,7 @@ from tupli_repo.parsers import (
     TorchTupleParser,
 )
 from tupli_repo.repository import Repository
-from tupli_repo.repository.loading import names_of
+from tupli_repo.repository.loading import is_asked_for, names_of
 from tupli_repo.repository.transitions import Numbers, steps_of
 from tupli_repo.sampling import Sampler, Weights
 from tupli_repo.schema import EpisodeHeader, EpisodeItem, RLTuple
@@ -151,7 +151,7 @@ class TupliDataset(EpisodesInMemory):
             found = self._read(asked).columns()
         if asked is None:
             return found
-        chosen = {name: [c for c in found if is_part(c, name)] for name in asked}
+        chosen = {name: [c for c in found if is_asked_for(c, [name])] for name in asked}
         unknown = [name for name, parts in chosen.items() if not parts]
         if unknown and len(self.episode_lengths):
             raise InvalidInputError(
