@@ -215,3 +215,27 @@ def test_reference_scores_of_a_file_are_found_by_normalised_scores(tmp_path: Pat
     expected = (dataset.returns() + 20.5) / 3020.5
     np.testing.assert_allclose(dataset.normalised_scores(), expected)
     assert "by hand" in storage.load_benchmark(oid).serialized
+
+
+def test_whichever_bit_is_flipped_damage_is_told_in_one_line_or_harmless(tmp_path: Path):
+    flat_file(tmp_path / "a.hdf5", with_next=True)
+    whole, rng = (tmp_path / "a.hdf5").read_bytes(), np.random.default_rng(1)
+    told = []
+    for i, place in enumerate(rng.integers(0, len(whole), 60).tolist()):
+        damaged = bytearray(whole)
+        damaged[place : place + 8] = b"\xff" * 8
+        (tmp_path / "b.hdf5").write_bytes(damaged)
+        try:
+            import_d4rl(FileStorage(tmp_path / f"ours-{i}"), tmp_path / "b.hdf5")
+        except (CorruptObjectError, InvalidInputError) as err:
+            told.append(str(err))
+    assert told
+    assert not any("\n" in message for message in told)
+
+
+def test_an_array_whose_name_is_no_text_is_left_out(tmp_path: Path):
+    flat_file(tmp_path / "a.hdf5", with_next=True)
+    with h5py.File(tmp_path / "a.hdf5", "a") as file:
+        h5py.h5d.create(file.id, b"odd\xff", h5py.h5t.NATIVE_INT8, h5py.h5s.create_simple((12,)))
+    report = import_d4rl(FileStorage(tmp_path / "ours"), tmp_path / "a.hdf5")
+    assert (report.n_steps, len(report.left_out)) == (12, 1)

@@ -8,6 +8,7 @@ Invariant: what `export_d4rl` wrote of an imported file has its arrays, equal in
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from tupli_repo.codec.env.document import one_line
 from tupli_repo.codec.episode import EpisodeData
 from tupli_repo.codec.samples import unescape
 from tupli_repo.curation import CuratedEpisodes
-from tupli_repo.errors import CorruptObjectError, InvalidInputError
+from tupli_repo.errors import CorruptObjectError, InvalidInputError, TupliError
 from tupli_repo.interop.exporting import outgoing, read_all
 from tupli_repo.interop.flat import Flat, episodes_of_pieces
 from tupli_repo.interop.importing import (
@@ -83,7 +84,8 @@ def import_d4rl(
     except OSError as err:
         raise CorruptObjectError(f"'{path}' is no HDF5 file: {one_line(err)}") from None
     with file:
-        found = _File(h5py, file, path)
+        with _readable(f"'{path}'"):
+            found = _File(h5py, file, path)
         oid = benchmark_for(
             repository,
             benchmark_id,
@@ -111,9 +113,9 @@ class _File:
     def __init__(self, h5py: Any, file: Any, path: str | Path) -> None:
         arrays: dict[str, Any] = {}
 
-        def note(key: str, node: Any) -> None:
+        def note(key: str | bytes, node: Any) -> None:
             if isinstance(node, h5py.Dataset):
-                arrays[key] = node
+                arrays[key if isinstance(key, str) else key.decode(errors="replace")] = node
 
         file.visititems(note)
         missing = [field for field in _NEEDED if field not in arrays]
@@ -183,12 +185,8 @@ class _File:
         return self._read(key, rows).astype(bool).reshape(-1)
 
     def _read(self, key: str, rows: slice) -> NDArray[Any]:
-        try:
+        with _readable(f"'{key}' of '{self._path}'"):
             found: NDArray[Any] = self._arrays[key][rows]
-        except OSError as err:
-            raise CorruptObjectError(
-                f"'{key}' of '{self._path}' cannot be read: {one_line(err)}"
-            ) from None
         return found
 
 
@@ -320,6 +318,17 @@ def _rows(
 
 def _info_names(data: EpisodeData) -> set[str]:
     return {c.name for c in data.layout.columns if c.name.startswith(_INFOS)}
+
+
+@contextmanager
+def _readable(what: str) -> Iterator[None]:
+    """Tell in one line what h5py says of damage, for which it has errors of many types."""
+    try:
+        yield
+    except TupliError:
+        raise
+    except (KeyError, OSError, RuntimeError, TypeError, ValueError) as err:
+        raise CorruptObjectError(f"{what} cannot be read: {one_line(err)}") from None
 
 
 def _plain(value: Any) -> Any:

@@ -77,9 +77,10 @@ def read_arrow(
         place = folder / str(number)
         try:
             table = _table(pa, place, data_format)
+            table.validate(full=True)  # numbers are read from buffers, which damage may shorten
             about = json.loads((place / METADATA).read_text(encoding="utf-8"))
             episode = reader.episode(table, about, observation_space, action_space)
-        except (KeyError, OSError, ValueError, TypeError, AttributeError) as err:
+        except (KeyError, OSError, RuntimeError, ValueError, TypeError, AttributeError) as err:
             raise malformed(place, err) from None
         yield episode
 
