@@ -299,3 +299,27 @@ def test_metadata_that_cannot_be_are_told(changes: dict[str, Any], tmp_path: Pat
     with pytest.raises((CorruptObjectError, InvalidInputError)) as caught:
         import_minari(FileStorage(tmp_path / "theirs"), tmp_path / "out")
     assert "\n" not in str(caught.value)
+
+
+def test_paths_that_two_things_have_and_what_is_empty_are_told(tmp_path: Path):
+    storage = FileStorage(tmp_path / "ours")
+    info = {"a/b": 1.0, "a": {"b": "x"}, "e": {}}
+    one = episode(
+        2, infos=[info] * 2, reset_info={"r": {}}, metadata={"a": {"b": 2}, "a/b": 1}, options={}
+    )
+    report = export_minari(stored(storage, one), tmp_path / "out")
+    assert set(report.left_out[1:]) == {
+        "info 'a/b', which there is twice, of 1 episodes",
+        "info 'e', which is empty, of 1 episodes",
+        "'r' of what reset returned, which is empty, of 1 episodes",
+        "'a/b' of the metadata, which there is twice, of 1 episodes",
+        "'options' of the metadata, which is empty, of 1 episodes",
+    }
+
+
+def test_a_space_without_parts_has_no_place_in_tables(tmp_path: Path):
+    storage, empty = FileStorage(tmp_path / "ours"), spaces.Dict({})
+    one = replace(episode(2), observations=[{}] * 3)
+    storage.record(one, benchmark(storage), observation_space=empty, action_space=LEVERS)
+    with pytest.raises(InvalidInputError, match="'observations' has no parts"):
+        export_minari(TupliDataset(storage), tmp_path / "out", data_format="arrow")

@@ -43,6 +43,13 @@ _FLAGS = ("terminals", "timeouts")
 _FIELDS = {*_NEEDED, "timeouts", "next_observations"}
 _INFOS, _METADATA = "infos/", "metadata/"
 _INFO_TEXT = "infos#json"
+_NOT_WRITTEN = {
+    "seed": "the seeds",
+    "options": "the options of reset",
+    "reset_info": "what reset returned beside the observation",
+    "metadata": "the metadata",
+}
+"""What a record tells that the file has no place for."""
 _BUFFERED_ROWS = 1 << 15
 
 
@@ -224,13 +231,20 @@ def export_d4rl(
     if n_lacking:
         left_out.append(f"next_observations, as {n_lacking} episodes lack their last observation")
     others = set().union(*map(_info_names, described)) - infos
-    left_out += (f"info '{unescape(one[len(_INFOS) :])}', which not all have" for one in others)
+    left_out += (
+        f"info '{unescape(one[len(_INFOS) :])}', which not all have" for one in sorted(others)
+    )
     if any(_INFO_TEXT in {c.name for c in data.layout.columns} for data in described):
         left_out.append("infos that not every step has as a number")
+    for key, what in _NOT_WRITTEN.items():
+        n = sum(data.record[key] not in (None, {}) for data in described)
+        left_out += [f"{what}, of {n} episodes"] if n else []
+    n_cut = 0
     with placed(Path(path)) as made, h5py.File(made, "w") as file:
         columns = _Columns(file)
         for i, (header, data) in enumerate(read_all(repository, headers, on_progress)):
             rows = _rows(header.id, data, infos, with_next=not n_lacking)
+            n_cut += bool(np.any((rows["terminals"] | rows["timeouts"])[:-1]))
             own, kept = np.flatnonzero(kept[: data.n_steps]), kept[data.n_steps :]
             last = are_last(own, np.array([data.n_steps]))
             if i == len(ids) - 1 and own.size and own[-1] == data.n_steps - 1:
@@ -239,6 +253,8 @@ def export_d4rl(
             rows["timeouts"] = with_cuts(rows["timeouts"], rows["terminals"], last)
             columns.add(header.id, rows)
         n_steps = columns.close()
+    if n_cut:
+        left_out.append(f"that {n_cut} episodes go on behind a flag, where a reader cuts them")
     return ExportReport(
         format="d4rl",
         path=str(path),

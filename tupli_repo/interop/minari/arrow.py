@@ -265,6 +265,8 @@ class ArrowWriter:
     ) -> Any:
         """The samples of columns as an array of ``rows``; what is missing is zeros."""
         if tree["type"] in ("Dict", "Tuple"):
+            if not tree["spaces"]:
+                raise ValueError(f"'{name}' has no parts")
             some = tree["spaces"] if tree["type"] == "Dict" else enumerate(tree["spaces"])
             parts = {
                 str(key): self._samples(sub, columns, f"{name}/{escape(str(key))}", length, rows)

@@ -33,7 +33,7 @@ from tupli_repo.interop.minari.layout import (
     is_name,
     malformed,
 )
-from tupli_repo.interop.paths import flattened, nested
+from tupli_repo.interop.paths import flattened, nested, unkept
 from tupli_repo.optional import require
 
 DATA = "main_data.hdf5"
@@ -247,6 +247,8 @@ class HDF5Writer:
     def _write_about(self, group: Any, about: Mapping[str, Any], lose: Lose) -> None:
         told = flattened(about)
         under = hidden(told)
+        for key, why in unkept(about).items():
+            lose(f"'{key}' of the metadata, {why}")
         for key, value in told.items():
             is_long = key == "seed" and not -(2**63) <= value < 2**64
             if key in under or not is_name(key):
