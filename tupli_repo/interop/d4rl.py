@@ -98,7 +98,7 @@ def import_d4rl(
             benchmark_id,
             lambda: store_source(
                 repository,
-                checked_name(name or Path(path).stem),
+                checked_name(Path(path).stem if name is None else name),
                 extra={"source": "d4rl", **reference_scores(found.about)},
                 text={"format": "d4rl", "metadata": found.about},
             ),

@@ -88,7 +88,7 @@ def import_minari(
         benchmark_id,
         lambda: store_source(
             repository,
-            checked_name(name or raw["dataset_id"]),
+            checked_name(raw["dataset_id"] if name is None else name),
             description=str(raw.get("description", "")),
             extra={
                 "source": "minari",

@@ -105,7 +105,7 @@ def import_parquet(
         benchmark_id,
         lambda: store_source(
             repository,
-            checked_name(name or words.get("name") or Path(path).stem),
+            checked_name((words.get("name") or Path(path).stem) if name is None else name),
             description=words.get("description") or "",
             extra={"source": "parquet"},
             text={"format": "parquet", "benchmark": words},
