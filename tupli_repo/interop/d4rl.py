@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tupli_repo.codec.env.document import one_line
 from tupli_repo.codec.episode import EpisodeData
+from tupli_repo.codec.infos import INFO_TEXT
 from tupli_repo.codec.samples import unescape
 from tupli_repo.curation import CuratedEpisodes
 from tupli_repo.errors import CorruptObjectError, InvalidInputError, TupliError
@@ -42,7 +43,6 @@ _NEEDED = ("observations", "actions", "rewards", "terminals")
 _FLAGS = ("terminals", "timeouts")
 _FIELDS = {*_NEEDED, "timeouts", "next_observations"}
 _INFOS, _METADATA = "infos/", "metadata/"
-_INFO_TEXT = "infos#json"
 _NOT_WRITTEN = {
     "seed": "the seeds",
     "options": "the options of reset",
@@ -234,7 +234,7 @@ def export_d4rl(
     left_out += (
         f"info '{unescape(one[len(_INFOS) :])}', which not all have" for one in sorted(others)
     )
-    if any(_INFO_TEXT in {c.name for c in data.layout.columns} for data in described):
+    if any(INFO_TEXT in {c.name for c in data.layout.columns} for data in described):
         left_out.append("infos that not every step has as a number")
     for key, what in _NOT_WRITTEN.items():
         n = sum(data.record[key] not in (None, {}) for data in described)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tupli_repo.codec.episode import EpisodeData, Layout
+from tupli_repo.codec.infos import INFO_TEXT
 from tupli_repo.codec.samples import unescape
 from tupli_repo.curation import CuratedEpisodes
 from tupli_repo.errors import InvalidInputError
@@ -194,7 +195,7 @@ def _infos(data: EpisodeData, lose: Lose) -> dict[str, Any]:
         for name, column in data.columns.items()
         if name.startswith(_INFO_COLUMN)
     }
-    if "infos#json" in data.columns:
+    if INFO_TEXT in data.columns:
         typed = set(found)
         others = [without(info, typed) for info in data.infos]
         for key, why in {k: why for info in others for k, why in unkept(info).items()}.items():
