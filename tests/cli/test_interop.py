@@ -85,3 +85,26 @@ def test_what_goes_wrong_is_told_in_one_line(tupli: Tupli, project: FileStorage,
     assert (done.status, "spaces of the episodes are not known" in done.err) == (2, True)
     done = tupli("export", "a", "d4rl", tmp_path / "a.hdf5")
     assert (done.status, "already" in done.err) == (2, True)
+
+
+def test_a_benchmark_is_told_by_its_name_and_an_empty_one_is_refused(
+    tupli: Tupli, project: FileStorage, tmp_path: Path
+):
+    flat_file(tmp_path / "a.hdf5", with_next=True)
+    first = tupli("import", "d4rl", tmp_path / "a.hdf5", "--name", "lab/a-v0", "--json").json
+    again = tupli("import", "d4rl", tmp_path / "a.hdf5", "--benchmark", "lab/a-v0", "--json").json
+    assert (again["n_new"], again["benchmarks"]) == (0, first["benchmarks"])
+    done = tupli("import", "d4rl", tmp_path / "a.hdf5", "--name", "")
+    assert (done.status, done.err.partition("\n")[0]) == (2, "error: a benchmark needs a name")
+    assert len(project.list_benchmarks()) == 1
+
+
+def test_a_link_that_leads_nowhere_is_something(tupli: Tupli, project: FileStorage, tmp_path: Path):
+    flat_file(tmp_path / "a.hdf5", with_next=True)
+    tupli("import", "d4rl", tmp_path / "a.hdf5")
+    Path("out.hdf5").symlink_to("nowhere")
+    done = tupli("export", "a", "d4rl", "out.hdf5")
+    assert (done.status, done.err.partition("\n")[0]) == (
+        2, "error: there is something at 'out.hdf5' already",
+    )  # fmt: skip
+    assert Path("out.hdf5").is_symlink()

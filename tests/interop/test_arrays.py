@@ -138,3 +138,30 @@ def test_a_benchmark_of_arrays_is_a_text_that_nobody_decodes(tmp_path: Path):
     header = storage.benchmark(oid)
     assert (header.env_format, header.metadata.description) == ("opaque", "some rows")
     assert header.metadata.extra == {"source": "arrays"}
+
+
+def test_parts_of_next_observations_may_stand_in_another_order(tmp_path: Path):
+    here = {"x": np.arange(3.0), "y": np.arange(3.0) + 10}
+    there = {"y": here["y"] + 1, "x": here["x"] + 1}
+    report = import_arrays(
+        FileStorage(tmp_path), "a", observations=here, next_observations=there, actions=[0] * 3,
+        rewards=[0.0] * 3, terminals=[0, 0, 1],
+    )  # fmt: skip
+    assert (report.n_episodes, report.n_steps) == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"next_observations": {"x": ROWS["observations"]}}, "differ in shape"),
+        ({"rewards": 1.0}, "0 rewards and 6 rows"),
+        ({"episode_ids": [1.0, 1, 1, np.nan, np.nan, 2]}, "'episode_ids' is missing"),
+        ({"episode_ids": ["a", "a", "a", None, None, None]}, "'episode_ids' is missing"),
+        ({"episode_ids": [[1]] * 6}, "one value per step"),
+    ],
+)
+def test_what_cannot_be_cut_into_episodes_is_told(
+    given: dict[str, Any], fault: str, tmp_path: Path
+):
+    with pytest.raises(InvalidInputError, match=fault):
+        import_arrays(FileStorage(tmp_path), "a", **{**ROWS, **given})

@@ -12,6 +12,7 @@ from gymnasium import spaces
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.handover.episodes import benchmark
 from tests.interop.d4rl_files import assert_same_arrays, flat_file, read
 from tupli_repo import FileStorage, Steps, TupliDataset, TupliEnvWrapper
 from tupli_repo.errors import CorruptObjectError, InvalidInputError, NotFoundError
@@ -215,3 +216,46 @@ def test_reference_scores_of_a_file_are_found_by_normalised_scores(tmp_path: Pat
     expected = (dataset.returns() + 20.5) / 3020.5
     np.testing.assert_allclose(dataset.normalised_scores(), expected)
     assert "by hand" in storage.load_benchmark(oid).serialized
+
+
+def test_whichever_bit_is_flipped_damage_is_told_in_one_line_or_harmless(tmp_path: Path):
+    flat_file(tmp_path / "a.hdf5", with_next=True)
+    whole, rng = (tmp_path / "a.hdf5").read_bytes(), np.random.default_rng(1)
+    told = []
+    for i, place in enumerate(rng.integers(0, len(whole), 60).tolist()):
+        damaged = bytearray(whole)
+        damaged[place : place + 8] = b"\xff" * 8
+        (tmp_path / "b.hdf5").write_bytes(damaged)
+        try:
+            import_d4rl(FileStorage(tmp_path / f"ours-{i}"), tmp_path / "b.hdf5")
+        except (CorruptObjectError, InvalidInputError) as err:
+            told.append(str(err))
+    assert told
+    assert not any("\n" in message for message in told)
+
+
+def test_an_array_whose_name_is_no_text_is_left_out(tmp_path: Path):
+    flat_file(tmp_path / "a.hdf5", with_next=True)
+    with h5py.File(tmp_path / "a.hdf5", "a") as file:
+        h5py.h5d.create(file.id, b"odd\xff", h5py.h5t.NATIVE_INT8, h5py.h5s.create_simple((12,)))
+    report = import_d4rl(FileStorage(tmp_path / "ours"), tmp_path / "a.hdf5")
+    assert (report.n_steps, len(report.left_out)) == (12, 1)
+
+
+def test_what_is_told_of_episodes_is_left_out_and_said(tmp_path: Path):
+    storage = FileStorage(tmp_path / "ours")
+    for number in range(2):
+        steps = Steps(
+            observations=np.arange(4.0), actions=np.arange(3), rewards=np.zeros(3),
+            terminated=np.array([number == 1, False, True]), truncated=np.zeros(3, bool),
+            infos=[{}] * 3, seed=0, options={"low": 1} if number else None, reset_info={"r": 1},
+            metadata={"kind": "easy"},
+        )  # fmt: skip
+        storage.record(steps, benchmark(storage))
+    assert export_d4rl(TupliDataset(storage), tmp_path / "out.hdf5").left_out == (
+        "the seeds, of 2 episodes",
+        "the options of reset, of 1 episodes",
+        "what reset returned beside the observation, of 2 episodes",
+        "the metadata, of 2 episodes",
+        "that 1 episodes go on behind a flag, where a reader cuts them",
+    )

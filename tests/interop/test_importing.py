@@ -9,7 +9,8 @@ import pytest
 
 from tests.interop.d4rl_files import flat_file
 from tests.repository.people import drive, person
-from tupli_repo import Repository
+from tupli_repo import FileStorage, Repository
+from tupli_repo.errors import NotFoundError
 from tupli_repo.interop import import_arrays, import_d4rl
 
 
@@ -47,3 +48,17 @@ def test_two_users_who_import_the_same_have_the_same(
     assert pushed == [len(ids[0][0]), 0]
     with Repository(hub) as found:
         assert len(found.episode_headers()) == len(ids[0][0])
+
+
+def test_a_name_with_slashes_stands_for_what_has_it(tmp_path: Path):
+    storage = FileStorage(tmp_path)
+    import_arrays(
+        storage, "mujoco/hopper/expert-v0", observations=[0.0], actions=[0], rewards=[0.0],
+        terminals=[1],
+    )  # fmt: skip
+    found = storage.find_benchmark("mujoco/hopper/expert-v0")
+    assert found.metadata.name == "mujoco/hopper/expert-v0"
+    storage.publish("mujoco/hopper/expert-v0", episodes=True)
+    assert storage.find_benchmark("global/mujoco-hopper-expert-v0").id == found.id
+    with pytest.raises(NotFoundError, match="no revision"):
+        storage.find_benchmark("mujoco/hopper/medium-v0")

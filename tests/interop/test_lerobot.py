@@ -430,3 +430,29 @@ def test_an_export_that_is_interrupted_leaves_nothing(tmp_path: Path):
         on_progress=lambda done, total: told.append((done, total)),
     )
     assert told[-1] == (6, 6)
+
+
+@pytest.mark.parametrize("odd", ["x\0y", "\ud800"])
+def test_names_at_which_readers_stop_are_told(odd: str, tmp_path: Path):
+    storage = FileStorage(tmp_path / "ours")
+    steps = Steps(
+        observations=[0.0, 1.0], actions=[0], rewards=[0.0], terminated=[True], truncated=[False],
+        infos=[{odd: 1}], metadata={odd: 1, "good": 2},
+    )  # fmt: skip
+    storage.record(steps, benchmark(storage, "good"))
+    report = export_lerobot(TupliDataset(storage), tmp_path / "out", fps=1)
+    assert report.left_out == (
+        f"info '{odd}', for which LeRobot has no place",
+        f"'{odd}' of the metadata, which is no name, of 1 episodes",
+    )
+    (told,) = episodes(tmp_path / "out")
+    assert [key for key in told if key.startswith("metadata/")] == ["metadata/good"]
+    storage = FileStorage(tmp_path / "others")
+    space = spaces.Dict({odd: spaces.Discrete(2)})
+    one = Steps(
+        observations=[{odd: 0}] * 2, actions=[0], rewards=[0.0], terminated=[True],
+        truncated=[False], infos=[{}],
+    )  # fmt: skip
+    storage.record(one, benchmark(storage, "good"), observation_space=space)
+    with pytest.raises(InvalidInputError, match="is no name for LeRobot"):
+        export_lerobot(TupliDataset(storage), tmp_path / "other", fps=1)

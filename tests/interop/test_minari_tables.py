@@ -246,3 +246,80 @@ def test_whatever_was_recorded_comes_back_or_is_told(
             assert same(data.columns[name], column), name
     assert header.seed == ours.seed
     assert data.layout.observation_space == observation_space
+
+
+def test_a_list_that_goes_on_behind_its_buffer_is_damage(tmp_path: Path):
+    storage = FileStorage(tmp_path / "ours")
+    stored(storage, episode(4))
+    export_minari(TupliDataset(storage), tmp_path / "out", data_format="arrow")
+    part = tmp_path / "out" / "data" / "0" / "part-0.arrow"
+    with pa.OSFile(str(part)) as source:
+        batch = pa.ipc.open_file(source).get_batch(0)
+    n = batch.num_rows
+    ends = pa.py_buffer(np.array([*range(n - 1), 1 << 30, n], np.int32))
+    words = pa.StringArray.from_buffers(n, ends, pa.py_buffer(b"x" * n))
+    infos = pa.StructArray.from_arrays([words], names=["word"])
+    names = batch.schema.names
+    columns = [infos if name == "infos" else batch.column(name) for name in names]
+    damaged = pa.RecordBatch.from_arrays(columns, names=names)
+    with pa.OSFile(str(part), "wb") as sink, pa.ipc.new_file(sink, damaged.schema) as writer:
+        writer.write_batch(damaged)
+    with pytest.raises(CorruptObjectError, match="no dataset as Minari writes it"):
+        import_minari(FileStorage(tmp_path / "theirs"), tmp_path / "out")
+
+
+def test_values_that_are_told_of_and_not_there_are_damage(tmp_path: Path):
+    h5py = pytest.importorskip("h5py")
+    storage = FileStorage(tmp_path / "ours")
+    stored(storage, episode(4))
+    export_minari(TupliDataset(storage), tmp_path / "out")
+    with h5py.File(tmp_path / "out" / "data" / "main_data.hdf5", "a") as file:
+        del file["episode_0/rewards"]
+        file["episode_0"].create_dataset("rewards", (1 << 50,), "f4", chunks=(1 << 20,))
+    with pytest.raises(CorruptObjectError, match="less than the"):
+        import_minari(FileStorage(tmp_path / "theirs"), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dataset_id": 5},
+        {"total_episodes": "many"},
+        {"observation_space": '{"type": "Dict", "subspaces": [1]}'},
+        {"observation_space": "[" * 100_000},
+        {"action_space": '{"type": "Discrete", "n": 1' + "0" * 40 + ', "start": 0}'},
+    ],
+)
+def test_metadata_that_cannot_be_are_told(changes: dict[str, Any], tmp_path: Path):
+    storage = FileStorage(tmp_path / "ours")
+    stored(storage, episode(4))
+    export_minari(TupliDataset(storage), tmp_path / "out")
+    file = tmp_path / "out" / "data" / "metadata.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    with pytest.raises((CorruptObjectError, InvalidInputError)) as caught:
+        import_minari(FileStorage(tmp_path / "theirs"), tmp_path / "out")
+    assert "\n" not in str(caught.value)
+
+
+def test_paths_that_two_things_have_and_what_is_empty_are_told(tmp_path: Path):
+    storage = FileStorage(tmp_path / "ours")
+    info = {"a/b": 1.0, "a": {"b": "x"}, "e": {}}
+    one = episode(
+        2, infos=[info] * 2, reset_info={"r": {}}, metadata={"a": {"b": 2}, "a/b": 1}, options={}
+    )
+    report = export_minari(stored(storage, one), tmp_path / "out")
+    assert set(report.left_out[1:]) == {
+        "info 'a/b', which there is twice, of 1 episodes",
+        "info 'e', which is empty, of 1 episodes",
+        "'r' of what reset returned, which is empty, of 1 episodes",
+        "'a/b' of the metadata, which there is twice, of 1 episodes",
+        "'options' of the metadata, which is empty, of 1 episodes",
+    }
+
+
+def test_a_space_without_parts_has_no_place_in_tables(tmp_path: Path):
+    storage, empty = FileStorage(tmp_path / "ours"), spaces.Dict({})
+    one = replace(episode(2), observations=[{}] * 3)
+    storage.record(one, benchmark(storage), observation_space=empty, action_space=LEVERS)
+    with pytest.raises(InvalidInputError, match="'observations' has no parts"):
+        export_minari(TupliDataset(storage), tmp_path / "out", data_format="arrow")

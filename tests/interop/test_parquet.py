@@ -428,3 +428,42 @@ def test_which_of_several_benchmarks_is_told(storage: Any, tmp_path: Path):
     assert report.left_out == ("which of the 2 benchmarks an episode is of",)
     with pytest.raises(InvalidInputError, match="already"):
         export_parquet(TupliDataset(storage), tmp_path / "out")
+
+
+def table(**columns: Any) -> Any:
+    """A table of four steps with all that is needed, and other columns."""
+    needed = {
+        "eps_id": [1, 1, 2, 2], "obs": [0.0, 1, 2, 3], "actions": [0, 1, 0, 1],
+        "rewards": [1.0, 2, 3, 4], "terminateds": [False, True, False, True],
+    }  # fmt: skip
+    return pa.table(needed | columns)
+
+
+def test_numbers_of_episodes_may_be_categories(storage: Any, tmp_path: Path):
+    names = pa.array(["a", "a", "b", "b"]).dictionary_encode()
+    pq.write_table(table(eps_id=names), tmp_path / "a.parquet")
+    report = import_parquet(storage, tmp_path / "a.parquet")
+    assert (report.n_episodes, report.n_steps) == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("columns", "fault"),
+    [
+        ({"eps_id": [1.0, np.nan, np.nan, 2.0]}, "'eps_id' is not a number"),
+        ({"eps_id": [[1], [1], [2], [2]]}, "'eps_id' is of type"),
+        ({"t": [0.0, 1, np.nan, 1]}, "'t' is not a number"),
+    ],
+)
+def test_rows_that_no_episode_can_be_told_for_are_refused(
+    columns: dict[str, Any], fault: str, storage: Any, tmp_path: Path
+):
+    pq.write_table(table(**columns), tmp_path / "a.parquet")
+    with pytest.raises(InvalidInputError, match=fault):
+        import_parquet(storage, tmp_path / "a.parquet")
+
+
+def test_two_columns_of_one_name_are_refused(storage: Any, tmp_path: Path):
+    some = table()
+    pq.write_table(some.append_column("obs", some["obs"]), tmp_path / "a.parquet")
+    with pytest.raises(InvalidInputError, match="two columns of one name"):
+        import_parquet(storage, tmp_path / "a.parquet")

@@ -127,7 +127,7 @@ def test_what_is_damaged_is_named(folder: Path, tmp_path: Path):
     with pytest.raises(NotFoundError, match="no folder 'benchmarks'"):
         import_pytupli(storage, tmp_path)
     broken = folder / "episodes" / "x.json"
-    broken.write_text('{"id": 3}')
+    broken.write_text('{"id": "3"}')
     with pytest.raises(CorruptObjectError, match=r"x\.json.*lacks 'benchmark_id'"):
         import_pytupli(storage, folder)
     broken.write_text(json.dumps({**episode(3, 2), "benchmark_id": "c"}))
@@ -162,3 +162,56 @@ def test_a_folder_that_pytupli_wrote_is_read(tmp_path: Path, monkeypatch):
     np.testing.assert_array_equal(data.columns["actions"], np.asarray(actions[1:], float))
     assert header.timeout
     assert storage.benchmark(header.benchmark_id).metadata.description == "swings"
+
+
+def edit(file: Path, **changes: Any) -> None:
+    """Change fields of a file."""
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def test_the_id_of_an_artifact_leads_to_no_other_file(folder: Path, tmp_path: Path):
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"of nobody else")
+    edit(folder / "artifacts" / f"{'a' * 32}.metadata.json", id=str(secret))
+    storage = FileStorage(tmp_path / "ours")
+    import_pytupli(storage, folder)
+    (artifact,) = storage.list_artifacts()
+    assert storage.load_artifact(artifact.id) == b"1,2,3"
+
+
+@pytest.mark.parametrize(
+    ("place", "changes", "fault"),
+    [
+        ("artifacts", {"name": 5}, "'name' is a 'int'"),
+        ("artifacts", {"extra": [1]}, "not a mapping"),
+        ("benchmarks", {"id": [1]}, "'id' is a 'list'"),
+        ("benchmarks", {"metadata": None}, "'metadata' is a 'NoneType'"),
+        ("benchmarks", {"metadata": {"extra": {}}}, "validation error"),
+        ("benchmarks", {"serialized": {}}, "'serialized' is a 'dict'"),
+        ("episodes", {"tuples": 5}, "'tuples' is a 'int'"),
+        ("episodes", {"benchmark_id": [1]}, "'benchmark_id' is a 'list'"),
+        ("episodes", {"created_at": "yesterday"}, "isoformat"),
+    ],
+)
+def test_a_field_of_another_type_is_named(
+    place: str, changes: dict[str, Any], fault: str, folder: Path, tmp_path: Path
+):
+    pattern = "*.metadata.json" if place == "artifacts" else "*.json"
+    edit(min((folder / place).glob(pattern)), **changes)
+    with pytest.raises(CorruptObjectError, match=fault) as caught:
+        import_pytupli(FileStorage(tmp_path / "ours"), folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_json_without_an_end_in_depth_is_damage(folder: Path, tmp_path: Path):
+    (folder / "episodes" / f"{1:032x}.json").write_text("[" * 100_000)
+    with pytest.raises(CorruptObjectError, match="not as PyTupli writes it"):
+        import_pytupli(FileStorage(tmp_path / "ours"), folder)
+
+
+def test_a_time_with_a_zone_is_told_in_utc(folder: Path, tmp_path: Path):
+    for file in (folder / "episodes").iterdir():
+        edit(file, created_at="2025-03-01T01:00:00.5+02:00")
+    storage = FileStorage(tmp_path / "ours")
+    import_pytupli(storage, folder)
+    assert {h.created_at for h in storage.episode_headers()} == {"2025-02-28T23:00:00.500000Z"}

@@ -205,6 +205,10 @@ def test_what_is_none_of_rlds_is_told(storage: Any):
         ({"steps": [ok, ok, last]}, "begins or ends in the middle, at step 1"),
         ({"steps": [ok, last, last]}, "begins or ends in the middle, at step 1"),
         ({"steps": [{k: v for k, v in ok.items() if k != "reward"}, last]}, "has no 'reward'"),
+        ({"steps": None}, "steps of episode 0 are a 'NoneType'"),
+        ({"steps": {k: [v] * (2 + (k == "action")) for k, v in ok.items()}}, "row for each step"),
+        ({"steps": {k: [v] * 2 for k, v in ok.items()} | {"word": "ab"}}, "row for each step"),
+        ({"steps": {k: [v] for k, v in ok.items()} | {"is_last": True}}, "no 'is_last'"),
     ]
     for episode, message in cases:
         with pytest.raises(InvalidInputError, match=message):

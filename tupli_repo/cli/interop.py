@@ -57,14 +57,15 @@ _KEYS = set(EpisodeHeader.model_fields)
 @click.command(
     "import",
     short_help="Take episodes over from another project's files",
-    epilog="Exit status: 0 done, 1 there is no such file or a package is missing, 2 usage or what "
-    "it holds cannot be stored, 10 no repository here, 12 the file is damaged",
+    epilog="Exit status: 0 done, 1 there is no such file, a package is missing or the disk "
+    "refused, 2 usage or what it holds cannot be stored, 10 no repository here, 12 the file is "
+    "damaged",
 )
 @click.argument("source_format", metavar="FORMAT", type=click.Choice(sorted(_IMPORTS)))
 @click.argument("path", metavar="PATH", type=click.Path(path_type=Path))
 @click.option("--name", help="Not pytupli: what the benchmark is called.")
 @click.option(
-    "--benchmark", "benchmark_id", metavar="ID", help="Not pytupli: a benchmark that is here."
+    "--benchmark", "benchmark_id", metavar="ID|NAME", help="Not pytupli: a benchmark that is here."
 )
 @click.option(
     "--shift", is_flag=True, help="pytupli: put actions beside the states they were taken in."
@@ -84,6 +85,8 @@ def import_command(app: App, /, source_format: str, path: Path, **options: Any) 
     """  # noqa: D301 - click wants the character
     given = _given(options, source_format, _OPTIONS, hint="'tupli import --help'")
     repository = open_repository(app)
+    if "benchmark_id" in given:
+        given["benchmark_id"] = repository.find_benchmark(given["benchmark_id"]).id
     with Counting(app, "importing") as bar:
         report: ImportReport = _IMPORTS[source_format](
             repository, path, on_progress=bar.progress, **given
@@ -100,8 +103,9 @@ def import_command(app: App, /, source_format: str, path: Path, **options: Any) 
 @click.command(
     "export",
     short_help="Write episodes in the format of another project",
-    epilog="Exit status: 0 done, 1 NAME is unknown or a package is missing, 2 the format has no "
-    "place for such episodes or there is something at PATH, 10 no repository here, 12 damaged",
+    epilog="Exit status: 0 done, 1 NAME is unknown, a package is missing or the disk refused, 2 "
+    "the format has no place for such episodes or there is something at PATH, 10 no repository "
+    "here, 12 damaged",
 )
 @click.argument("name", metavar="NAME")
 @click.argument("target_format", metavar="FORMAT", type=click.Choice(sorted(_EXPORTS)))
@@ -158,7 +162,7 @@ def _given(
     options: dict[str, Any], one: str, formats: dict[str, set[str]], *, hint: str
 ) -> dict[str, Any]:
     """The options that were given; those that do not go with a format are refused."""
-    given = {key: value for key, value in options.items() if value}
+    given = {key: value for key, value in options.items() if value not in (None, False)}
     for key in given:
         if one not in formats[key]:
             option = "--" + key.removesuffix("_id").replace("_", "-")

@@ -70,22 +70,24 @@ def import_arrays(
         on_progress: Told how many episodes are done, of how many.
 
     Raises:
-        InvalidInputError: Arrays have different numbers of rows, or none.
+        InvalidInputError: Arrays have different numbers of rows, or none; the next observations
+            have other parts than the observations, or a number of an episode is missing.
         EncodingError: Something is no array of numbers.
         NotFoundError: ``benchmark_id`` is not here.
         StorageIOError: The disk refused.
     """
-    n = len(np.asarray(rewards))
+    told = _nested(rewards, "rewards")
+    n = len(told) if np.ndim(told) else 0
     flat = Flat(
         observations=_nested(observations, "observations"),
         actions=_nested(actions, "actions"),
-        rewards=_nested(rewards, "rewards"),
+        rewards=told,
         terminals=_flags(terminals, "terminals"),
         timeouts=np.zeros(n, bool) if timeouts is None else _flags(timeouts, "timeouts"),
         next_observations=(
             None if next_observations is None else _nested(next_observations, "next_observations")
         ),
-        episode_ids=None if episode_ids is None else np.asarray(episode_ids),
+        episode_ids=None if episode_ids is None else _episode_ids(episode_ids),
         infos={key: _nested(column, f"infos/{key}") for key, column in (infos or {}).items()},
         metadata=metadata or {},
     )
@@ -209,6 +211,15 @@ def _numbers(value: Any, name: str) -> NDArray[Any]:
         ) from None
     if found.dtype.kind not in "biufc":
         raise EncodingError(f"'{name}' has dtype '{found.dtype}', where numbers are due")
+    return found
+
+
+def _episode_ids(value: ArrayLike) -> NDArray[Any]:
+    found = np.asarray(value)
+    if found.ndim != 1:
+        raise InvalidInputError("'episode_ids' holds something else than one value per step")
+    if any(one is None or one != one for one in found.tolist()):
+        raise InvalidInputError("a value of 'episode_ids' is missing")
     return found
 
 

@@ -8,6 +8,7 @@ Invariant: what `export_d4rl` wrote of an imported file has its arrays, equal in
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from numpy.typing import NDArray
 
 from tupli_repo.codec.env.document import one_line
 from tupli_repo.codec.episode import EpisodeData
+from tupli_repo.codec.infos import INFO_TEXT
 from tupli_repo.codec.samples import unescape
 from tupli_repo.curation import CuratedEpisodes
-from tupli_repo.errors import CorruptObjectError, InvalidInputError
+from tupli_repo.errors import CorruptObjectError, InvalidInputError, TupliError
 from tupli_repo.interop.exporting import outgoing, read_all
 from tupli_repo.interop.flat import Flat, episodes_of_pieces
 from tupli_repo.interop.importing import (
@@ -41,7 +43,13 @@ _NEEDED = ("observations", "actions", "rewards", "terminals")
 _FLAGS = ("terminals", "timeouts")
 _FIELDS = {*_NEEDED, "timeouts", "next_observations"}
 _INFOS, _METADATA = "infos/", "metadata/"
-_INFO_TEXT = "infos#json"
+_NOT_WRITTEN = {
+    "seed": "the seeds",
+    "options": "the options of reset",
+    "reset_info": "what reset returned beside the observation",
+    "metadata": "the metadata",
+}
+"""What a record tells that the file has no place for."""
 _BUFFERED_ROWS = 1 << 15
 
 
@@ -83,13 +91,14 @@ def import_d4rl(
     except OSError as err:
         raise CorruptObjectError(f"'{path}' is no HDF5 file: {one_line(err)}") from None
     with file:
-        found = _File(h5py, file, path)
+        with _readable(f"'{path}'"):
+            found = _File(h5py, file, path)
         oid = benchmark_for(
             repository,
             benchmark_id,
             lambda: store_source(
                 repository,
-                checked_name(name or Path(path).stem),
+                checked_name(Path(path).stem if name is None else name),
                 extra={"source": "d4rl", **reference_scores(found.about)},
                 text={"format": "d4rl", "metadata": found.about},
             ),
@@ -111,9 +120,9 @@ class _File:
     def __init__(self, h5py: Any, file: Any, path: str | Path) -> None:
         arrays: dict[str, Any] = {}
 
-        def note(key: str, node: Any) -> None:
+        def note(key: str | bytes, node: Any) -> None:
             if isinstance(node, h5py.Dataset):
-                arrays[key] = node
+                arrays[key if isinstance(key, str) else key.decode(errors="replace")] = node
 
         file.visititems(note)
         missing = [field for field in _NEEDED if field not in arrays]
@@ -183,12 +192,8 @@ class _File:
         return self._read(key, rows).astype(bool).reshape(-1)
 
     def _read(self, key: str, rows: slice) -> NDArray[Any]:
-        try:
+        with _readable(f"'{key}' of '{self._path}'"):
             found: NDArray[Any] = self._arrays[key][rows]
-        except OSError as err:
-            raise CorruptObjectError(
-                f"'{key}' of '{self._path}' cannot be read: {one_line(err)}"
-            ) from None
         return found
 
 
@@ -226,13 +231,20 @@ def export_d4rl(
     if n_lacking:
         left_out.append(f"next_observations, as {n_lacking} episodes lack their last observation")
     others = set().union(*map(_info_names, described)) - infos
-    left_out += (f"info '{unescape(one[len(_INFOS) :])}', which not all have" for one in others)
-    if any(_INFO_TEXT in {c.name for c in data.layout.columns} for data in described):
+    left_out += (
+        f"info '{unescape(one[len(_INFOS) :])}', which not all have" for one in sorted(others)
+    )
+    if any(INFO_TEXT in {c.name for c in data.layout.columns} for data in described):
         left_out.append("infos that not every step has as a number")
+    for key, what in _NOT_WRITTEN.items():
+        n = sum(data.record[key] not in (None, {}) for data in described)
+        left_out += [f"{what}, of {n} episodes"] if n else []
+    n_cut = 0
     with placed(Path(path)) as made, h5py.File(made, "w") as file:
         columns = _Columns(file)
         for i, (header, data) in enumerate(read_all(repository, headers, on_progress)):
             rows = _rows(header.id, data, infos, with_next=not n_lacking)
+            n_cut += bool(np.any((rows["terminals"] | rows["timeouts"])[:-1]))
             own, kept = np.flatnonzero(kept[: data.n_steps]), kept[data.n_steps :]
             last = are_last(own, np.array([data.n_steps]))
             if i == len(ids) - 1 and own.size and own[-1] == data.n_steps - 1:
@@ -241,6 +253,8 @@ def export_d4rl(
             rows["timeouts"] = with_cuts(rows["timeouts"], rows["terminals"], last)
             columns.add(header.id, rows)
         n_steps = columns.close()
+    if n_cut:
+        left_out.append(f"that {n_cut} episodes go on behind a flag, where a reader cuts them")
     return ExportReport(
         format="d4rl",
         path=str(path),
@@ -320,6 +334,17 @@ def _rows(
 
 def _info_names(data: EpisodeData) -> set[str]:
     return {c.name for c in data.layout.columns if c.name.startswith(_INFOS)}
+
+
+@contextmanager
+def _readable(what: str) -> Iterator[None]:
+    """Tell in one line what h5py says of damage, for which it has errors of many types."""
+    try:
+        yield
+    except TupliError:
+        raise
+    except (KeyError, OSError, RuntimeError, TypeError, ValueError) as err:
+        raise CorruptObjectError(f"{what} cannot be read: {one_line(err)}") from None
 
 
 def _plain(value: Any) -> Any:

@@ -52,7 +52,7 @@ class Flat:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.rewards)
+        return len(self.rewards) if self.rewards.ndim else 0
 
 
 _WITH_ROWS = [one.name for one in fields(Flat) if one.name != "metadata"]
@@ -86,7 +86,7 @@ def ends_of(flat: Flat) -> NDArray[np.int64]:
     """
     if flat.episode_ids is not None:
         changes = flat.episode_ids[1:] != flat.episode_ids[:-1]
-        if len(np.unique(flat.episode_ids)) != np.count_nonzero(changes) + 1:
+        if len(set(flat.episode_ids.tolist())) != np.count_nonzero(changes) + 1:
             raise _scattered()
     last = _is_last(flat)
     last[-1] = True
@@ -251,16 +251,34 @@ def _leaves(array: Any) -> list[NDArray[Any]]:
 
 def _jumps(observations: Any, following: Any, n: int) -> NDArray[np.bool_]:
     """Which of n observations are not what the step before led to."""
-    ours, theirs = _leaves(observations), _leaves(following)
-    if [a.shape for a in ours] != [a.shape for a in theirs]:
-        raise InvalidInputError(
-            "observations and next observations differ in shape",
-            hint="leave next observations out where they are something else",
-        )
+    pairs = list(_pairs(observations, following))
+    if any(ours.shape != theirs.shape for ours, theirs in pairs):
+        raise _different()
     found = np.zeros(n, bool)
-    for after, told in zip(ours, theirs, strict=True):
+    for after, told in pairs:
         differs = after != told
         if after.dtype.kind == told.dtype.kind == "f":
             differs &= ~(np.isnan(after) & np.isnan(told))
         found |= differs.any(axis=tuple(range(1, differs.ndim)))
     return found
+
+
+def _pairs(one: Any, other: Any) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    """The arrays that are the same part of both, in whichever order the parts stand."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping) and one.keys() == other.keys():
+        for key in one:
+            yield from _pairs(one[key], other[key])
+    elif isinstance(one, tuple) and isinstance(other, tuple) and len(one) == len(other):
+        for ours, theirs in zip(one, other, strict=True):
+            yield from _pairs(ours, theirs)
+    elif isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        yield one, other
+    else:
+        raise _different()
+
+
+def _different() -> InvalidInputError:
+    return InvalidInputError(
+        "observations and next observations differ in shape",
+        hint="leave next observations out where they are something else",
+    )

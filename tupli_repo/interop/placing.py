@@ -24,7 +24,7 @@ def placed(path: Path) -> Iterator[Path]:
         InvalidInputError: There is something already.
         StorageIOError: The disk refused.
     """
-    if path.exists():
+    if os.path.lexists(path):  # a link that leads nowhere, too
         raise InvalidInputError(
             f"there is something at '{path}' already", hint="choose another path, or remove it"
         )

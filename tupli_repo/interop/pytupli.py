@@ -11,9 +11,11 @@ Invariant: nothing is moved unless it is asked for, and the report says how the 
 
 import json
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tupli_repo.codec.env.document import one_line
 from tupli_repo.codec.episode import Steps
 from tupli_repo.errors import CorruptObjectError, NotFoundError
 from tupli_repo.interop.importing import OnProgress, Source, existing, record_all
@@ -23,6 +25,7 @@ from tupli_repo.schema.interop import ImportReport
 
 _STATES = "pytupli_states"
 _WORDS = ("name", "description", "difficulty", "version")
+_ABOUT_ARTIFACT = ".metadata.json"
 _LATE = (
     "the first observation of each episode, which PyTupli did not record: states are those after"
     " the action; --shift puts each action beside the observation it was taken in"
@@ -66,17 +69,23 @@ def import_pytupli(
         )
     states = "shifted" if shift else "late"
     artifacts = {
-        found["id"]: _store_artifact(repository, folder, found)
-        for _, found in _read_all(folder / "artifacts", "*.metadata.json", ("id", "name"))
+        found["id"]: _store_artifact(repository, file, found)
+        for file, found in _read_all(
+            folder / "artifacts", f"*{_ABOUT_ARTIFACT}", {"id": str, "name": str}
+        )
     }
     benchmarks = {
-        found["id"]: _store_benchmark(repository, found, states)
-        for _, found in _read_all(
-            folder / "benchmarks", "*.json", ("id", "hash", "serialized", "metadata")
+        found["id"]: _store_benchmark(repository, file, found, states)
+        for file, found in _read_all(
+            folder / "benchmarks",
+            "*.json",
+            {"id": str, "hash": str, "serialized": str, "metadata": dict},
         )
     }
     places: dict[str, list[Path]] = {oid: [] for oid in benchmarks}
-    for file, found in _read_all(folder / "episodes", "*.json", ("id", "benchmark_id", "tuples")):
+    for file, found in _read_all(
+        folder / "episodes", "*.json", {"id": str, "benchmark_id": str, "tuples": list}
+    ):
         if found["benchmark_id"] not in places:
             raise NotFoundError(f"benchmark '{found['benchmark_id']}' of '{file}' is not there")
         places[found["benchmark_id"]].append(file)
@@ -122,7 +131,9 @@ def _record(
 
 def _episodes(files: list[Path], left_out: list[str], *, shift: bool) -> Iterator[Steps]:
     for file in files:
-        found = _read(file, ("id", "created_at", "metadata", "tuples"))
+        found = _read(
+            file, {"id": str, "created_at": str, "metadata": (dict, type(None)), "tuples": list}
+        )
         tuples = found["tuples"]
         if len(tuples) <= shift:
             left_out.append(f"episode '{found['id']}', of which no step is left")
@@ -136,43 +147,51 @@ def _episodes(files: list[Path], left_out: list[str], *, shift: bool) -> Iterato
                 terminated=[step.get("terminal", False) for step in moved],
                 truncated=[step.get("timeout", False) for step in moved],
                 infos=[step.get("info") or {} for step in moved],
-                metadata=found["metadata"],
+                metadata=found["metadata"] or {},
                 created_at=_time(found["created_at"]),
                 created_by=str(found.get("created_by") or ""),
                 nonce=found["id"][:16].ljust(16, "0"),
             )
-        except (KeyError, TypeError, AttributeError) as err:
+        except (KeyError, TypeError, AttributeError, ValueError) as err:
             raise _malformed(file, err) from None
 
 
 def _time(text: str) -> str:
-    """A time of PyTupli's as ours are written; it has no zone, and is taken for UTC."""
-    whole, _, part = text.removesuffix("Z").partition(".")
-    return f"{whole}.{part.ljust(6, '0')[:6]}Z"
+    """A time of PyTupli's as ours are written; where it has no zone, it is taken for UTC."""
+    time = datetime.fromisoformat(text)
+    utc = time if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None)
+    return f"{utc.isoformat(timespec='microseconds')}Z"
 
 
-def _store_benchmark(repository: Repository, found: dict[str, Any], states: str) -> str:
+def _store_benchmark(repository: Repository, file: Path, found: dict[str, Any], states: str) -> str:
     words = found["metadata"]
-    extra = {**(words.get("extra") or {}), **_origin(found), _STATES: states}
     given = {key: words[key] for key in _WORDS if words.get(key) is not None}
-    query = BenchmarkQuery(
-        hash=found["hash"] if states == "late" else f"{found['hash']}+{states}",
-        serialized=found["serialized"],
-        metadata=BenchmarkMetadata(**given, extra=extra),
-    )
+    try:
+        extra = {**(words.get("extra") or {}), **_origin(found), _STATES: states}
+        query = BenchmarkQuery(
+            hash=found["hash"] if states == "late" else f"{found['hash']}+{states}",
+            serialized=found["serialized"],
+            metadata=BenchmarkMetadata(**given, extra=extra),
+        )
+    except (TypeError, ValueError) as err:
+        raise _malformed(file, err) from None
     return repository.store_benchmark(query).id
 
 
-def _store_artifact(repository: Repository, folder: Path, found: dict[str, Any]) -> str:
-    file = folder / "artifacts" / found["id"]
-    if not file.is_file():
-        raise CorruptObjectError("its metadata are there, and the artifact is not", path=file)
-    metadata = ArtifactMetadata(
-        name=found["name"],
-        description=found.get("description") or "",
-        extra={**(found.get("extra") or {}), **_origin(found)},
-    )
-    return repository.store_artifact(file, metadata).id
+def _store_artifact(repository: Repository, file: Path, found: dict[str, Any]) -> str:
+    """Store what lies beside a file that tells of it; its id is never taken for a path."""
+    content = file.with_name(file.name.removesuffix(_ABOUT_ARTIFACT))
+    if not content.is_file():
+        raise CorruptObjectError("its metadata are there, and the artifact is not", path=content)
+    try:
+        metadata = ArtifactMetadata(
+            name=found["name"],
+            description=found.get("description") or "",
+            extra={**(found.get("extra") or {}), **_origin(found)},
+        )
+    except (TypeError, ValueError) as err:
+        raise _malformed(file, err) from None
+    return repository.store_artifact(content, metadata).id
 
 
 def _origin(found: Mapping[str, Any]) -> dict[str, str]:
@@ -182,23 +201,26 @@ def _origin(found: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _read_all(
-    folder: Path, pattern: str, needed: tuple[str, ...]
+    folder: Path, pattern: str, needed: Mapping[str, Any]
 ) -> Iterator[tuple[Path, dict[str, Any]]]:
     for file in sorted(folder.glob(pattern)):
         yield file, _read(file, needed)
 
 
-def _read(file: Path, needed: tuple[str, ...]) -> dict[str, Any]:
+def _read(file: Path, needed: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file tells, in which the fields that are needed are of their types."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as err:
+    except (OSError, ValueError, RecursionError) as err:
         raise _malformed(file, err) from None
-    missing = [key for key in needed if not isinstance(found, dict) or key not in found]
-    if missing:
-        raise _malformed(file, f"it lacks '{missing[0]}'")
-    checked: dict[str, Any] = found
-    return checked
+    if not isinstance(found, dict):
+        raise _malformed(file, "it is no dictionary")
+    for key, kind in needed.items():
+        if not isinstance(found.get(key), kind):
+            why = f"its '{key}' is a '{type(found[key]).__name__}'" if key in found else None
+            raise _malformed(file, why or f"it lacks '{key}'")
+    return found
 
 
 def _malformed(file: Path, why: object) -> CorruptObjectError:
-    return CorruptObjectError(f"not as PyTupli writes it: {why}", path=file)
+    return CorruptObjectError(f"not as PyTupli writes it: {one_line(why)}", path=file)

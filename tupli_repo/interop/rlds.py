@@ -154,7 +154,9 @@ def _checked(steps: Any, i: int) -> list[Mapping[str, Any]]:
     Raises:
         InvalidInputError: They are not, or begin or end in the middle.
     """
-    found = _rows(steps) if isinstance(steps, Mapping) else list(steps)
+    if not isinstance(steps, Iterable):
+        raise InvalidInputError(f"the steps of episode {i} are a '{type(steps).__name__}'")
+    found = _rows(steps, i) if isinstance(steps, Mapping) else list(steps)
     for t, step in enumerate(found):
         if not isinstance(step, Mapping) or not {"is_first", "is_last"} <= step.keys():
             raise InvalidInputError(
@@ -165,15 +167,27 @@ def _checked(steps: Any, i: int) -> list[Mapping[str, Any]]:
     return found
 
 
-def _rows(columns: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Steps that lie in arrays with a row for each."""
+def _rows(columns: Mapping[str, Any], i: int) -> list[Mapping[str, Any]]:
+    """Steps that lie in arrays with a row for each.
+
+    Raises:
+        InvalidInputError: ``is_last`` is missing, or one has more or fewer rows than it.
+    """
+    flags = columns.get("is_last")
+    if not isinstance(flags, Sized):
+        raise InvalidInputError(f"the arrays of episode {i} have no 'is_last' with a row for each")
+    n = len(flags)
 
     def row(part: Any, t: int) -> Any:
         if isinstance(part, Mapping):
             return {key: row(below, t) for key, below in part.items()}
-        return tuple(row(below, t) for below in part) if isinstance(part, tuple) else part[t]
+        if isinstance(part, tuple):
+            return tuple(row(below, t) for below in part)
+        if isinstance(part, (str, bytes)) or not isinstance(part, Sized) or len(part) != n:
+            raise InvalidInputError(f"the arrays of episode {i} have not a row for each step")
+        return part[t]  # type: ignore[index]
 
-    return [row(columns, t) for t in range(len(columns.get("is_last", ())))]
+    return [row(columns, t) for t in range(n)]
 
 
 def _field(step: Mapping[str, Any], name: str, i: int) -> Any:

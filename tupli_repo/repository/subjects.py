@@ -240,16 +240,10 @@ class Subjects:
     def _named(self, text: str) -> list[Subject]:
         """What a name may stand for here: what is on the shelf, then what is published."""
         if ("@" in text or "/" in text) and self._revisions.is_named(text):
-            return [self._of_view(self._revisions.find(text))]
-        found = [
-            self.benchmark(oid)
-            for oid in self._shelf.visible(Kind.BENCHMARK)
-            if text in _names_of(self._shelf.benchmarks.all()[oid].body.name)
-        ]
-        for oid in self._shelf.visible(Kind.ARTIFACT):
-            title = self._shelf.artifacts.all()[oid].body.name
-            if text in _names_of(title):
-                found.append(Subject("artifact", oid, title))
+            known = bool(self._revisions.names(text))
+            titled = [] if known else self._titled(text)  # as Minari's: 'mujoco/hopper/expert-v0'
+            return titled or [self._of_view(self._revisions.find(text))]
+        found = self._titled(text)
         names = self._revisions.names(text)
         pins = [name for name in names if name.kind == "dataset"]
         views = [
@@ -261,6 +255,19 @@ class Subjects:
             views = [v for name in names for v in self._releases.current(name)]
         published = {one.id: one for one in map(self._of_view, views)}
         return found + list(published.values())
+
+    def _titled(self, text: str) -> list[Subject]:
+        """The benchmarks and artifacts on the shelf that people may call by a text."""
+        found = [
+            self.benchmark(oid)
+            for oid in self._shelf.visible(Kind.BENCHMARK)
+            if text in _names_of(self._shelf.benchmarks.all()[oid].body.name)
+        ]
+        for oid in self._shelf.visible(Kind.ARTIFACT):
+            title = self._shelf.artifacts.all()[oid].body.name
+            if text in _names_of(title):
+                found.append(Subject("artifact", oid, title))
+        return found
 
     def _of_view(self, view: ReleaseView) -> Subject:
         """What a revision is of."""

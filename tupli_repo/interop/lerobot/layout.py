@@ -97,7 +97,14 @@ def features_of(layout: Layout) -> list[Feature]:
     for name in names:
         if names.count(name) > 1:
             raise InvalidInputError(f"two parts of the spaces would be '{name}' for LeRobot")
+        if not is_name(name):
+            raise InvalidInputError(f"{name!a} is no name for LeRobot")
     return found
+
+
+def is_name(text: str) -> bool:
+    """Return whether a column can be called so: Unicode, and without NUL, where readers end it."""
+    return "\0" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def info_feature(spec: ColumnSpec) -> Feature | None:
@@ -108,6 +115,8 @@ def info_feature(spec: ColumnSpec) -> Feature | None:
     if not _is_plain(spec):
         return None
     key = unescape(spec.name.removeprefix(INFOS))
+    if not is_name(key):
+        return None
     name = _INFO_NAMES.get(key) if spec.shape == () else None
     return Feature(
         name=name or f"info.{_dotted(key)}",

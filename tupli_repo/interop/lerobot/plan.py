@@ -13,8 +13,8 @@ from tupli_repo.codec.episode import EpisodeData, Layout
 from tupli_repo.codec.infos import INFO_TEXT
 from tupli_repo.codec.samples import unescape
 from tupli_repo.errors import InvalidInputError
-from tupli_repo.interop.lerobot.layout import INFOS, Feature, features_of, info_feature
-from tupli_repo.interop.paths import flattened
+from tupli_repo.interop.lerobot.layout import INFOS, Feature, features_of, info_feature, is_name
+from tupli_repo.interop.paths import flattened, unkept
 from tupli_repo.schema import BenchmarkHeader, EpisodeHeader
 
 _FPS_KEYS = ("render_fps", "fps")
@@ -195,15 +195,19 @@ def _told(headers: Sequence[EpisodeHeader], survey: _Survey) -> dict[str, list[A
     seeds = [header.seed for header in headers]
     if any(seed is not None for seed in seeds):
         told["seed"] = _alike(seeds) or [None if seed is None else str(seed) for seed in seeds]
+    for header in headers:
+        for key, why in unkept(header.metadata).items():
+            survey.lose(f"'{key}' of the metadata, {why}")
     metadata = [flattened(header.metadata) for header in headers]
     for key in dict.fromkeys(chain.from_iterable(metadata)):
         values = _alike([one.get(key) for one in metadata])
-        if values is not None:
+        if values is not None and is_name(key):
             told[f"metadata/{key}"] = values
             continue
         for one in metadata:
             if key in one:
-                survey.lose(f"'{key}' of the metadata, which is no number, flag or text in all")
+                why = "is no number, flag or text in all" if is_name(key) else "is no name"
+                survey.lose(f"'{key}' of the metadata, which {why}")
     return told
 
 

@@ -77,9 +77,10 @@ def read_arrow(
         place = folder / str(number)
         try:
             table = _table(pa, place, data_format)
+            table.validate(full=True)  # numbers are read from buffers, which damage may shorten
             about = json.loads((place / METADATA).read_text(encoding="utf-8"))
             episode = reader.episode(table, about, observation_space, action_space)
-        except (KeyError, OSError, ValueError, TypeError, AttributeError) as err:
+        except (KeyError, OSError, RuntimeError, ValueError, TypeError, AttributeError) as err:
             raise malformed(place, err) from None
         yield episode
 
@@ -264,6 +265,8 @@ class ArrowWriter:
     ) -> Any:
         """The samples of columns as an array of ``rows``; what is missing is zeros."""
         if tree["type"] in ("Dict", "Tuple"):
+            if not tree["spaces"]:
+                raise ValueError(f"'{name}' has no parts")
             some = tree["spaces"] if tree["type"] == "Dict" else enumerate(tree["spaces"])
             parts = {
                 str(key): self._samples(sub, columns, f"{name}/{escape(str(key))}", length, rows)

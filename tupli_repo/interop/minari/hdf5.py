@@ -10,6 +10,7 @@ Source: minari 0.5.4, ``dataset/_storages/hdf5_storage.py``.
 """
 
 from collections.abc import Collection, Generator, Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,15 @@ from tupli_repo.interop.minari.layout import (
     is_name,
     malformed,
 )
-from tupli_repo.interop.paths import flattened, nested
+from tupli_repo.interop.paths import flattened, nested, unkept
 from tupli_repo.optional import require
 
 DATA = "main_data.hdf5"
 
 _INDEX = "_index_"
 _TOLD = {"id", "total_steps"}
+_TRUSTED_BYTES = 16 << 20
+"""What a dataset may have without a look at whether it is there."""
 
 
 def read_hdf5(
@@ -73,7 +76,7 @@ def read_hdf5(
             try:
                 group = reader.group(file.id, f"episode_{number}")
                 episode = reader.episode(group, observation_space, action_space)
-            except (KeyError, OSError, AttributeError, TypeError, ValueError) as err:
+            except (KeyError, OSError, RuntimeError, AttributeError, TypeError, ValueError) as err:
                 raise malformed(folder / DATA, err) from None
             yield episode
 
@@ -182,10 +185,20 @@ class _Reader:
 
     def _read(self, node: Any) -> NDArray[Any]:
         everything = self._h5py.h5s.ALL
+        if prod(node.shape) * node.dtype.itemsize > _TRUSTED_BYTES and not self._is_stored(node):
+            raise ValueError(f"it has less than the {list(node.shape)} values that it tells of")
         values = np.empty(node.shape, node.dtype)
         if values.size:
             node.read(everything, everything, values)
         return values
+
+    def _is_stored(self, node: Any) -> bool:
+        """Whether all of a dataset is in the file: HDF5 makes up what is not, without an end."""
+        properties = node.get_create_plist()
+        if properties.get_layout() != self._h5py.h5d.CHUNKED:
+            return bool(node.get_storage_size() >= prod(node.shape) * node.dtype.itemsize)
+        rows = zip(node.shape, properties.get_chunk(), strict=True)
+        return bool(node.get_num_chunks() == prod(-(-n // size) for n, size in rows))
 
 
 class HDF5Writer:
@@ -234,6 +247,8 @@ class HDF5Writer:
     def _write_about(self, group: Any, about: Mapping[str, Any], lose: Lose) -> None:
         told = flattened(about)
         under = hidden(told)
+        for key, why in unkept(about).items():
+            lose(f"'{key}' of the metadata, {why}")
         for key, value in told.items():
             is_long = key == "seed" and not -(2**63) <= value < 2**64
             if key in under or not is_name(key):

@@ -35,6 +35,11 @@ FLAGS = {"rewards": "rewards", "terminations": "terminated", "truncations": "tru
 """Minari's names of what every episode has, and ours."""
 
 _IMAGE_SIDE = 32
+_SPACE_FAULTS = (
+    ArithmeticError, AssertionError, AttributeError, KeyError, RecursionError, TypeError,
+    ValueError,
+)  # fmt: skip
+"""What Gymnasium and NumPy say of a space that cannot be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +102,9 @@ def space_of_json(text: str) -> Space[Any]:
     """
     try:
         return _space(json.loads(text))
-    except (AssertionError, KeyError, TypeError, ValueError) as err:
-        raise InvalidInputError(f"a space of the dataset is malformed: {err!r}") from None
+    except _SPACE_FAULTS as err:
+        why = one_line(repr(err))
+        raise InvalidInputError(f"a space of the dataset is malformed: {why}") from None
 
 
 def json_of_space(space: Space[Any]) -> str:

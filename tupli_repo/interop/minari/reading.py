@@ -88,7 +88,7 @@ def import_minari(
         benchmark_id,
         lambda: store_source(
             repository,
-            checked_name(name or raw["dataset_id"]),
+            checked_name(raw["dataset_id"] if name is None else name),
             description=str(raw.get("description", "")),
             extra={
                 "source": "minari",
@@ -145,16 +145,18 @@ def _episodes(found: Iterable[Incoming], left_out: list[str]) -> Iterator[Steps]
 
 def _author(metadata: Mapping[str, Any]) -> str:
     """The dataset's authors in one line, in an order that does not depend on how they were kept."""
-    author = metadata.get("author") or ()
-    return ", ".join(sorted({author} if isinstance(author, str) else map(str, author)))
+    author = metadata.get("author") or []
+    return ", ".join(sorted(map(str, author if isinstance(author, list) else [author])))
 
 
 def _read_metadata(folder: Path) -> dict[str, Any]:
     try:
         raw = json.loads((folder / METADATA).read_text(encoding="utf-8"))
         dataset_id, data_format = raw["dataset_id"], raw.get("data_format", "hdf5")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
         raise malformed(folder, err) from None
+    if not isinstance(dataset_id, str):
+        raise malformed(folder, f"its id is a '{type(dataset_id).__name__}'")
     if data_format not in FORMATS:
         raise UnsupportedFormatError(
             f"dataset '{dataset_id}' is in '{data_format}', which is not known here",
@@ -165,6 +167,8 @@ def _read_metadata(folder: Path) -> dict[str, Any]:
             f"dataset '{dataset_id}' does not tell its spaces",
             hint="write it anew with Minari 0.5",
         )
+    if not isinstance(raw["total_episodes"], int):
+        raise malformed(folder, "it does not tell how many episodes it has")
     return {**raw, "data_format": data_format}
 
 

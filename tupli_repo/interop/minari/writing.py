@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tupli_repo.codec.episode import EpisodeData, Layout
+from tupli_repo.codec.infos import INFO_TEXT
 from tupli_repo.codec.samples import unescape
 from tupli_repo.curation import CuratedEpisodes
 from tupli_repo.errors import InvalidInputError
@@ -34,7 +35,7 @@ from tupli_repo.interop.minari.layout import (
     is_name,
     without,
 )
-from tupli_repo.interop.paths import flattened
+from tupli_repo.interop.paths import flattened, unkept
 from tupli_repo.interop.placing import placed
 from tupli_repo.repository import Repository
 from tupli_repo.schema import EpisodeHeader
@@ -200,15 +201,22 @@ def _infos(data: EpisodeData, lose: Lose) -> dict[str, Any]:
         for name, column in data.columns.items()
         if name.startswith(_INFO_COLUMN)
     }
-    if "infos#json" in data.columns:
+    if INFO_TEXT in data.columns:
         typed = set(found)
-        rows = [flattened(without(info, typed)) for info in data.infos]
+        others = [without(info, typed) for info in data.infos]
+        for key, why in {k: why for info in others for k, why in unkept(info).items()}.items():
+            lose(f"info '{key}', {why}")
+        rows = [flattened(info) for info in others]
         for key in dict.fromkeys(key for row in rows for key in row):
             values = [row.get(key) for row in rows]
-            if {*map(type, values)} == {str}:
+            if key in typed:
+                lose(f"info '{key}', which there is twice")
+            elif {*map(type, values)} == {str}:
                 found[key] = values
             else:
                 lose(f"info '{key}', which not every step has as a number or text")
+    for key, why in unkept(data.record["reset_info"]).items():
+        lose(f"'{key}' of what reset returned, {why}")
     for key in sorted(reset_info.keys() - found.keys()):
         lose(f"'{key}' of what reset returned, which no step has")
     return {key: _with_first(key, column, reset_info, lose) for key, column in found.items()}

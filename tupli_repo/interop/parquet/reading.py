@@ -105,7 +105,7 @@ def import_parquet(
         benchmark_id,
         lambda: store_source(
             repository,
-            checked_name(name or words.get("name") or Path(path).stem),
+            checked_name((words.get("name") or Path(path).stem) if name is None else name),
             description=words.get("description") or "",
             extra={"source": "parquet"},
             text={"format": "parquet", "benchmark": words},
@@ -177,6 +177,9 @@ class _Files:
             self._check(path)
         types = {name: self.schema.field(name).type for name in (EPISODE, AGENT) if self._has(name)}
         self._keys = [name for name, kind in types.items() if not pyarrow.types.is_null(kind)]
+        for name in self._keys:
+            if pyarrow.types.is_nested(types[name]):
+                raise InvalidInputError(f"'{name}' is of type '{types[name]}', which is no name")
 
     def counts(self) -> Counter[_Key]:
         """Return how many rows each episode has, by its key, in order."""
@@ -208,10 +211,16 @@ class _Files:
         changes = np.zeros(batch.num_rows - 1, bool)
         columns = []
         for name in self._keys:
-            encoded = batch.column(name).dictionary_encode("encode")
+            column = batch.column(name)
+            if self._pyarrow.types.is_dictionary(column.type):
+                column = column.dictionary_decode()
+            encoded = column.dictionary_encode("encode")
             codes = encoded.indices.to_numpy()
             changes |= codes[1:] != codes[:-1]
-            columns.append((codes, encoded.dictionary.to_pylist()))
+            values = encoded.dictionary.to_pylist()
+            if any(value != value for value in values):  # NaN
+                raise InvalidInputError(f"a value of '{name}' is not a number, and tells nothing")
+            columns.append((codes, values))
         starts = [0, *(np.flatnonzero(changes) + 1).tolist()]
         for start, stop in zip(starts, [*starts[1:], batch.num_rows], strict=True):
             key = tuple(values[codes[start]] for codes, values in columns)
@@ -254,6 +263,8 @@ class _Files:
 
     def _chosen(self, path: Path, raw: Any) -> dict[str, str]:
         """Which columns are read, and what they are called here."""
+        if len(set(raw.names)) < len(raw.names):
+            raise InvalidInputError(f"'{path}' has two columns of one name")
         found: dict[str, str] = {}
         ours = {theirs: ours for ours, theirs in self._theirs.items()}
         for name in raw.names:

@@ -100,6 +100,8 @@ class Rows:
         rows = self._sorted(part)
         n = rows.num_rows
         steps = self._numbers(rows, STEP) if STEP in rows.column_names else np.arange(n)
+        if not np.all(np.isfinite(steps)):
+            raise InvalidInputError(f"a value of '{STEP}' is not a number, and tells no order")
         told: dict[str, Any] = {}
         if part.told:
             fields = {key: value for key, value in part.told.items() if key != "id"}
@@ -193,11 +195,15 @@ class Rows:
         return ends_of(flat)
 
     def _comparable(self, rows: Any, name: str) -> dict[str, NDArray[Any]]:
-        """The columns of observations that have a row per step."""
+        """The columns of observations that have a row per step, named alike for both."""
         tree = self._observation
         found = columns_of(tree, _one(rows, name), name, shape=self._shapes[name])
         free = free_columns(tree, name)
-        return {k: v for k, v in found.items() if k not in free and not k.endswith(OFFSETS)}
+        return {
+            k.removeprefix(name): v
+            for k, v in found.items()
+            if k not in free and not k.endswith(OFFSETS)
+        }
 
     def _infos(self, rows: Any) -> InfoColumns:
         typed: dict[str, NDArray[Any]] = {}
