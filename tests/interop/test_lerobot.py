@@ -412,7 +412,7 @@ def test_without_pyarrow_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_an_export_that_is_interrupted_leaves_nothing(tmp_path: Path):
     storage = FileStorage(tmp_path / "ours")
-    record(storage)
+    record(storage, [Ending(1, terminated=True)] * 70)
     told: list[tuple[int, int]] = []
 
     def stop(done: int, total: int) -> None:
@@ -421,7 +421,7 @@ def test_an_export_that_is_interrupted_leaves_nothing(tmp_path: Path):
 
     with pytest.raises(KeyboardInterrupt):
         export_lerobot(TupliDataset(storage), tmp_path / "out", fps=1, on_progress=stop)
-    assert told == [(0, 6)]
+    assert told == [(64, 70)]
     assert [one.name for one in tmp_path.iterdir()] == ["ours"]
     export_lerobot(
         TupliDataset(storage),
@@ -429,7 +429,7 @@ def test_an_export_that_is_interrupted_leaves_nothing(tmp_path: Path):
         fps=1,
         on_progress=lambda done, total: told.append((done, total)),
     )
-    assert told[-1] == (6, 6)
+    assert told[-1] == (70, 70)
 
 
 @pytest.mark.parametrize("odd", ["x\0y", "\ud800"])

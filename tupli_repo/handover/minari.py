@@ -8,9 +8,9 @@ from typing import Any
 
 from tupli_repo.curation import CuratedEpisodes
 from tupli_repo.errors import InvalidInputError
-from tupli_repo.interop.exporting import OnProgress
 from tupli_repo.interop.minari.about import dataset_id_of
 from tupli_repo.interop.minari.writing import export_minari
+from tupli_repo.interop.progress import OnProgress
 from tupli_repo.optional import require
 
 

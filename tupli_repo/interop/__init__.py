@@ -8,7 +8,8 @@
 - `rlds`: step dictionaries of RLDS, in; `TupliDataset.to_rlds` gives them.
 - `arrays`: arrays and data frames, in; `flat`: cutting them into episodes.
 - `importing`, `exporting`: what every import, and every export, shares. `placing`: writing whole
-  files or none. `paths`: dictionaries in dictionaries as one.
+  files or none. `paths`: dictionaries in dictionaries as one. `progress`: telling how
+  far it has come.
 
 Another project's package is never imported: its files are read and written as it documents them.
 No code that a file names is run. Importing the same thing again adds nothing.

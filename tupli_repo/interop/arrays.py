@@ -12,14 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from tupli_repo.errors import EncodingError, InvalidInputError
 from tupli_repo.interop.flat import Flat, check_rows, ends_of, episodes_of
-from tupli_repo.interop.importing import (
-    OnProgress,
-    Source,
-    benchmark_for,
-    checked_name,
-    record_all,
-    store_source,
-)
+from tupli_repo.interop.importing import record_all, source_in_memory
+from tupli_repo.interop.progress import OnProgress
 from tupli_repo.repository import Repository
 from tupli_repo.schema.interop import ImportReport
 
@@ -93,20 +87,12 @@ def import_arrays(
     )
     check_rows(flat)
     ends = ends_of(flat)
-    oid = benchmark_for(
+    source = source_in_memory(
         repository,
-        benchmark_id,
-        lambda: store_source(
-            repository,
-            checked_name(name),
-            description=description,
-            extra={"source": "arrays"},
-            text={"format": "arrays"},
-        ),
-    )
-    source = Source(
-        format="arrays",
-        benchmark_id=oid,
+        "arrays",
+        name,
+        benchmark_id=benchmark_id,
+        description=description,
         n_episodes=len(ends),
         observation_space=observation_space,
         action_space=action_space,

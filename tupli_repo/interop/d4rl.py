@@ -24,7 +24,6 @@ from tupli_repo.errors import CorruptObjectError, InvalidInputError, TupliError
 from tupli_repo.interop.exporting import outgoing, read_all
 from tupli_repo.interop.flat import Flat, episodes_of_pieces
 from tupli_repo.interop.importing import (
-    OnProgress,
     Source,
     benchmark_for,
     checked_name,
@@ -35,6 +34,7 @@ from tupli_repo.interop.importing import (
     store_source,
 )
 from tupli_repo.interop.placing import placed
+from tupli_repo.interop.progress import OnProgress
 from tupli_repo.repository import Repository
 from tupli_repo.runs import are_last, with_cuts
 from tupli_repo.schema.interop import ExportReport, ImportReport

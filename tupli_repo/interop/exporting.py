@@ -3,18 +3,14 @@
 Invariant: a dataset whose steps are filtered does not go out as if they were not.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from tupli_repo.codec.episode import EpisodeData
 from tupli_repo.curation import CuratedEpisodes
 from tupli_repo.errors import InvalidInputError
+from tupli_repo.interop.progress import OnProgress, told
 from tupli_repo.repository import Repository
 from tupli_repo.schema import EpisodeHeader
-
-OnProgress = Callable[[int, int], None]
-"""Called with how many episodes are done, and of how many."""
-
-_TELL_EVERY = 64
 
 
 def outgoing(
@@ -66,9 +62,4 @@ def read_all(
         CorruptObjectError: One is damaged.
     """
     ids = [header.id for header in headers]
-    for n_done, episode in enumerate(repository.read_episodes(ids)):
-        if on_progress is not None and n_done % _TELL_EVERY == 0:
-            on_progress(n_done, len(ids))
-        yield episode
-    if on_progress is not None:
-        on_progress(len(ids), len(ids))
+    return told(repository.read_episodes(ids), len(ids), on_progress)

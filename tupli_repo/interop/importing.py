@@ -23,17 +23,14 @@ from tupli_repo.codec.episode import Steps
 from tupli_repo.codec.values import dump_json
 from tupli_repo.curation import REFERENCES
 from tupli_repo.errors import InvalidInputError, NotFoundError
+from tupli_repo.interop.progress import OnProgress, told
 from tupli_repo.optional import require
 from tupli_repo.repository import Repository
 from tupli_repo.schema import BenchmarkMetadata, BenchmarkQuery, FilterEQ
 from tupli_repo.schema.interop import ImportReport
 
-OnProgress = Callable[[int, int], None]
-"""Called with how many episodes are done, and of how many."""
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NONCE = "0" * 16  # the time tells episodes of one source apart
-_TELL_EVERY = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +106,53 @@ def store_source(
     return repository.store_benchmark(query).id
 
 
+def source_in_memory(
+    repository: Repository,
+    kind: str,
+    name: str,
+    *,
+    benchmark_id: str | None,
+    description: str,
+    n_episodes: int,
+    observation_space: Space[Any] | None,
+    action_space: Space[Any] | None,
+) -> Source:
+    """Return a source that is no file, whose benchmark is stored where none was chosen.
+
+    Args:
+        repository: Where the episodes go.
+        kind: What they are, for the report.
+        name: What the benchmark is called.
+        benchmark_id: The one that was chosen, if any.
+        description: What the data are.
+        n_episodes: How many there are; 0 where that is not known.
+        observation_space: The space of the observations, where it is known.
+        action_space: The space of the actions, where it is known.
+
+    Raises:
+        InvalidInputError: The name is empty.
+        NotFoundError: The benchmark that was chosen is not here.
+    """
+    oid = benchmark_for(
+        repository,
+        benchmark_id,
+        lambda: store_source(
+            repository,
+            checked_name(name),
+            description=description,
+            extra={"source": kind},
+            text={"format": kind},
+        ),
+    )
+    return Source(
+        format=kind,
+        benchmark_id=oid,
+        n_episodes=n_episodes,
+        observation_space=observation_space,
+        action_space=action_space,
+    )
+
+
 def record_all(
     repository: Repository,
     episodes: Iterable[Steps],
@@ -134,7 +178,8 @@ def record_all(
     before = sum(repository.count_episodes(chosen).values())
     n_episodes = n_steps = 0
     with repository.batch():
-        for n_episodes, steps in enumerate(episodes, start=1):
+        all_told = told(episodes, source.n_episodes, on_progress)
+        for n_episodes, steps in enumerate(all_told, start=1):
             recorded = repository.record(
                 _named(steps, n_episodes - 1, source),
                 source.benchmark_id,
@@ -144,10 +189,6 @@ def record_all(
             )
             left_out += (f"episode {n_episodes - 1}: {e.message}" for e in recorded.problems)
             n_steps += len(steps.actions)
-            if on_progress is not None and n_episodes % _TELL_EVERY == 0:
-                on_progress(n_episodes, max(source.n_episodes, n_episodes))
-    if on_progress is not None:
-        on_progress(n_episodes, n_episodes)
     after = sum(repository.count_episodes(chosen).values())
     return ImportReport(
         format=source.format,

@@ -18,7 +18,8 @@ from typing import Any
 from tupli_repo.codec.env.document import one_line
 from tupli_repo.codec.episode import Steps
 from tupli_repo.errors import CorruptObjectError, NotFoundError
-from tupli_repo.interop.importing import OnProgress, Source, existing, record_all
+from tupli_repo.interop.importing import Source, existing, record_all
+from tupli_repo.interop.progress import OnProgress
 from tupli_repo.repository import Repository
 from tupli_repo.schema import ArtifactMetadata, BenchmarkMetadata, BenchmarkQuery
 from tupli_repo.schema.interop import ImportReport

@@ -15,14 +15,8 @@ from gymnasium import Space
 
 from tupli_repo.codec.episode import Steps
 from tupli_repo.errors import InvalidInputError
-from tupli_repo.interop.importing import (
-    OnProgress,
-    Source,
-    benchmark_for,
-    checked_name,
-    record_all,
-    store_source,
-)
+from tupli_repo.interop.importing import record_all, source_in_memory
+from tupli_repo.interop.progress import OnProgress
 from tupli_repo.repository import Repository
 from tupli_repo.schema.interop import ImportReport
 
@@ -72,20 +66,12 @@ def import_rlds(
         NotFoundError: ``benchmark_id`` is not here.
         StorageIOError: The disk refused.
     """
-    oid = benchmark_for(
+    source = source_in_memory(
         repository,
-        benchmark_id,
-        lambda: store_source(
-            repository,
-            checked_name(name),
-            description=description,
-            extra={"source": "rlds"},
-            text={"format": "rlds"},
-        ),
-    )
-    source = Source(
-        format="rlds",
-        benchmark_id=oid,
+        "rlds",
+        name,
+        benchmark_id=benchmark_id,
+        description=description,
         n_episodes=len(episodes) if isinstance(episodes, Sized) else 0,
         observation_space=observation_space,
         action_space=action_space,

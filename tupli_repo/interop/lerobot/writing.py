@@ -17,7 +17,7 @@ from typing import Any
 from tupli_repo.codec.episode import EpisodeData
 from tupli_repo.curation import CuratedEpisodes
 from tupli_repo.errors import InvalidInputError
-from tupli_repo.interop.exporting import OnProgress, outgoing, read_all
+from tupli_repo.interop.exporting import outgoing, read_all
 from tupli_repo.interop.lerobot.layout import (
     DATA_PATH,
     EPISODES_PATH,
@@ -33,6 +33,7 @@ from tupli_repo.interop.lerobot.plan import Plan, checked_fps, plan_for
 from tupli_repo.interop.lerobot.stats import Total
 from tupli_repo.interop.lerobot.tables import Episodes, Frames, NumberedFiles
 from tupli_repo.interop.placing import placed
+from tupli_repo.interop.progress import OnProgress
 from tupli_repo.optional import require
 from tupli_repo.schema import EpisodeHeader
 from tupli_repo.schema.interop import ExportReport

@@ -19,7 +19,6 @@ from tupli_repo.codec.episode import Steps
 from tupli_repo.codec.infos import InfoColumns
 from tupli_repo.errors import UnsupportedFormatError
 from tupli_repo.interop.importing import (
-    OnProgress,
     Source,
     benchmark_for,
     checked_name,
@@ -39,6 +38,7 @@ from tupli_repo.interop.minari.layout import (
     space_of_json,
     without,
 )
+from tupli_repo.interop.progress import OnProgress
 from tupli_repo.repository import Repository
 from tupli_repo.schema.interop import ImportReport
 

@@ -21,7 +21,7 @@ from tupli_repo.codec.samples import unescape
 from tupli_repo.curation import CuratedEpisodes
 from tupli_repo.errors import InvalidInputError
 from tupli_repo.evaluation import evaluation_text
-from tupli_repo.interop.exporting import OnProgress, outgoing, read_all
+from tupli_repo.interop.exporting import outgoing, read_all
 from tupli_repo.interop.minari.about import metadata_of
 from tupli_repo.interop.minari.arrow import ArrowWriter
 from tupli_repo.interop.minari.hdf5 import HDF5Writer
@@ -37,6 +37,7 @@ from tupli_repo.interop.minari.layout import (
 )
 from tupli_repo.interop.paths import flattened, unkept
 from tupli_repo.interop.placing import placed
+from tupli_repo.interop.progress import OnProgress
 from tupli_repo.repository import Repository
 from tupli_repo.schema import EpisodeHeader
 from tupli_repo.schema.interop import ExportReport

@@ -20,7 +20,6 @@ from tupli_repo.codec.spaces import UNKNOWN, build_space
 from tupli_repo.codec.values import dump_json
 from tupli_repo.errors import CorruptObjectError, InvalidInputError, NotFoundError
 from tupli_repo.interop.importing import (
-    OnProgress,
     Source,
     benchmark_for,
     checked_name,
@@ -44,6 +43,7 @@ from tupli_repo.interop.parquet.layout import (
 )
 from tupli_repo.interop.parquet.steps import Part, Rows
 from tupli_repo.interop.parquet.values import arrow, may_be_numbers
+from tupli_repo.interop.progress import OnProgress
 from tupli_repo.optional import require
 from tupli_repo.repository import Repository
 from tupli_repo.schema.interop import ImportReport

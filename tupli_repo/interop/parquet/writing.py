@@ -19,7 +19,7 @@ from tupli_repo.codec.samples import OFFSETS, unescape
 from tupli_repo.codec.values import dump_json
 from tupli_repo.curation import CuratedEpisodes
 from tupli_repo.errors import InvalidInputError
-from tupli_repo.interop.exporting import OnProgress, outgoing, read_all
+from tupli_repo.interop.exporting import outgoing, read_all
 from tupli_repo.interop.parquet import layout as layout_
 from tupli_repo.interop.parquet.values import (
     arrow,
@@ -29,6 +29,7 @@ from tupli_repo.interop.parquet.values import (
     type_of_numbers,
 )
 from tupli_repo.interop.placing import placed
+from tupli_repo.interop.progress import OnProgress
 from tupli_repo.optional import require
 from tupli_repo.schema import EpisodeHeader
 from tupli_repo.schema.interop import ExportReport
