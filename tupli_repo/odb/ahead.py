@@ -10,12 +10,35 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import local
 from typing import TypeVar
 
 _Asked = TypeVar("_Asked")
 _Done = TypeVar("_Done")
 _MOST_THREADS = 4
 _WAITING_PER_THREAD = 2
+_here = local()
+
+
+@contextmanager
+def in_this_thread() -> Iterator[None]:
+    """Have this thread do all by itself in the block: it neither starts threads nor waits for any.
+
+    A finalizer runs wherever garbage happens to be collected, also while this very thread starts
+    another and holds the locks of ``threading`` and ``concurrent.futures``, which it would wait
+    for without end.
+    """
+    was_alone, _here.is_alone = not has_others(), True
+    try:
+        yield
+    finally:
+        _here.is_alone = was_alone
+
+
+def has_others() -> bool:
+    """Return whether this thread may start others and wait for them."""
+    return not getattr(_here, "is_alone", False)
 
 
 def in_order(do: Callable[[_Asked], _Done], asked: Sequence[_Asked]) -> Iterator[_Done]:
@@ -28,7 +51,7 @@ def in_order(do: Callable[[_Asked], _Done], asked: Sequence[_Asked]) -> Iterator
         asked: For what.
     """
     n_threads = min(_MOST_THREADS, os.cpu_count() or 1, len(asked))
-    if n_threads < 2:
+    if n_threads < 2 or not has_others():
         yield from map(do, asked)
         return
     coming: deque[Future[_Done]] = deque()

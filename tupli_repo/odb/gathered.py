@@ -11,6 +11,7 @@ from contextlib import suppress
 from threading import Thread
 
 from tupli_repo.odb import block
+from tupli_repo.odb.ahead import has_others
 from tupli_repo.odb.block import FullBlock
 from tupli_repo.odb.journal import JournalWriter
 from tupli_repo.odb.objects import Encoded
@@ -32,7 +33,8 @@ class Group:
         self._blocks: list[FullBlock] | None = None
         self._thread = Thread(target=self._pack, name="tupli-pack", daemon=True)
         with suppress(RuntimeError):  # there are too many, or the interpreter is about to exit
-            self._thread.start()
+            if has_others():
+                self._thread.start()
 
     @property
     def is_ready(self) -> bool:
@@ -41,11 +43,12 @@ class Group:
 
     def blocks_for(self, journal: JournalWriter) -> list[FullBlock]:
         """Return the objects in blocks, without what is in the journal already."""
-        if self._thread.is_alive():
+        if self._thread.is_alive() and has_others():
             self._thread.join()
-        if self._blocks is None or journal is not self._journal:
+        blocks = self._blocks
+        if blocks is None or journal is not self._journal:
             return block.pack(journal.new(self.objects))
-        return self._blocks
+        return blocks
 
     def _pack(self) -> None:
         with suppress(Exception):  # who asks for them does it again, and is told

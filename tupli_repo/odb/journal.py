@@ -24,6 +24,7 @@ from uuid import uuid4
 
 from tupli_repo.errors import CorruptObjectError
 from tupli_repo.odb import block
+from tupli_repo.odb.ahead import has_others
 from tupli_repo.odb.block import (
     HEADER_BYTES,
     REPACK_RAW_BYTES,
@@ -102,9 +103,9 @@ class JournalFile(BlockFile):
             check_file_magic(magic)
             self._end = len(FILE_MAGIC)
         blocks = self._blocks(descriptor, size_bytes)
-        is_much = size_bytes - self._end >= _MUCH_BYTES
+        in_threads = size_bytes - self._end >= _MUCH_BYTES and has_others()
         try:
-            for place, data, found in _ahead(blocks) if is_much else map(_parsed, blocks):
+            for place, data, found in _ahead(blocks) if in_threads else map(_parsed, blocks):
                 self.directory.blocks.append(place)
                 for oid, kind, offset, length in found.objects:
                     self.directory.add(bytes.fromhex(oid), kind, offset, length)

@@ -14,6 +14,7 @@ from weakref import finalize
 
 from tupli_repo.errors import CorruptObjectError, NotFoundError, TupliError
 from tupli_repo.odb import frames, trashed
+from tupli_repo.odb.ahead import in_this_thread
 from tupli_repo.odb.block_file import BlockFile, Bodies
 from tupli_repo.odb.files import RepositoryFiles
 from tupli_repo.odb.objects import Named, Object, ObjectId, encode, named, object_id
@@ -254,7 +255,8 @@ def _close_at_last(writer: Writer, files: RepositoryFiles) -> None:
     if files.status(files.packs) is None:
         return  # the repository was removed
     try:
-        _close(writer, files)
+        with in_this_thread():
+            _close(writer, files)
     except TupliError as err:
         warnings.warn(f"closing a repository failed: {err}", stacklevel=1)
 
