@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.faults import (
@@ -227,6 +227,7 @@ CALLS = st.one_of(
 
 
 @settings(max_examples=60)
+@example(calls=[("create", "a"), ("rename", "b", "a/a")])
 @given(calls=st.lists(CALLS, max_size=30))
 def test_whatever_is_done_both_disks_look_alike(
     tmp_path_factory: pytest.TempPathFactory, calls: list[tuple[Any, ...]]

@@ -171,8 +171,8 @@ class MemoryFileSystem(FileSystem):
     def rename(self, source: Path, target: Path) -> None:
         with self._lock:
             from_folder, old = self._place(source)
+            to_folder, new = self._place(target)  # both folders are looked for before the file
             node = self._named(source)
-            to_folder, new = self._place(target)
             there = _names(to_folder).get(new)
             if there is node:
                 return  # two names of one file: both stay, says POSIX
