@@ -28,7 +28,7 @@ from tupli_repo.errors import CorruptObjectError, EncodingError
 
 INFO_TEXT = "infos#json"
 _INFO_OFFSETS = INFO_TEXT + OFFSETS
-_INFO_PREFIX = "infos/"
+INFO_PREFIX = "infos/"
 _MOST_AT_ONCE = 100_000
 _PYTHON_SCALARS = {"|b1", "<i8", "<f8"}
 """Dtypes whose scalars are given back as Python's bool, int and float."""
@@ -54,7 +54,7 @@ class InfoColumns(View[dict[str, Any]]):
         shared: Mapping[str, InfoColumn] | None = None,
     ) -> None:
         self.typed, self.rest, self.shared = typed, rest, shared or {}
-        named = {f"{_INFO_PREFIX}{escape(key)}": column for key, column in typed.items()}
+        named = {f"{INFO_PREFIX}{escape(key)}": column for key, column in typed.items()}
         read = infos_from_columns(named, len(rest))
         super().__init__(lambda i: {**read[i], **self.others[i]}, len(rest))
 
@@ -153,7 +153,7 @@ def info_columns(infos: Sequence[Mapping[Any, Any]], problems: list[EncodingErro
             columns = info_columns(infos.others, problems)
         last = {name: columns.pop(name) for name in (INFO_TEXT, _INFO_OFFSETS) if name in columns}
         for key, values in infos.typed.items():
-            columns[f"{_INFO_PREFIX}{escape(key)}"] = stack(values, "infos")
+            columns[f"{INFO_PREFIX}{escape(key)}"] = stack(values, "infos")
         return {name: columns[name] for name in sorted(columns, key=unescape)} | last
     columns = {}
     if {*map(type, infos)} == {dict}:
@@ -164,8 +164,8 @@ def info_columns(infos: Sequence[Mapping[Any, Any]], problems: list[EncodingErro
     for key in sorted(k for k in infos[0] if isinstance(k, str)):
         column = _typed_column([info.get(key) for info in infos])
         if column is not None:
-            columns[f"{_INFO_PREFIX}{escape(key)}"] = column
-    typed = {unescape(name.removeprefix(_INFO_PREFIX)) for name in columns}
+            columns[f"{INFO_PREFIX}{escape(key)}"] = column
+    typed = {unescape(name.removeprefix(INFO_PREFIX)) for name in columns}
     if all(len(info) == len(typed) for info in infos):
         return columns
     texts = []
@@ -197,7 +197,7 @@ def _columns_of_shared(shared: Mapping[str, InfoColumn]) -> Columns | None:
         if typed is None:
             others[key] = values
         else:
-            columns[f"{_INFO_PREFIX}{escape(key)}"] = typed
+            columns[f"{INFO_PREFIX}{escape(key)}"] = typed
     if not others:
         return columns
     texts = _texts(others)
@@ -271,9 +271,9 @@ def infos_from_columns(columns: Mapping[str, NDArray[Any]], n_steps: int) -> Vie
         CorruptObjectError: The columns are not those of infos; the caller knows the episode.
     """
     typed = [
-        (unescape(name.removeprefix(_INFO_PREFIX)), column, _is_python_scalar(column))
+        (unescape(name.removeprefix(INFO_PREFIX)), column, _is_python_scalar(column))
         for name, column in columns.items()
-        if name.startswith(_INFO_PREFIX)
+        if name.startswith(INFO_PREFIX)
     ]
     text = columns.get(INFO_TEXT)
     ends = columns[_INFO_OFFSETS] if text is not None else np.zeros(n_steps, np.int64)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tupli_repo.codec.env.document import one_line
 from tupli_repo.codec.episode import EpisodeData
-from tupli_repo.codec.infos import INFO_TEXT
+from tupli_repo.codec.infos import INFO_PREFIX, INFO_TEXT
 from tupli_repo.codec.samples import unescape
 from tupli_repo.curation import CuratedEpisodes
 from tupli_repo.errors import CorruptObjectError, InvalidInputError, TupliError
@@ -42,7 +42,7 @@ from tupli_repo.schema.interop import ExportReport, ImportReport
 _NEEDED = ("observations", "actions", "rewards", "terminals")
 _FLAGS = ("terminals", "timeouts")
 _FIELDS = {*_NEEDED, "timeouts", "next_observations"}
-_INFOS, _METADATA = "infos/", "metadata/"
+_METADATA = "metadata/"
 _NOT_WRITTEN = {
     "seed": "the seeds",
     "options": "the options of reset",
@@ -134,7 +134,7 @@ class _File:
         self.left_out: list[str] = []
         for key, node in arrays.items():
             is_row = node.ndim > 0 and node.shape[0] == self._n and node.dtype.kind in "biufc"
-            if key.startswith(_INFOS) and is_row:
+            if key.startswith(INFO_PREFIX) and is_row:
                 self._arrays[key] = node
             elif key not in _FIELDS and not key.startswith(_METADATA):
                 self.left_out.append(f"'{key}', which is none of D4RL's arrays of numbers")
@@ -177,9 +177,9 @@ class _File:
                     else None
                 ),
                 infos={
-                    key.removeprefix(_INFOS): self._read(key, rows)
+                    key.removeprefix(INFO_PREFIX): self._read(key, rows)
                     for key in self._arrays
-                    if key.startswith(_INFOS)
+                    if key.startswith(INFO_PREFIX)
                 },
             )
 
@@ -232,7 +232,7 @@ def export_d4rl(
         left_out.append(f"next_observations, as {n_lacking} episodes lack their last observation")
     others = set().union(*map(_info_names, described)) - infos
     left_out += (
-        f"info '{unescape(one[len(_INFOS) :])}', which not all have" for one in sorted(others)
+        f"info '{unescape(one[len(INFO_PREFIX) :])}', which not all have" for one in sorted(others)
     )
     if any(INFO_TEXT in {c.name for c in data.layout.columns} for data in described):
         left_out.append("infos that not every step has as a number")
@@ -329,11 +329,13 @@ def _rows(
     }
     if with_next:
         found["next_observations"] = observations[1:]
-    return found | {_INFOS + unescape(name[len(_INFOS) :]): columns[name] for name in infos}
+    return found | {
+        INFO_PREFIX + unescape(name[len(INFO_PREFIX) :]): columns[name] for name in infos
+    }
 
 
 def _info_names(data: EpisodeData) -> set[str]:
-    return {c.name for c in data.layout.columns if c.name.startswith(_INFOS)}
+    return {c.name for c in data.layout.columns if c.name.startswith(INFO_PREFIX)}
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from tupli_repo.codec.columns import ColumnSpec
 from tupli_repo.codec.episode import Layout
+from tupli_repo.codec.infos import INFO_PREFIX
 from tupli_repo.codec.samples import escape, unescape
 from tupli_repo.codec.spaces import LEAVES, Tree
 from tupli_repo.errors import InvalidInputError
@@ -30,7 +31,6 @@ CHUNK_SIZE = 1000
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 
-INFOS = "infos/"
 _INFO_NAMES = {"is_success": "next.success"}
 _OBSERVATION, _ACTION = ("observation", "observation.state"), ("action", "action")
 _IMAGE_CHANNELS = 3
@@ -114,7 +114,7 @@ def info_feature(spec: ColumnSpec) -> Feature | None:
     """
     if not _is_plain(spec):
         return None
-    key = unescape(spec.name.removeprefix(INFOS))
+    key = unescape(spec.name.removeprefix(INFO_PREFIX))
     if not is_name(key):
         return None
     name = _INFO_NAMES.get(key) if spec.shape == () else None

@@ -10,10 +10,10 @@ from typing import Any
 
 from tupli_repo.codec.columns import ColumnSpec
 from tupli_repo.codec.episode import EpisodeData, Layout
-from tupli_repo.codec.infos import INFO_TEXT
+from tupli_repo.codec.infos import INFO_PREFIX, INFO_TEXT
 from tupli_repo.codec.samples import unescape
 from tupli_repo.errors import InvalidInputError
-from tupli_repo.interop.lerobot.layout import INFOS, Feature, features_of, info_feature, is_name
+from tupli_repo.interop.lerobot.layout import Feature, features_of, info_feature, is_name
 from tupli_repo.interop.paths import flattened, unkept
 from tupli_repo.schema import BenchmarkHeader, EpisodeHeader
 
@@ -142,7 +142,7 @@ class _Survey:
 
     def _compare(self, oid: str, layout: Layout) -> None:
         features = features_of(layout)
-        infos = {spec.name: spec for spec in layout.columns if spec.name.startswith(INFOS)}
+        infos = {spec.name: spec for spec in layout.columns if spec.name.startswith(INFO_PREFIX)}
         if self._is_first:
             self._features, self._infos, self._is_first = features, infos, False
             return
@@ -179,7 +179,7 @@ class _Survey:
     def left_out(self) -> tuple[str, ...]:
         """What is not written."""
         infos = (
-            f"info '{unescape(name.removeprefix(INFOS))}', {why}"
+            f"info '{unescape(name.removeprefix(INFO_PREFIX))}', {why}"
             for name, why in self._odd_infos.items()
         )
         lost = (f"{what}, of {n} episodes" for what, n in self._lost.items())

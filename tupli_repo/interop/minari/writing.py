@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tupli_repo.codec.episode import EpisodeData, Layout
-from tupli_repo.codec.infos import INFO_TEXT
+from tupli_repo.codec.infos import INFO_PREFIX, INFO_TEXT
 from tupli_repo.codec.samples import unescape
 from tupli_repo.curation import CuratedEpisodes
 from tupli_repo.errors import InvalidInputError
@@ -41,8 +41,6 @@ from tupli_repo.interop.progress import OnProgress
 from tupli_repo.repository import Repository
 from tupli_repo.schema import EpisodeHeader
 from tupli_repo.schema.interop import ExportReport
-
-_INFO_COLUMN = "infos/"
 
 
 def export_minari(
@@ -198,9 +196,9 @@ def _infos(data: EpisodeData, lose: Lose) -> dict[str, Any]:
     """What each step has as a number, an array or a text, by path, with what ``reset`` returned."""
     reset_info = flattened(data.record["reset_info"])
     found: dict[str, Any] = {
-        unescape(name.removeprefix(_INFO_COLUMN)): column
+        unescape(name.removeprefix(INFO_PREFIX)): column
         for name, column in data.columns.items()
-        if name.startswith(_INFO_COLUMN)
+        if name.startswith(INFO_PREFIX)
     }
     if INFO_TEXT in data.columns:
         typed = set(found)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tupli_repo.codec.episode import EpisodeData, Layout
-from tupli_repo.codec.infos import INFO_TEXT
+from tupli_repo.codec.infos import INFO_PREFIX, INFO_TEXT
 from tupli_repo.codec.samples import OFFSETS, unescape
 from tupli_repo.codec.values import dump_json
 from tupli_repo.curation import CuratedEpisodes
@@ -34,7 +34,6 @@ from tupli_repo.optional import require
 from tupli_repo.schema import EpisodeHeader
 from tupli_repo.schema.interop import ExportReport
 
-_INFO_COLUMN = "infos/"
 _GROUP_ROWS, _GROUP_BYTES = 1 << 16, 8 << 20
 _FILE_BYTES, _FILE_TEXT_BYTES = 512 << 20, 4 << 20
 _SHOWN = 12
@@ -114,7 +113,7 @@ class _Rows:
         self._pyarrow, self._with_next = pyarrow, with_next
         self._kinds, has_text = _info_kinds(layouts)
         fields = [
-            pyarrow.field(unescape(name.removeprefix(_INFO_COLUMN)), self._type(name))
+            pyarrow.field(unescape(name.removeprefix(INFO_PREFIX)), self._type(name))
             for name in self._kinds
         ]
         if has_text:
@@ -164,8 +163,8 @@ class _Rows:
         pyarrow, n = self._pyarrow, data.n_steps
         values, others = [], set()
         for name, column in data.columns.items():
-            if name.startswith(_INFO_COLUMN) and self._kinds.get(name) != _kind(column):
-                others.add(unescape(name.removeprefix(_INFO_COLUMN)))
+            if name.startswith(INFO_PREFIX) and self._kinds.get(name) != _kind(column):
+                others.add(unescape(name.removeprefix(INFO_PREFIX)))
         for name, field in zip(self._kinds, self._info_fields, strict=False):
             typed = data.columns.get(name)
             if typed is None or self._kinds[name] != _kind(typed):
@@ -266,7 +265,7 @@ def _info_kinds(layouts: list[Layout]) -> tuple[dict[str, _Kind], bool]:
     n_having = Counter(c.name for layout in different for c in layout.columns)
     for layout in different:
         for column in layout.columns:
-            if column.name.startswith(_INFO_COLUMN):
+            if column.name.startswith(INFO_PREFIX):
                 kinds.setdefault(column.name, set()).add((column.dtype, column.shape))
             has_text |= column.name == INFO_TEXT
     found = {}
@@ -281,7 +280,7 @@ def _info_kinds(layouts: list[Layout]) -> tuple[dict[str, _Kind], bool]:
 
 def _is_field(name: str) -> bool:
     """Whether the key of an info's column can be the name of a field."""
-    key = unescape(name.removeprefix(_INFO_COLUMN))
+    key = unescape(name.removeprefix(INFO_PREFIX))
     is_unicode = not any("\ud800" <= char <= "\udfff" for char in key)
     return bool(key) and key != layout_.OTHER_INFO and is_unicode
 
@@ -299,9 +298,9 @@ def _other_infos(data: EpisodeData, keys: set[str]) -> list[str | None]:
         starts = [0, *ends[:-1]]
         return [text[a:b].decode() or None for a, b in zip(starts, ends, strict=True)]
     typed = {
-        unescape(name.removeprefix(_INFO_COLUMN))
+        unescape(name.removeprefix(INFO_PREFIX))
         for name in data.columns
-        if name.startswith(_INFO_COLUMN)
+        if name.startswith(INFO_PREFIX)
     }
     kept = [{k: v for k, v in info.items() if k not in typed - keys} for info in data.infos]
     return [dump_json(one, name="infos").decode() if one else None for one in kept]
